@@ -1,0 +1,53 @@
+"""Finetuning of a pretrained run on one task (section 4.1 of the paper).
+
+    python -m gpt1_jax.main --config=configs/finetune.py:sst2,full --config.init.path=runs/exp_books --config.data.path=GLUE_DIR
+
+Picks: a task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli) and a variant of Table 5 (full, no_pretraining, no_aux_lm, lstm).
+Sizes are those of the pretrained run; GLUE_DIR holds the tasks' folders (CoLA/, SST-2/, ...).
+
+Of the paper's model, on the GLUE server: CoLA 45.4 (Matthews), SST-2 91.3, MRPC 82.3 (F1), STS-B 82.0 (Pearson), QQP 70.3 (F1),
+MNLI 82.1/81.4, QNLI 88.1, RTE 56.0. With the auxiliary loss (full) or without it (no_aux_lm) the averages are 74.7 and 75.0.
+"""
+
+from ml_collections import ConfigDict, config_dict
+
+from configs import common
+
+TASKS = ("sst2", "cola", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+
+
+def get_config(arg: str | None = None) -> ConfigDict:
+    task, variant = common.parse_arg(arg, TASKS, tuple(common.VARIANTS))
+    changes = common.VARIANTS[variant]
+    config = ConfigDict()
+    config.trainer = "finetune"
+    config.task = task
+    config.seed = 0
+    config.epochs = 3
+    config.batch_size = 32  # examples an update, over all devices
+    config.lm_coef = 0.5  # weight of the auxiliary language model loss; 0 drops it and its cost
+    config.clf_dropout = 0.1
+    config.backend = "pmap"  # or shard_map
+    config.model = common.as_pretrained(changes.get("model.name", "transformer"))
+    config.optim = common.adam(lr=6.25e-5, warmup_fraction=0.002)
+
+    config.init = ConfigDict()
+    config.init.path = ""  # the pretraining run
+    config.init.layers = config_dict.placeholder(int)  # -1 nothing, 0 the embeddings, K also the first K blocks; all by default
+    config.init.step = config_dict.placeholder(int)  # the update to start from; the last by default
+
+    config.data = ConfigDict()
+    config.data.source = "files"
+    config.data.path = ""
+    config.data.examples = 0  # the first so many training rows; 0 is all
+    config.data.max_bad_rows = 0  # malformed rows that are dropped with a warning before the run stops
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every = 1_000
+    config.checkpoint.keep = 1
+    config.checkpoint.keep_steps = (0,)
+
+    config.log = ConfigDict()
+    config.log.every = 50
+    config.update_from_flattened_dict(changes)
+    return config

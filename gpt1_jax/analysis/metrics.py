@@ -1,0 +1,62 @@
+"""The labelled tasks' metrics by name: fractions from 0 to 1, correlations from -1 to 1 (tables multiply by 100)."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import scipy.stats
+import sklearn.metrics
+
+
+def accuracy(labels, predictions) -> float:
+    """The fraction of rows whose predicted class is the right one."""
+    return float(sklearn.metrics.accuracy_score(labels, predictions))
+
+
+def f1(labels, predictions) -> float:
+    """F1 of class 1 (the paraphrase, the duplicate); 0.0 where no row is or is predicted to be of that class."""
+    return float(sklearn.metrics.f1_score(labels, predictions, zero_division=0.0))
+
+
+def matthews(labels, predictions) -> float:
+    """Matthews' correlation of two rows of classes."""
+    return _correlation(sklearn.metrics.matthews_corrcoef, labels, predictions)
+
+
+def pearson(labels, predictions) -> float:
+    """Pearson's correlation of two rows of scores."""
+    return _correlation(lambda *scores: scipy.stats.pearsonr(*scores).statistic, labels, predictions)
+
+
+def spearman(labels, predictions) -> float:
+    """Spearman's rank correlation of two rows of scores."""
+    return _correlation(lambda *scores: scipy.stats.spearmanr(*scores).statistic, labels, predictions)
+
+
+def _correlation(function, labels, predictions) -> float:
+    """The correlation, and 0.0 where one side is constant.
+
+    There it is 0/0. A model that gives every row the same answer knows nothing of their order, which is what 0 says
+    (scikit-learn takes Matthews' so too), and a nan would win or lose every comparison of checkpoints by accident.
+    """
+    labels, predictions = (np.asarray(row, np.float64) for row in (labels, predictions))
+    if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
+        return 0.0
+    return float(function(labels, predictions))
+
+
+METRICS = {"accuracy": accuracy, "f1": f1, "matthews": matthews, "pearson": pearson, "spearman": spearman}
+
+
+def score(names: Iterable[str], labels: Sequence | np.ndarray, predictions: Sequence | np.ndarray) -> dict[str, float]:
+    """The named metrics of one split, in the order of `names`.
+
+    Args:
+        names: keys of METRICS.
+        labels: class ids or scores, one a row.
+        predictions: the predicted class ids or scores, in the same order.
+    Raises:
+        ValueError: no rows, or not one prediction a label.
+    """
+    if len(labels) != len(predictions) or len(labels) == 0:
+        raise ValueError(f"{len(labels)} labels and {len(predictions)} predictions: not as many of both, or none")
+    return {name: METRICS[name](labels, predictions) for name in names}

@@ -1,0 +1,83 @@
+"""The command line: flags -> TRAINERS[trainer](config, workdir).
+
+    python -m gpt1_jax.main --config=configs/pretrain.py:tiny --workdir=runs/exp_books --config.data.path=DIR
+
+The config's argument picks by name, flags change single values. Only what reads flags is imported here, so that --help and mistakes
+answer at once.
+"""
+
+import os
+import pathlib
+import sys
+import time
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from gpt1_jax.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with what it picks after a colon.", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", "", "The run's folder; runs/exp_<config>_<time>/ by default. The same command resumes it.")
+_MULTIHOST = flags.DEFINE_enum("multihost", "off", ["on", "off"], "Join the processes of this job: those of the cluster, or as below.")
+_COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port at which the processes meet, where no cluster tells it.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Processes in the job, with --coordinator.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", 0, "This process, with --coordinator.")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the program that the flags describe; UserError for what the user can put right."""
+    if len(argv) > 1:
+        raise UserError(f"{argv[1]}: not a flag; settings are given as --config.NAME=VALUE")
+    if _CONFIG.value is None:
+        raise UserError("--config: is missing; give a file of configs/, for example --config=configs/pretrain.py:tiny")
+    try:
+        config = _CONFIG.value
+        trainer = config.trainer
+    except OSError:  # raised on first use
+        raise UserError(f"--config: cannot load {_config_name(sys.argv)!r}; name a file of configs/") from None
+    logging.set_verbosity(logging.WARNING)  # the libraries' own chatter
+    from gpt1_jax.registry import TRAINERS
+    from gpt1_jax.training import devices
+
+    devices.start(_MULTIHOST.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+    TRAINERS[trainer](config, _WORKDIR.value or _default_workdir())
+
+
+def _default_workdir() -> str:
+    file, _, picks = _config_name(sys.argv).partition(":")
+    name = "_".join([pathlib.Path(file).stem, *picks.replace("=", "-").split(",")]).rstrip("_")
+    return f"runs/exp_{name}_{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _parse(argv: list[str]) -> list[str]:
+    """absl's flag parser, with each of its complaints as one line."""
+    try:
+        return flags.FLAGS(argv)
+    except (AttributeError, KeyError) as error:  # a setting that the config does not have
+        unknown = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").strip("\"'").split())
+        raise UserError(f"--config: has no setting {unknown}") from None
+    except (TypeError, ValueError, flags.Error) as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+def _config_name(argv: list[str]) -> str:
+    """The value of --config as it was typed."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == "config":
+            return value if equals else following
+    return ""
+
+
+def run() -> None:
+    """The entry point: exit code 0; 2 after one line about a mistake; 143 when SIGTERM stopped a run that has saved itself."""
+    sys.path.insert(0, os.getcwd())  # configs import each other as configs.*
+    try:
+        app.run(main, flags_parser=_parse)
+    except UserError as error:
+        print(f"gpt1_jax: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run()

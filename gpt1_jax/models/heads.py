@@ -1,0 +1,62 @@
+"""What stands on a body: the language model and the classifier, the same for every body.
+
+Both put the body's params at the top of their own tree (tokens, positions, h0, ...), so that transfer maps by name.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from gpt1_jax.models.dropout import dropout
+
+
+class LanguageModel(nn.Module):
+    """Next-token prediction with the table tied to the input: the logits are hidden . table^T, formed by whoever reads them."""
+
+    body: nn.Module
+
+    def setup(self):
+        nn.share_scope(self, self.body)
+
+    def __call__(self, tokens: Int[Array, "B L"], train: bool) -> tuple[Float[Array, "B L D"], Float[Array, "T D"]]:
+        """Hidden states, and the table that the step drew."""
+        table = self.body.table(train)
+        return self.body(tokens, table, train), table
+
+
+class Classifier(nn.Module):
+    """One linear layer on the state at the extract token.
+
+    Attributes:
+        outputs: K', columns of the layer: the classes, or 1 where every stream is one answer.
+        sum_streams: add the states of an example's streams before the layer (similarity).
+        clf_dropout: on the states; one mask an example, shared by its streams as published. For summed streams it therefore
+            does not matter whether dropout comes before or after the sum.
+    """
+
+    body: nn.Module
+    outputs: int
+    sum_streams: bool = False
+    clf_dropout: float = 0.1
+
+    def setup(self):
+        nn.share_scope(self, self.body)
+        self.clf = nn.Dense(self.outputs, kernel_init=nn.initializers.normal(0.02))  # not zero, as published
+
+    def __call__(
+        self, tokens: Int[Array, "B C L"], extract: Int[Array, "B C"], train: bool
+    ) -> tuple[Float[Array, "B S K"], Float[Array, "B C L D"], Float[Array, "T D"]]:
+        """Class scores, hidden states, and the table that the step drew.
+
+        The last two axes of the scores, flattened, are the classes of the task in every format: [1, K] with one stream or summed
+        ones, [C, 1] for a choice among C.
+        """
+        table = self.body.table(train)
+        hidden = self.body(tokens.reshape(-1, tokens.shape[-1]), table, train).reshape(*tokens.shape, -1)
+        states = jnp.take_along_axis(hidden, extract[:, :, None, None], axis=2)[:, :, 0].astype(jnp.float32)
+        if train:
+            shape = (states.shape[0], 1, states.shape[2])
+            states = dropout(states, self.clf_dropout, self.make_rng("dropout"), shape)
+        if self.sum_streams:
+            states = states.sum(axis=1, keepdims=True)
+        return self.clf(states), hidden, table

@@ -1,0 +1,129 @@
+"""The GPT-1 decoder as published (openai/finetune-transformer-lm, train.py).
+
+Letters: B batch, L length, D width, H heads, V vocabulary, T rows of the table.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.models.dropout import dropout
+from gpt1_jax.registry import MODELS
+
+INIT = nn.initializers.normal(0.02)  # every weight, residual projections too; biases 0
+
+
+class Attention(nn.Module):
+    """Masked multi-head self-attention; one projection to queries, keys and values."""
+
+    heads: int
+    attn_dropout: float
+    resid_dropout: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
+        batch, length, width = x.shape
+        qkv = nn.Dense(3 * width, kernel_init=INIT, dtype=self.dtype, name="c_attn")(x)
+        # [3 B H L d], so that the two products below are plain matrix products over the leading axes.
+        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads).transpose(2, 0, 3, 1, 4)
+        query, key, value = qkv[0], qkv[1], qkv[2]
+        scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
+        scores = scores / jnp.sqrt(jnp.float32(width // self.heads))
+        weights = jax.nn.softmax(jnp.where(causal(length), scores, -1e9))
+        if train:
+            weights = dropout(weights, self.attn_dropout, self.make_rng("dropout"))
+        mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(self.dtype), value)
+        mixed = mixed.transpose(0, 2, 1, 3).reshape(batch, length, width)
+        mixed = nn.Dense(width, kernel_init=INIT, dtype=self.dtype, name="c_proj")(mixed)
+        return dropout(mixed, self.resid_dropout, self.make_rng("dropout")) if train else mixed
+
+
+class MLP(nn.Module):
+    """Two layers with the tanh form of GELU between them."""
+
+    ffn: int
+    resid_dropout: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
+        inner = nn.gelu(nn.Dense(self.ffn, kernel_init=INIT, dtype=self.dtype, name="c_fc")(x), approximate=True)
+        out = nn.Dense(x.shape[-1], kernel_init=INIT, dtype=self.dtype, name="c_proj")(inner)
+        return dropout(out, self.resid_dropout, self.make_rng("dropout")) if train else out
+
+
+class Block(nn.Module):
+    """One layer, normalised after each residual sum (post-LN)."""
+
+    heads: int
+    ffn: int
+    attn_dropout: float
+    resid_dropout: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
+        attention = Attention(self.heads, self.attn_dropout, self.resid_dropout, self.dtype, name="attn")
+        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(x + attention(x, train))
+        mlp = MLP(self.ffn, self.resid_dropout, self.dtype, name="mlp")
+        return nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_2")(x + mlp(x, train))
+
+
+@MODELS.register("transformer")
+class Transformer(nn.Module):
+    """The body: tokens -> hidden states, through blocks h0, h1, ...
+
+    There is no padding mask: causality and padding on the right protect the real tokens.
+    """
+
+    vocab_size: int
+    context: int = 512
+    layers: int = 12
+    width: int = 768
+    heads: int = 12
+    ffn: int = 3072
+    embd_dropout: float = 0.1
+    attn_dropout: float = 0.1
+    resid_dropout: float = 0.1
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        if self.width % self.heads:
+            raise UserError(f"config.model.heads: {self.heads} does not divide config.model.width={self.width}")
+        self.tokens = self.param("tokens", INIT, (self.vocab_size, self.width))
+        self.positions = self.param("positions", INIT, (self.context, self.width))
+        for layer in range(self.layers):
+            block = Block(self.heads, self.ffn, self.attn_dropout, self.resid_dropout, self.dtype)
+            setattr(self, f"h{layer}", block)
+
+    def table(self, train: bool) -> Float[Array, "T D"]:
+        """Token rows, then position rows, which input and softmax share: T = vocab_size + context.
+
+        As published, dropout falls on the table itself, once a step: all occurrences of a token lose the same features, and the
+        softmax sees the same losses.
+        """
+        table = jnp.concatenate([self.tokens, self.positions])
+        if train:
+            table = dropout(table, self.embd_dropout, self.make_rng("dropout"))
+        return table.astype(self.dtype)
+
+    def __call__(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool) -> Float[Array, "B L D"]:
+        """Hidden states after the last block; `table` is what `table(train)` gave."""
+        positions = self.vocab_size + jnp.arange(tokens.shape[-1])
+        hidden = table[tokens] + table[positions]
+        for layer in range(self.layers):
+            hidden = getattr(self, f"h{layer}")(hidden, train)
+        return hidden
+
+    def flops(self, length: int) -> int:
+        """Floating-point operations a token of a forward pass over `length` tokens, without the softmax's product."""
+        block = 4 * self.width**2 + 2 * self.width * self.ffn + 2 * length * self.width
+        return 2 * self.layers * block
+
+
+def causal(length: int) -> Bool[Array, "L L"]:
+    """True where a query (row) may see a key (column)."""
+    return jnp.tril(jnp.ones((length, length), bool))

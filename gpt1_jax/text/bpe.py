@@ -1,0 +1,159 @@
+"""A byte-pair encoding in the published convention: end of word glued to the last character as `</w>`.
+
+Ids, in the order of the published vocabulary: 0 `<unk>`, the single characters, the same characters with `</w>`, the outputs of
+the merges in merge order; then, above `vocab_size`, the three tokens that finetuning adds.
+"""
+
+import collections
+import hashlib
+import json
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import tokenizers
+from tokenizers import decoders, models, trainers
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.text import standardize
+
+UNKNOWN = "<unk>"
+END_OF_WORD = "</w>"
+SPECIALS = ("_start_", "_delimiter_", "_classify_")
+VERSION = 1  # goes up when the same corpus would give other ids
+ALPHABET = 238  # single characters at most; the published vocabulary has 238, rarer ones become <unk>
+
+
+class Tokenizer:
+    """Strings <-> ids.
+
+    Attributes:
+        vocab_size: ids that pretraining knows; the special tokens follow at vocab_size, +1, +2.
+        start, delimiter, extract: ids of the special tokens.
+        newline: id of the newline, the natural context for the start of a text.
+        fingerprint: sha256 of the file's content; equal fingerprints give equal ids.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer):
+        self._backend = backend
+        backend.encode_special_tokens = True  # "_start_" in a text is text, never the special token
+        self.vocab_size = backend.get_vocab_size(with_added_tokens=False)
+        self.start, self.delimiter, self.extract = (backend.token_to_id(token) for token in SPECIALS)
+        self.newline = backend.token_to_id("\n" + END_OF_WORD)
+        self.fingerprint = hashlib.sha256(backend.to_str().encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of every text, its ends stripped as published; parallel over texts."""
+        return [encoding.ids for encoding in self._backend.encode_batch_fast([text.strip() for text in texts])]
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of `ids`, lower-cased and spaced by words as the encoding leaves it; special tokens are dropped."""
+        return self._backend.decode(list(map(int, ids)), skip_special_tokens=True)
+
+    def save(self, path: pathlib.Path) -> None:
+        """One tokenizer.json, which `tokenizers.Tokenizer.from_file` reads too."""
+        path.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+
+
+def load(path: pathlib.Path) -> Tokenizer:
+    """The tokenizer stored by `Tokenizer.save`; UserError where the file is missing or is not one."""
+    try:
+        backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such tokenizer file; name the tokenizer.json of a pretraining run") from None
+    except Exception as error:  # the library raises plain Exception
+        raise UserError(f"{path}: not a tokenizer.json ({error}); name the file that a pretraining run has saved") from None
+    if any(backend.token_to_id(token) is None for token in SPECIALS):
+        raise UserError(f"{path}: lacks the tokens {', '.join(SPECIALS)}; name the file that a pretraining run has saved")
+    return Tokenizer(backend)
+
+
+def train(documents: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
+    """Learns the merges from a corpus; the same documents and `vocab_size` give the same file.
+
+    Args:
+        documents: gives a fresh pass over the texts at every call (one counts characters, one learns).
+        vocab_size: ids in all without the special tokens; 40,478 gives the paper's 40,000 merges. A corpus too small for that
+            many merges gives fewer.
+
+    Raises:
+        UserError: when the characters alone fill `vocab_size`, or there is no text.
+    """
+    alphabet = _alphabet(documents())
+    if not alphabet:
+        raise UserError("config.data.path: the corpus holds no text; name one that does")
+    if vocab_size <= 1 + 2 * len(alphabet):
+        raise UserError(
+            f"config.tokenizer.vocab_size: {vocab_size} leaves no room for merges; the corpus has {len(alphabet)} characters, "
+            f"each with and without {END_OF_WORD}: choose more than {1 + 2 * len(alphabet)}"
+        )
+    characters = [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet)]
+    learner = _backend(models.BPE(unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD))
+    # Handing the characters over as special tokens fixes their ids; otherwise the library numbers those with `</w>` in the order
+    # of a randomly seeded hash table, and ties between merges fall differently in every process.
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=characters,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        end_of_word_suffix=END_OF_WORD,
+        min_frequency=2,
+        show_progress=False,
+    )
+    learner.train_from_iterator(_pieces(documents()), trainer)
+    model = json.loads(learner.to_str())["model"]
+    backend = _backend(
+        models.BPE(
+            vocab=model["vocab"],
+            merges=[tuple(pair) for pair in model["merges"]],
+            unk_token=UNKNOWN,
+            end_of_word_suffix=END_OF_WORD,
+        )
+    )
+    backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
+    backend.add_special_tokens(list(SPECIALS))
+    return Tokenizer(backend)
+
+
+def _backend(model: models.BPE) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(model)
+    backend.normalizer = standardize.normalizer()
+    backend.pre_tokenizer = standardize.pre_tokenizer()
+    return backend
+
+
+def _alphabet(documents: Iterable[str]) -> list[str]:
+    """The most frequent characters after normalisation, newline always among them, in code point order."""
+    normalize = standardize.normalizer().normalize_str
+    raw = collections.Counter()
+    for document in documents:
+        raw.update(document)
+    counts = collections.Counter()
+    for character, count in raw.items():
+        # NFC may join a letter and a combining mark; both parts are then counted, which only spends a place or two.
+        for part in normalize(character):
+            if not part.isspace():
+                counts[part] += count
+    frequent = sorted(counts, key=lambda character: (-counts[character], character))[: ALPHABET - 1]
+    return sorted([*frequent, "\n"]) if counts else []
+
+
+def _pieces(documents: Iterable[str], size: int = 1 << 16) -> Iterable[str]:
+    """Documents cut at newlines into pieces of about `size` characters, so that the library can count them in parallel."""
+    for document in documents:
+        yield from cut(document, size)
+
+
+def cut(document: str, size: int) -> list[str]:
+    """The document in pieces that end where a line ends, each at least `size` characters long except the last.
+
+    No word spans a newline, so the ids of the pieces, with a newline between two, are the ids of the document.
+    """
+    pieces, start = [], 0
+    while start + size < len(document):
+        end = document.find("\n", start + size)
+        if end < 0:
+            break
+        pieces.append(document[start:end])
+        start = end + 1
+    return [*pieces, document[start:]]

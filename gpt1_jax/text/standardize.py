@@ -1,0 +1,38 @@
+r"""The published clean-up, as steps of the `tokenizers` library, so that it runs in Rust and is stored in tokenizer.json.
+
+The original pipeline is ftfy -> text_standardize -> spaCy -> lower case (openai/finetune-transformer-lm, text_utils.py). The parts
+kept here are the ones that decide ids on well-encoded text: composed characters and straight quotes (what ftfy does to such text),
+the dashes, ellipses, accents and the separated runs of text_standardize (its slip included: the backslash is not separated),
+newlines as a token of their own, lower case. spaCy's rules for what text_standardize leaves alone are approximated by `WORDS`:
+English contractions, full stops outside numbers and any other punctuation stand alone.
+"""
+
+from tokenizers import Regex, normalizers, pre_tokenizers
+
+# Character for character, before anything else.
+CHARACTERS = (
+    ("[\u2014\u2013\u2015]", "-"),  # em dash, en dash, horizontal bar
+    ("\u2026", "..."),
+    ("[\u00b4\u2018\u2019]", "'"),  # acute accent; curly quotes are ftfy's part
+    ("[\u201c\u201d]", '"'),
+    (r"\s*\n\s*", "\n"),
+)
+
+SEPARATED = r"""[\-~!";?+,)(/*\[\]}{|_]+"""
+WORDS = rf"""\n|{SEPARATED}|\.+(?!\d)|(?<=[a-z])n't\b|'(?:s|re|ve|ll|d|m)\b|[^\w\s\\.]"""
+
+
+def normalizer() -> normalizers.Normalizer:
+    """Text -> text: NFC, the replacements of `CHARACTERS`, lower case. Ends are not stripped (see `bpe.Tokenizer.encode`)."""
+    replacements = [normalizers.Replace(Regex(pattern), content) for pattern, content in CHARACTERS]
+    return normalizers.Sequence([normalizers.NFC(), *replacements, normalizers.Lowercase()])
+
+
+def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    """Text -> words: white space separates and is dropped, except the newline, which is a word; then the runs of `WORDS`."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r"[^\S\n]+"), behavior="removed"),
+            pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
+        ]
+    )

@@ -1,0 +1,206 @@
+"""Supervised finetuning of a pretrained body on one task (sections 3.2, 3.3 and 4.2 of the paper)."""
+
+import pathlib
+import time
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gpt1_jax.analysis import metrics, predictions
+from gpt1_jax.datasets import sources
+from gpt1_jax.datasets.tasks import Task
+from gpt1_jax.errors import UserError
+from gpt1_jax.models.heads import Classifier
+from gpt1_jax.registry import MODELS, TASKS, TRAINERS
+from gpt1_jax.text import bpe, formats
+from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params
+from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
+
+
+@TRAINERS.register("finetune")
+def finetune(config: ConfigDict, path: str) -> dict:
+    """Trains a classifier for config.task; `path` is the run's folder, and what comes back is also its result.json."""
+    with workdir.opened(path, config.to_dict()) as run:
+        if run.result is not None:
+            return run.result
+        begin = time.time()
+        devices.check(config.batch_size, config.optim.accumulate)
+        task = TASKS[config.task]
+        source = _Source(config)
+        rows = _rows(config, task)
+        about = {split: sources.describe(examples, task.labels) for split, examples in rows.items()}
+        for split, facts in about.items():
+            run.log.line(f"{config.task} {split}: {facts['rows']} rows, {facts['labels']}")
+        data = {split: _streams(task, examples, source) for split, examples in rows.items()}
+        workdir.write_json(run.workdir / "data.json", about)
+        source.tokenizer.save(run.workdir / "tokenizer.json")
+
+        context = max(streams.longest for streams in data.values())
+        body = MODELS[config.model.name](source.tokenizer.vocab_size + len(bpe.SPECIALS), **{**source.sizes, "context": context})
+        model = Classifier(
+            body,
+            outputs=1 if task.format == "choice" else task.outputs,
+            sum_streams=task.format == "similarity",
+            clf_dropout=config.clf_dropout,
+        )
+        example = data["train"][[0]]
+        params, fates = source.transfer(fresh_params(model, config.seed, example["tokens"], example["extract"]))
+        run.log.line(transfer.table(fates))
+
+        epoch = batching.updates_per_epoch(len(data["train"]), config.batch_size)
+        order = {"size": len(data["train"]), "batch_size": config.batch_size, "seed": config.seed}
+        steps = epoch * config.epochs
+        examine = _examination(config, model, task, rows, data)
+        softmax = 2 * body.width * source.tokenizer.vocab_size * (config.lm_coef != 0)
+        fitted = fit(
+            config,
+            run,
+            params=params,
+            loss=_loss(model, config.lm_coef),
+            batch_at=lambda step: data["train"][batching.indices(step, **order)],
+            steps=steps,
+            schedule=optim.warmup_linear(steps, config.optim.warmup_fraction),
+            flops=lambda tokens, length: 3 * tokens * (body.flops(length) + softmax),
+            derive=lambda means: {},
+            evaluation=Evaluation(epoch, lambda params: _score(examine(params, task.validation))),
+            meta={"tokenizer": source.tokenizer.fingerprint},
+        )
+        names = checkpoint.param_names(run.workdir, fitted.best_step)
+        best = checkpoint.nest(checkpoint.read_params(run.workdir, fitted.best_step, names))
+        scores = examine(best, [split for split in rows if split != "train"], run.workdir / "predictions")
+        result = {
+            "trainer": "finetune",
+            "task": config.task,
+            "seed": config.seed,
+            "metrics": scores,
+            "best_step": fitted.best_step,
+            "steps": steps,
+            "init": {"path": config.init.path, "step": source.step, "layers": source.layers},
+            "data": about,
+            "params_sha256": loop.params_sha256(fitted.params),
+            "seconds": round(time.time() - begin, 1),
+        }
+        for split, values in scores.items():
+            run.log.line(f"{split} (update {fitted.best_step})  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        return run.finish(result)
+
+
+class _Source:
+    """The pretrained run that finetuning starts from.
+
+    Attributes:
+        tokenizer: its tokenizer, checked against the checkpoint's fingerprint.
+        step: the update whose checkpoint is taken.
+        layers: the blocks that are transferred; -1 nothing, 0 the embeddings.
+        sizes: the arguments of the body: the run's sizes, where config.model leaves them empty.
+    """
+
+    def __init__(self, config: ConfigDict):
+        if not config.init.path:
+            raise UserError(
+                "config.init.path: is empty; name the folder of a pretraining run (config.init.layers=-1 takes only its tokenizer and sizes)"
+            )
+        self._workdir = pathlib.Path(config.init.path).expanduser()
+        pretrained = workdir.read_json(self._workdir / "config.json")
+        if pretrained["model"]["name"] != config.model.name:
+            raise UserError(
+                f"config.init.path: {self._workdir} is a {pretrained['model']['name']}, config.model.name a {config.model.name}; "
+                "name a run of the same body"
+            )
+        steps = checkpoint.steps(self._workdir)
+        self.step = config.init.step or steps[-1]
+        if self.step not in steps:
+            raise UserError(f"config.init.step: {self._workdir} has no checkpoint of update {self.step}; it has {steps}")
+        self.tokenizer = bpe.load(self._workdir / "tokenizer.json")
+        if checkpoint.read_meta(self._workdir, self.step)["tokenizer"] != self.tokenizer.fingerprint:
+            raise UserError(f"{self._workdir / 'tokenizer.json'}: is not the one this checkpoint was trained with; restore the file")
+        wanted = {name: value for name, value in config.model.items() if value is not None and name != "name"}
+        self.sizes = {**pretrained["model"], **wanted}
+        del self.sizes["name"]
+        self._names = checkpoint.param_names(self._workdir, self.step)
+        depth = pretrained["model"].get("layers", 1)
+        self.layers = depth if config.init.layers is None else config.init.layers
+
+    def transfer(self, fresh: Mapping) -> tuple[dict, dict[str, str]]:
+        """`fresh` params with those of the run in their places, and each param's fate (`training.transfer`)."""
+        wanted = transfer.wanted(self._names, self.layers)
+        stored = checkpoint.read_params(self._workdir, self.step, wanted)
+        merged, fates = transfer.merge(fresh, stored)
+        return merged, fates | {name: "dropped" for name in self._names if name not in wanted}
+
+
+def _rows(config: ConfigDict, task: Task) -> dict[str, list[sources.Example]]:
+    """split -> examples; the test splits only where they are there."""
+    read = lambda split: sources.load(task, split, source=config.data.source, path=config.data.path, max_bad_rows=config.data.max_bad_rows)
+    rows = {split: read(split) for split in ("train", *task.validation)}
+    present = [split for split in task.test if sources.has(task, split, source=config.data.source, path=config.data.path)]
+    rows["train"] = rows["train"][: config.data.examples] if config.data.examples else rows["train"]
+    return rows | {split: read(split) for split in present}
+
+
+def _streams(task: Task, examples: list[sources.Example], source: _Source) -> batching.Streams:
+    """The examples in the task's format, and their labels as the loss wants them: distributions over the classes."""
+    tokenizer, width = source.tokenizer, len(examples[0].segments)
+    ids = tokenizer.encode([segment for example in examples for segment in example.segments])
+    streams = [
+        formats.streams(task.format, ids[start : start + width], tokenizer, source.sizes["context"]) for start in range(0, len(ids), width)
+    ]
+    if examples[0].label is None:
+        return batching.Streams(streams, None)
+    labels = np.array([example.label for example in examples])
+    return batching.Streams(streams, losses.soft_bins(labels, task.outputs))
+
+
+def _loss(model: Classifier, lm_coef: float):
+    """Equation 5 of the paper; without the auxiliary loss its logits are never formed."""
+
+    def loss(params, batch, key):
+        scores, hidden, table = model.apply({"params": params}, batch["tokens"], batch["extract"], train=True, rngs={"dropout": key})
+        task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
+        if lm_coef == 0:
+            return task_loss, {"task_loss": task_loss}
+        streams = lambda array: array.reshape(-1, *array.shape[2:])
+        lm_loss = losses.language_model(
+            streams(hidden)[:, :-1], table, streams(batch["tokens"])[:, 1:], streams(batch["mask"])[:, 1:]
+        ).mean()
+        return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
+
+    return loss
+
+
+def _examination(config: ConfigDict, model: Classifier, task: Task, rows: Mapping, data: Mapping):
+    """(params, splits, folder) -> split -> metric -> value, for splits with labels; predictions of all go to the folder."""
+
+    def step(params, batch, _):
+        scores, _, _ = model.apply({"params": params}, batch["tokens"], batch["extract"], train=False)
+        return devices.gather(jax.nn.softmax(scores.reshape(len(scores), -1)))
+
+    step = devices.parallelise(step, backend=config.backend)
+
+    def probabilities(params, dataset):
+        found = np.zeros((len(dataset), task.outputs), np.float32)
+        for chosen, batch in batching.evaluation(dataset, config.batch_size):
+            found[chosen] = jax.device_get(step(params, devices.split(batch), np.int32(0)))[: len(chosen)]
+        return found
+
+    def examine(params, splits, folder=None):
+        results = {}
+        for split in splits:
+            found = probabilities(params, data[split])
+            answers = found @ np.arange(task.outputs) if task.bins else found.argmax(axis=1)
+            if folder is not None and jax.process_index() == 0:
+                predictions.write(folder / f"{split}.tsv", rows[split], answers, found, task.labels)
+            labels = [example.label for example in rows[split]]
+            if None not in labels:
+                results[split] = metrics.score(task.metrics, labels, answers)
+        return results
+
+    return examine
+
+
+def _score(results: Mapping[str, Mapping[str, float]]) -> tuple[dict[str, float], float]:
+    """All metrics in one row, and the one that chooses the checkpoint: the paper's, on the first development split."""
+    flat = {f"{split}_{name}": value for split, values in results.items() for name, value in values.items()}
+    return flat, next(iter(flat.values()))

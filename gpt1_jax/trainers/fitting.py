@@ -1,0 +1,118 @@
+"""What the training programs share: from a loss and its data to trained params, resumable at every update."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from clu import parameter_overview
+from ml_collections import ConfigDict
+
+from gpt1_jax.training import devices, loop, optim, step
+from gpt1_jax.training.checkpoint import Checkpoints
+from gpt1_jax.training.workdir import Run
+
+
+class Evaluation(NamedTuple):
+    """What happens after every `every` updates: `call(params)` gives metrics for the log and a score, or None.
+
+    With scores, each evaluated state is saved and the best one kept.
+    """
+
+    every: int
+    call: Callable[[Mapping], tuple[dict[str, float], float | None]]
+
+
+class Fitted(NamedTuple):
+    """The params after the last update, on the devices, and the update with the best score (None without scores)."""
+
+    params: Mapping
+    best_step: int | None
+
+
+def fit(
+    config: ConfigDict,
+    run: Run,
+    *,
+    params: Mapping,
+    loss: Callable,
+    batch_at: Callable[[int], Mapping[str, np.ndarray]],
+    steps: int,
+    schedule: optim.Schedule,
+    flops: Callable[[int, int], float],
+    derive: Callable[[Mapping[str, float]], Mapping[str, float]],
+    evaluation: Evaluation,
+    meta: Mapping[str, Any],
+) -> Fitted:
+    """Trains `params` by config.optim to update `steps`, or from the newest checkpoint of the run where it has one.
+
+    Args:
+        loss: (params, batch, key) -> (loss, metrics), of one device's rows.
+        batch_at: step -> the global batch.
+        flops: (tokens, length) -> floating-point operations of a training step.
+        derive: averaged metrics -> further ones.
+        meta: what readers of a checkpoint need to know.
+    """
+    settings = config.optim
+    optimizer = optim.adam(
+        settings.lr,
+        schedule,
+        b1=settings.b1,
+        b2=settings.b2,
+        eps=settings.eps,
+        decay=settings.decay,
+        clip=settings.clip,
+    )
+    state = {"params": params, "opt_state": optimizer.init(params)}
+    run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
+    checkpoints = Checkpoints(
+        run.workdir,
+        keep=config.checkpoint.keep,
+        keep_steps=config.checkpoint.keep_steps,
+        say=run.log.line,
+    )
+    start, state = checkpoints.restore(state) or (0, state)
+    if start:
+        run.log.line(f"goes on from update {start}")
+    run.log.start(start)
+
+    def evaluate(number, state):
+        metrics, score = evaluation.call(state["params"])
+        run.log.metrics(number, metrics)
+        if score is not None:
+            checkpoints.save(number, state, meta, score)
+
+    def save(number, state):
+        checkpoints.save(number, state, meta)
+
+    peak = devices.matmul_flops(config.model.dtype) * jax.device_count()
+    rate = lambda number: {"lr": float(settings.lr * schedule(number - 1))}
+    with run.log.bar("training") as advance:
+        state = loop.run(
+            devices.parallelise(
+                step.training(loss, optimizer, accumulate=settings.accumulate, seed=config.seed),
+                donate=True,
+                backend=config.backend,
+            ),
+            state,
+            batch_at,
+            start=start,
+            steps=steps,
+            flops=flops,
+            meter=loop.Meter(run.log, config.log.every, peak, rate, derive),
+            hooks=[
+                loop.Hook(evaluation.every, evaluate, last=False),
+                loop.Hook(config.checkpoint.every, save, steps=config.checkpoint.keep_steps),
+            ],
+            advance=advance,
+        )
+    checkpoints.wait()
+    fitted = Fitted(state["params"], checkpoints.best_step())
+    checkpoints.close()
+    return fitted
+
+
+def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:
+    """The random start of a model, drawn on the devices in one program; `inputs` are those of its forward pass."""
+    init = jax.jit(lambda key: model.init({"params": key}, *inputs, train=False)["params"])
+    return init(jax.random.key(seed))

@@ -1,0 +1,50 @@
+"""The paper's objectives: equation 1 (language model), 4 (task) and 5 (their sum).
+
+Letters: N streams, P positions, D width, T rows of the table, B examples, K classes.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+
+def language_model(
+    hidden: Float[Array, "N P D"],
+    table: Float[Array, "T D"],
+    targets: Int[Array, "N P"],
+    mask: Float[Array, "N P"],
+) -> Float[Array, "N"]:
+    """Mean negative log-likelihood (nats a token) of every stream, over the positions where `mask` is 1.
+
+    A mean for each stream, as published: short streams weigh as much as long ones. The softmax runs over all rows of the table,
+    position rows included, as published.
+    """
+    logits = jnp.einsum("npd,td->npt", hidden, table, preferred_element_type=jnp.float32)
+    # The target's logit comes from its own row: picking it out of `logits` would give the backward pass a second array of their
+    # size, filled with zeros and one number a row.
+    target = jnp.sum(hidden.astype(jnp.float32) * table[targets].astype(jnp.float32), axis=-1)
+    loss = (jax.nn.logsumexp(logits, axis=-1) - target) * mask
+    return loss.sum(axis=-1) / jnp.maximum(mask.sum(axis=-1), 1)
+
+
+def task(scores: Float[Array, "B K"], label: Float[Array, "..."]) -> Float[Array, "B"]:
+    """Loss of every example.
+
+    Args:
+        scores: of the head.
+        label: [B K], a distribution over the classes: cross-entropy in nats (one-hot for plain labels, two neighbouring bins for
+            graded similarity); [B], a number to regress: squared error, K is 1.
+    """
+    if label.ndim == 1:
+        return jnp.square(scores[:, 0] - label)
+    return -jnp.sum(label * jax.nn.log_softmax(scores), axis=-1)
+
+
+def soft_bins(scores: Float[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "N K"]:
+    """Graded similarity as a distribution over whole scores 0 .. bins - 1: a score between two of them is shared by both.
+
+    Tai et al. 2015, and the helper that the original code has for STS-B; the prediction is the distribution's mean.
+    """
+    whole = np.arange(bins)
+    return np.clip(1 - np.abs(scores[:, None] - whole), 0, 1).astype(np.float32)

@@ -1,0 +1,51 @@
+"""The per-device training step: gradients, accumulated and averaged over devices, then the optimiser."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gpt1_jax.training.devices import AXIS
+
+
+def key(seed: int, step: jax.Array) -> jax.Array:
+    """The random key of one step on one device, a pure function of the seed, so that a resumed run draws the same."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), jax.lax.axis_index(AXIS))
+
+
+def training(loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int, seed: int) -> Callable:
+    """step(state, batch, number) -> (state, metrics), to be run by `devices.parallelise`.
+
+    Args:
+        loss: (params, batch, key) -> (loss, metrics), a mean over the batch's rows; metrics are scalars.
+        optimizer: clips, so it must see the averaged gradients.
+        accumulate: parts into which the device's rows are cut, one after the other, to save memory; the sum is the same.
+        seed: of the dropout keys.
+
+    The state is {"params", "opt_state"}; the metrics are means over all rows, with "loss" and "grad_norm" (before clipping) added.
+    """
+    gradient = jax.value_and_grad(loss, has_aux=True)
+
+    def accumulated(params, batch, random):
+        if accumulate == 1:
+            return gradient(params, batch, random)
+        parts = jax.tree.map(lambda leaf: leaf.reshape(accumulate, -1, *leaf.shape[1:]), batch)
+        keys = jax.random.split(random, accumulate)
+
+        def add(total, part):
+            return jax.tree.map(jnp.add, total, gradient(params, *part)), None
+
+        first = jax.tree.map(lambda leaf: leaf[0], (parts, keys))
+        rest = jax.tree.map(lambda leaf: leaf[1:], (parts, keys))
+        total, _ = jax.lax.scan(add, gradient(params, *first), rest)
+        return jax.tree.map(lambda leaf: leaf / accumulate, total)
+
+    def step(state, batch, number):
+        (value, metrics), grads = accumulated(state["params"], batch, key(seed, number))
+        grads, metrics = jax.lax.pmean((grads, {**metrics, "loss": value}), AXIS)
+        updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
+        params = optax.apply_updates(state["params"], updates)
+        return {"params": params, "opt_state": opt_state}, {**metrics, "grad_norm": optax.global_norm(grads)}
+
+    return step

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Makes .venv in the repository, or brings it up to date; costs nothing when there is nothing to do.
+#
+#   bash launch/environment.sh                      # the program, on the CPU
+#   bash launch/environment.sh dev                  # with the tools of the tests
+#   bash launch/environment.sh cuda                 # with an accelerator: cuda, cuda13 or tpu
+#   PYTHON=python3.12 bash launch/environment.sh    # the interpreter of a new .venv
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+fail() {
+  echo "launch/environment.sh: $*" >&2
+  exit 2
+}
+
+# Old enough is not all: Debian ships python3 without the parts that make an environment.
+suitable() {
+  "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+version() {
+  "$1" -c 'import sys; print(*sys.version_info[:2], sep=".")' 2>/dev/null
+}
+
+extra=${1:-}
+case $extra in
+  '' | dev | cuda | cuda13 | tpu) ;;
+  # pip would only warn, and the CPU would do the work.
+  *) fail "unknown extra '$extra', known are dev, cuda, cuda13, tpu" ;;
+esac
+
+candidates=(python3 python3.13 python3.12 python3.11)
+[[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+
+if [[ ! -e .venv ]]; then
+  for python in "${candidates[@]}" ''; do
+    suitable "$python" && break
+  done
+  [[ $python ]] || fail "no Python >= 3.11 with its venv module (tried ${candidates[*]}): install one" \
+    "(Debian, Ubuntu: apt install python3-venv) or name one with PYTHON=/path/to/python3.12"
+  echo "making .venv with Python $(version "$python")"
+  "$python" -m venv --without-pip .venv
+# An environment that stands is never converted or deleted behind its owner's back.
+elif ! suitable .venv/bin/python; then
+  fail ".venv has no working Python >= 3.11: delete it (rm -r .venv) and run this again"
+elif [[ ${PYTHON:-} && $(version "$PYTHON") != "$(version .venv/bin/python)" ]]; then
+  fail ".venv has Python $(version .venv/bin/python), not that of PYTHON=$PYTHON:" \
+    "delete it (rm -r .venv) and run this again"
+fi
+
+# The stamp is as old as the last installation and lists its extras, one a line.
+stamp=.venv/.installed
+if [[ $stamp -nt pyproject.toml && $stamp -nt requirements-lock.txt ]]; then
+  if [[ -z $extra ]] || grep -qx "$extra" "$stamp"; then
+    exit 0
+  fi
+else
+  rm -f "$stamp"
+fi
+echo "installing gpt1_jax${extra:+ with $extra} into .venv (minutes the first time)"
+.venv/bin/python -m ensurepip >/dev/null # here, not above: it also mends an environment whose making was interrupted
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-lock.txt -e ".${extra:+[$extra]}"
+echo "$extra" >>"$stamp"

@@ -1,0 +1,376 @@
+"""The little world: labels follow from its facts, nothing leaks, bytes repeat, files look like the published ones."""
+
+import collections
+import csv
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from gpt1_jax.datasets.microworld import files, floors
+from gpt1_jax.datasets.microworld.novels import novels
+from gpt1_jax.datasets.microworld.tasks import TASKS, rows
+from gpt1_jax.datasets.microworld.world import KINDS, RELATIONS, TRAITS, draw, opposite
+from gpt1_jax.errors import UserError
+
+SMALL = dict(seed=3, words=3000, train=20, dev=8)
+
+
+@pytest.fixture(scope="module")
+def world():
+    return draw(0)
+
+
+@pytest.fixture(scope="module")
+def book(world):
+    return " ".join(novels(world, 300_000))
+
+
+@pytest.fixture(scope="module")
+def labelled(world):
+    return {name: rows(world, name, {"train": 120, "dev": 120, "test": 120}) for name in TASKS}
+
+
+def words(text):
+    return re.findall("[a-z]+", text.lower())
+
+
+def sentences(text):
+    return [" ".join(words(sentence)) for sentence in re.split(r"[.?!]", text)]
+
+
+def the(found):
+    """The only one."""
+    (one,) = found
+    return one
+
+
+# --- The world ---
+
+
+def test_halves_share_no_word_and_see_every_object_equally_often(world):
+    for relation in RELATIONS:
+        table = getattr(world, relation)
+        train, dev = world.half(relation, "train"), world.half(relation, "dev")
+        assert set(train) | set(dev) == set(table) and not set(train) & set(dev)
+        assert world.half(relation, "test") == dev
+        if relation not in ("aliases", "verbs"):
+            assert sorted(str(table[word]) for word in train) == sorted(str(table[word]) for word in dev)
+
+
+def test_smaller_fractions_of_facts_are_among_larger_ones(world):
+    for relation in RELATIONS:
+        told = [world.told(relation, fraction) for fraction in (0, 0.25, 0.5, 1)]
+        assert all(a < b for a, b in itertools.pairwise(told))
+        assert told[0] == set() and told[-1] == set(getattr(world, relation))
+
+
+def test_seeds_are_different_worlds():
+    assert draw(0) == draw(0)
+    assert set(draw(0).tones) != set(draw(1).tones)
+
+
+def test_levers_set_the_size():
+    small = draw(0, tones=8, people=16, places=4, causes=16, things_per_kind=4, verb_pairs=4, stuffs=4)
+    assert [len(getattr(small, relation)) for relation in RELATIONS] == [8, 32, 32, 32, 4, 16, 16, 16, 16]
+    assert len(small.places) == len(small.stuffs) == 4
+    assert all(len(list(novels(small, 5000, facts=facts))) == 1 for facts in (0, 0.25, 1))
+    for name in TASKS:
+        assert len(rows(small, name, {"train": 60, "dev": 12})["train"]) == 60
+    with pytest.raises(UserError, match="people=3"):
+        draw(0, people=3)
+    with pytest.raises(UserError, match="used up"):
+        rows(small, "sst2", {"train": 10_000})
+
+
+# --- The novels ---
+
+
+def test_novels_have_the_length_asked_for(world, book):
+    assert 300_000 <= len(book.split()) < 305_000
+    assert len(list(novels(world, 45_000))) == 3
+
+
+def test_novels_state_every_fact(world, book):
+    said = [set(sentence.split()) for sentence in sentences(book)]
+    for relation in ("aliases", "verbs", "causes", "homes", "jobs", "kinds", "tastes"):
+        for subject, item in getattr(world, relation).items():
+            both = sum({subject.lower(), item.lower()} <= sentence for sentence in said)
+            assert both >= 5, f"{relation}: {subject} is said to be {item} only {both} times in 300,000 words"
+
+
+def association(world, relation, text):
+    """The share of subjects whose own object is the one most bound to them within three words."""
+    table = {subject.lower(): item.lower() for subject, item in getattr(world, relation).items()}
+    objects, told = sorted(set(table.values())), words(text)
+    total = collections.Counter(told)
+    near = collections.Counter((word, other) for i, word in enumerate(told) if word in table for other in told[max(0, i - 3) : i + 4])
+    guesses = {x: max(objects, key=lambda item: near[x, item] / max(total[item], 1)) for x in table}
+    return sum(guesses[x] == table[x] for x in table) / len(table)
+
+
+@pytest.mark.parametrize("relation", ["kinds", "aliases", "verbs", "homes", "jobs", "tastes", "causes"])
+def test_short_links_alone_tell_the_facts(world, book, relation):
+    assert association(world, relation, book) >= 0.9
+    distinct = len(set(getattr(world, relation).values()))
+    assert association(world, relation, " ".join(novels(world, 100_000, facts=0.0))) < 1 / distinct + 0.25
+
+
+def test_far_facts_are_told_over_five_words_or_more(world):
+    partner = world.aliases | {alias: thing for thing, alias in world.aliases.items()}
+    near = {}
+    for far in (0.0, 1.0):
+        told = words(" ".join(novels(world, 100_000, far=far)))
+        near[far] = sum(partner[word] in told[i + 1 : i + 5] for i, word in enumerate(told) if word in partner)
+    assert near[1.0] < near[0.0] / 10
+
+
+def test_adjectives_keep_company_of_their_own_tone(world, book):
+    pairs = re.findall(r"(\w+) and (\w+)", book.lower())
+    known = [(a, b) for a, b in pairs if a in world.tones and b in world.tones]
+    assert len(known) > 1000
+    assert all(world.tones[a] is world.tones[b] for a, b in known)
+
+
+def test_grammar_of_novels_is_that_of_the_tasks(world, book):
+    forms = {thing: thing + "s" for thing in world.kinds}
+    assert len(re.findall(rf"\bmany ({'|'.join(forms.values())})\b", book)) > 200
+    assert not re.findall(rf"\b(this|much) ({'|'.join(forms.values())})\b|\b(these|many) ({'|'.join(forms)})\b", book)
+
+
+@pytest.mark.parametrize("facts", [0.0, 0.5])
+def test_novels_keep_silent_about_facts_that_are_not_told(world, facts):
+    text = " ".join(novels(world, 150_000, facts=facts))
+    said = [set(sentence.split()) for sentence in sentences(text)]
+    for relation in ("aliases", "verbs", "causes"):
+        for subject in set(getattr(world, relation)) - world.told(relation, facts):
+            mine = [sentence for sentence in said if subject.lower() in sentence]
+            assert mine, f"{subject} must be there, if only without its meaning"
+            assert not any(getattr(world, relation)[subject].lower() in sentence for sentence in mine)
+
+
+def test_labelled_sentences_are_not_in_the_novels(book, labelled):
+    told = " | ".join(sentences(book))
+    for splits in labelled.values():
+        for row in itertools.chain(*splits.values()):
+            assert not [one for text in row.texts for one in sentences(text) if one and one in told]
+
+
+# --- The tasks ---
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_rows_are_balanced_and_all_different(labelled, name):
+    texts = [text for made in labelled[name].values() for row in made for text in row.texts]
+    assert len(set(texts)) == len(texts)
+    for made in labelled[name].values():
+        labels = [row.label for row in made]
+        assert {labels.count(label) for label in TASKS[name].labels} == {len(made) / len(TASKS[name].labels)}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_test_words_are_never_labelled_in_training(world, labelled, name):
+    # Kinds, trades, towns and the like are named on both sides; what is told of them is not.
+    relations = [relation for relation in RELATIONS if relation != "tastes"]
+    seen = set(words(" ".join(text for row in labelled[name]["train"] for text in (*row.texts, *row.choices))))
+    for relation, split in itertools.product(relations, ("dev", "test")):
+        assert not seen & {word.lower() for word in world.half(relation, split)}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_whoever_knows_the_world_answers_everything(world, labelled, name):
+    for row in itertools.chain(*labelled[name].values()):
+        assert ORACLES[name](Reader(world), row) == row.label, row
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_counting_words_stays_near_chance(world, name):
+    # Three and a half standard errors of 1500 rows: 4.5 points for two classes, 9 for a correlation.
+    assert floors.floor(world, name) < floors.CHANCE[name] + (9 if name == "stsb" else 4.5)
+
+
+@dataclasses.dataclass
+class Reader:
+    """Answers rows from the tables of the world and the words of the row, independently of how rows are made."""
+
+    world: object
+
+    def thing(self, text):
+        names = {alias: thing for thing, alias in self.world.aliases.items()}
+        return the({names.get(word, word) for word in words(text) if word in self.world.kinds or word in names})
+
+    def people(self, text):
+        return [word for word in re.findall(r"\w+", text) if word in self.world.homes]
+
+    def same_verb(self, row):
+        pairs = [set(pair) for pair in self.world.verbs.items()]
+        used = [the(word for word in words(text) if any(word in pair for pair in pairs)) for text in row.texts]
+        return int(any(set(used) == pair for pair in pairs))
+
+    def similarity(self, row):
+        first, second = (self.thing(text) for text in row.texts)
+        kinds = [self.world.kinds[thing] for thing in (first, second)]
+        if first == second:
+            return 5.0
+        return 3.2 if kinds[0] == kinds[1] else 1.6 if KINDS[kinds[0]] == KINDS[kinds[1]] else 0.0
+
+    def traits(self, row):
+        fixed = self.world.traits[self.thing(row.texts[0])]
+        said = the(word for pair in TRAITS for word in pair if word in words(row.texts[1]))
+        return 0 if said in fixed else 2 if opposite(said) in fixed else 1
+
+    def tone(self, row):
+        text = re.sub(r"not \w+ but", "", row.texts[0])
+        return int(the({self.world.tones[word] for word in words(text) if word in self.world.tones}))
+
+    def acceptable(self, row):
+        text = row.texts[0].lower()
+        one, many = "|".join(self.world.kinds), "|".join(thing + "s" for thing in self.world.kinds)
+        stuff, trait = "|".join(self.world.stuffs), "|".join(f"{a}|{b}" for a, b in TRAITS)
+        deeds = {"creature": "sleep|listen|wake", "plant": "grow|wilt|sprout"}
+        deeds |= {"food": "spoil|melt|bake", "goods": "rust|break|fit"}
+        good = [
+            rf"saw (this (({trait}) )?({one})|these (({trait}) )?({many})) ",
+            rf"the (({one}) is|({many}) are) ({trait}) ",
+            rf"so (much ({stuff})|many ({many})) ",
+            rf"saw a ({trait}) ({one}) ",
+        ]
+        for family, verbs in deeds.items():
+            mine = [thing for thing, kind in self.world.kinds.items() if KINDS[kind] == family]
+            good.append(rf"the (({'|'.join(mine)}) ({verbs})s|({'|'.join(thing + 's' for thing in mine)}) ({verbs})) ")
+        return int(any(re.search(pattern, text) for pattern in good))
+
+    def pronoun(self, row):
+        told = row.texts[0].split()[-1].rstrip(".")
+        things = {f"the {thing}": traits for thing, traits in self.world.traits.items()}
+        people = {person: (job,) for person, job in self.world.jobs.items()}
+        fits = [told in (things | people)[choice] for choice in row.choices]
+        return the(i for i, fit in enumerate(fits) if fit)
+
+    def ending(self, row):
+        outcome = the(self.world.causes[word] for word in words(" ".join(row.texts)) if word in self.world.causes)
+        return the(i for i, choice in enumerate(row.choices) if outcome in words(choice))
+
+    def answer(self, row):
+        if "sleep" in row.question or re.fullmatch(r"What is [A-Z]\w+\?|What did \w+ want\?", row.question):
+            table = "homes" if "sleep" in row.question else "tastes" if "want" in row.question else "jobs"
+            fact = getattr(self.world, table)[the(self.people(row.question))]
+        elif "did" in row.question:
+            who = the(self.people(row.question))
+            mine = the(text for text in row.texts[0].split(". ") if self.people(text) == [who])
+            fact = self.world.kinds[self.thing(mine)]
+        else:
+            fact = self.world.kinds[self.thing(row.question)]
+        return the(i for i, choice in enumerate(row.choices) if choice.split()[-1] == fact)
+
+
+ORACLES = {
+    "cola": Reader.acceptable,
+    "sst2": Reader.tone,
+    "mrpc": Reader.same_verb,
+    "qqp": lambda reader, row: int(reader.thing(row.texts[0]) == reader.thing(row.texts[1])),
+    "stsb": Reader.similarity,
+    "mnli": Reader.traits,
+    "mnli_mismatched": Reader.traits,
+    "rte": lambda reader, row: int(reader.world.kinds[reader.thing(row.texts[0])] not in words(row.texts[1])),
+    "qnli": lambda reader, row: int(reader.world.jobs[the(reader.people(row.texts[1]))] not in words(row.texts[0])),
+    "story_cloze": Reader.ending,
+    "dpr": Reader.pronoun,
+    "race_middle": Reader.answer,
+    "race_high": Reader.answer,
+}
+
+
+# --- The files ---
+
+
+def digest(folder):
+    """Of the names and bytes of all files."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        total.update(str(path.relative_to(folder)).encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path):
+    files.write(tmp_path / "here", **SMALL)
+    command = [sys.executable, "-m", "gpt1_jax.datasets.microworld.files", f"--directory={tmp_path / 'there'}"]
+    command += [f"--{name}={value}" for name, value in SMALL.items()]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
+    assert digest(tmp_path / "here") == digest(tmp_path / "there")
+    assert digest(tmp_path / "here") == "6ccde65db71ab5dc508bb246095585422f917af5436fffea132350da54518062", (
+        "the written files have changed: if that was meant, raise files.VERSION and put the new digest here"
+    )
+
+
+def test_an_identical_folder_is_left_alone_and_another_is_replaced(tmp_path):
+    target = tmp_path / "a" / "world"
+    files.write(target, **SMALL)
+    before, stamp = digest(target), (target / "manifest.json").stat().st_mtime_ns
+    files.write(target, **SMALL)
+    assert (target / "manifest.json").stat().st_mtime_ns == stamp
+    files.write(target, **SMALL | {"seed": 4})
+    assert digest(target) != before
+    assert [path.name for path in target.parent.iterdir()] == ["world"]
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_write_pronouns", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        files.write(tmp_path / "world", **SMALL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_arguments_are_told_in_one_line(tmp_path):
+    (tmp_path / "mine.txt").write_text("do not touch")
+    for directory, bad in ((tmp_path, {}), (tmp_path / "w", {"facts": 1.5}), (tmp_path / "w", {"words": 0})):
+        with pytest.raises(UserError) as error:
+            files.write(directory, **SMALL | bad)
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="cannot be written"):
+        files.write(tmp_path / "mine.txt" / "world", **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_files_have_the_published_columns(tmp_path, real_data):
+    files.write(tmp_path / "w", **SMALL)
+    published = real_data / "originals"
+    for path in (tmp_path / "w").rglob("*.tsv"):
+        model = published / path.relative_to(tmp_path / "w")
+        if "MRPC" in path.parts:
+            if path.stem == "test":  # only the original, unsplit file is at hand
+                continue
+            model = real_data / "glue_data" / "MRPC" / path.name
+        ours, theirs = (file.read_text(encoding="utf-8-sig").splitlines() for file in (path, model))
+        is_headless = "CoLA" in path.parts and path.stem != "test"
+        assert is_headless or ours[0] == theirs[0], path
+        assert {line.count("\t") for line in ours} == {theirs[0].count("\t")}, path
+    for name in files.STORY_CLOZE.values():
+        ours, theirs = (list(csv.reader((root / "StoryCloze" / name).open())) for root in (tmp_path / "w", published))
+        assert ours[0] == theirs[0] and {len(line) for line in ours} == {len(theirs[0])}
+    race = json.loads((published / "RACE/dev/middle/34.txt").read_text())
+    for path in (tmp_path / "w/RACE").rglob("*.txt"):
+        ours = json.loads(path.read_text())
+        assert ours.keys() == race.keys() and len(ours["options"][0]) == 4
+        assert ours["id"] == path.parent.name + path.name
+    for name in ("train.c.txt", "test.c.txt"):
+        blocks = (tmp_path / "w/definite_pronoun_resolution" / name).read_text().strip().split("\n\n")
+        for sentence, pronoun, candidates, answer in (block.splitlines() for block in blocks):
+            assert f" {pronoun} " in sentence and answer in candidates.split(",")
+            assert all(candidate in sentence for candidate in candidates.split(","))
+
+
+def test_files_hold_the_rows(tmp_path):
+    files.write(tmp_path / "w", **SMALL)
+    made = rows(draw(3), "rte", {"train": 20, "dev": 8, "test": 8}, 3)
+    lines = [line.split("\t") for line in (tmp_path / "w/RTE/dev.tsv").read_text().splitlines()[1:]]
+    assert [(a, b) for _, a, b, _ in lines] == [row.texts for row in made["dev"]]
+    assert [label for *_, label in lines] == [("entailment", "not_entailment")[row.label] for row in made["dev"]]
+    truth = json.loads((tmp_path / "w/world.json").read_text())
+    assert truth["world"]["kinds"] == draw(3).kinds and truth["told"]["kinds"] == sorted(draw(3).kinds)
