@@ -52,7 +52,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.checkpoint = ConfigDict()
     config.checkpoint.every = recipe["every"]
     config.checkpoint.keep = 2
-    config.checkpoint.keep_steps = (0,)  # updates whose checkpoints are kept for good
+    config.checkpoint.keep_steps = ()  # updates whose checkpoints are kept for good, such as (1000, 2000)
 
     config.log = ConfigDict()
     config.log.every = 100 if size == "gpt1" else 20

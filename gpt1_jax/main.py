@@ -30,17 +30,12 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{argv[1]}: not a flag; settings are given as --config.NAME=VALUE")
     if _CONFIG.value is None:
         raise UserError("--config: is missing; give a file of configs/, for example --config=configs/pretrain.py:tiny")
-    try:
-        config = _CONFIG.value
-        trainer = config.trainer
-    except OSError:  # raised on first use
-        raise UserError(f"--config: cannot load {_config_name(sys.argv)!r}; name a file of configs/") from None
-    logging.set_verbosity(logging.WARNING)  # the libraries' own chatter
+    logging.set_verbosity(logging.ERROR)  # the libraries' own chatter
     from gpt1_jax.registry import TRAINERS
     from gpt1_jax.training import devices
 
     devices.start(_MULTIHOST.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    TRAINERS[trainer](config, _WORKDIR.value or _default_workdir())
+    TRAINERS[_CONFIG.value.trainer](_CONFIG.value, _WORKDIR.value or _default_workdir())
 
 
 def _default_workdir() -> str:
@@ -52,12 +47,24 @@ def _default_workdir() -> str:
 def _parse(argv: list[str]) -> list[str]:
     """absl's flag parser, with each of its complaints as one line."""
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
+        hasattr(_CONFIG.value, "trainer")  # a file that is not there is told on first use
+        return rest
+    except SystemExit:  # after --help, which absl takes for a mistake
+        sys.exit(0)
     except (AttributeError, KeyError) as error:  # a setting that the config does not have
-        unknown = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").strip("\"'").split())
-        raise UserError(f"--config: has no setting {unknown}") from None
+        if "get_config" in str(error):
+            raise UserError(f"--config: {_config_name(argv)!r} has no get_config; name a file of configs/") from None
+        reason = error
+        while isinstance(reason, Exception):  # they come wrapped in each other
+            reason = reason.args[0]
+        raise UserError(f"--config: has no setting {' '.join(reason.split())}") from None
+    except (OSError, SyntaxError) as error:
+        reason = f" ({error})" if isinstance(error, SyntaxError) else ""
+        raise UserError(f"--config: cannot load {_config_name(argv)!r}{reason}; name a file of configs/") from None
     except (TypeError, ValueError, flags.Error) as error:
-        raise UserError(" ".join(str(error).split())) from None
+        flag, _, trace = str(error).partition(" Error whilst parsing config file:")
+        raise UserError(" ".join([flag, *trace.splitlines()[-1:]] if trace else str(error).split())) from None
 
 
 def _config_name(argv: list[str]) -> str:

@@ -1,9 +1,16 @@
-"""Shared by all tests: two simulated devices, strict JAX, real data where they lie beside the project."""
+"""Shared by all tests: two simulated devices, checked shapes, strict JAX, caches of their own, real data where they lie nearby."""
 
 import os
 import pathlib
+import tempfile
+
+_caches = tempfile.TemporaryDirectory(prefix="gpt1_jax_tests_")
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{_caches.name}/xla"  # shared with the processes that tests start
+os.environ["HF_HOME"] = f"{_caches.name}/huggingface"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
@@ -12,12 +19,19 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_cpu_collective_call_terminate_timeout_seconds=60",
     )
 )
-os.environ["HF_DATASETS_OFFLINE"] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"
 
+from jaxtyping import install_import_hook
+
+# Shapes and types of every signature in these rooms are checked at every call, so long as nothing of them is imported yet.
+install_import_hook(["gpt1_jax.text", "gpt1_jax.models", "gpt1_jax.training"], "beartype.beartype")
+
+import jax
 import pytest
 
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
 REPOSITORY = pathlib.Path(__file__).parent.parent
+pytest_plugins = ["front_door"]  # the command line, on data of the tests' own making
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +41,7 @@ def real_data() -> pathlib.Path:
     if not folder.is_dir():
         pytest.skip(f"real data sets are not at {folder}")
     return folder
+
+
+def pytest_unconfigure():
+    _caches.cleanup()

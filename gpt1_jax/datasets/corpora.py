@@ -203,7 +203,8 @@ def _write(folder, documents, tokenizer, wrapped, validation) -> dict[str, dict[
     dtype, done = _integer(tokenizer.vocab_size), 0
     files = {name: open(folder / f"{name}.bin", "wb") for name in counts}
     with files["train"], files["validation"], bar("tokenising (MB)") as advance:
-        for index, document in enumerate(texts(documents, wrapped)):
+        written = filter(str.strip, texts(documents, wrapped))  # blank ones are none
+        for index, document in enumerate(written):
             held_out = int(index * validation) != int((index - 1) * validation) or (index == 0 and validation > 0)
             name = "validation" if held_out else "train"
             count = counts[name]

@@ -1,13 +1,12 @@
 """The layouts in which the tasks' authors publish their files: one class each, a file -> examples, every row checked.
 
 A layout's fields say where things stand in the files; its `read` is the only code that knows the format. A row that
-breaks the format is a ValueError inside the reader, which `BadRows` turns into a warning or into the end of the run.
+breaks the format is a ValueError inside the reader, which `BadRows` turns into a line of the log or into the end of the run.
 """
 
 import codecs
 import dataclasses
 import itertools
-import logging
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -32,19 +31,20 @@ class Example(NamedTuple):
 
 
 class BadRows:
-    """The malformed rows of one file: up to `allowed` are dropped with a warning each, one more raises UserError."""
+    """The malformed rows of one file: up to `allowed` are dropped, each told by `say`; one more raises UserError."""
 
-    def __init__(self, allowed: int):
+    def __init__(self, allowed: int, say: Callable[[str], None] = print):
         self.allowed = allowed
+        self.say = say
         self.seen = 0
 
     def drop(self, where: str, reason: Exception):
         """Counts the row at `where` ("file:line"), which is malformed for the `reason`."""
         self.seen += 1
         if self.seen > self.allowed:
-            advice = f"repair or remove the row, or allow malformed rows with max_bad_rows (now {self.allowed})"
+            advice = f"repair or remove the row, or allow malformed rows with config.data.max_bad_rows (now {self.allowed})"
             raise UserError(f"{where}: {reason}; {advice}")
-        logging.warning("%s: %s; row dropped (%d of at most %d)", where, reason, self.seen, self.allowed)
+        self.say(f"{where}: {reason}; row dropped ({self.seen} of at most {self.allowed})")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,9 @@ from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError
 
 
-def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 0) -> list[Example]:
+def load(
+    task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 0, say: Callable[[str], None] = print
+) -> list[Example]:
     """The rows of one split of a task, in the source's order.
 
     Args:
@@ -20,15 +22,15 @@ def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 
         split: one of `task.splits`: "train", "validation", "test", or a task's own further ones.
         source: "files", the task's files as their authors distribute them.
         path: the folder with the tasks' folders (CoLA/, SST-2/, ...), or the task's own folder.
-        max_bad_rows: so many malformed rows are dropped, each with a warning; one more is an error.
+        max_bad_rows: so many malformed rows are dropped, each told by `say`; one more is an error.
     Raises:
         UserError: unknown source or split, missing folder, file or column, empty file, malformed row, unknown label.
     """
     if source not in SOURCES:
-        raise UserError(f"no source is called {source!r}; choose one of: {', '.join(sorted(SOURCES))}")
+        raise UserError(f"config.data.source: no source is called {source!r}; choose one of: {', '.join(sorted(SOURCES))}")
     if split not in task.splits:
         raise UserError(f"task {task.name} has no split {split!r}; choose one of: {', '.join(task.splits)}")
-    return SOURCES[source](task, split, path, max_bad_rows)
+    return SOURCES[source](task, split, path, lambda: BadRows(max_bad_rows, say))
 
 
 def has(task: Task, split: str, *, source: str, path: str) -> bool:
@@ -67,7 +69,7 @@ def describe(examples: Sequence[Example], labels: Sequence[str] = ()) -> dict:
     return {"rows": len(examples), "labels": dict(named), "sha256": digest.hexdigest()}
 
 
-def read_files(task: Task, split: str, path: str, max_bad_rows: int) -> list[Example]:
+def read_files(task: Task, split: str, path: str, bad_rows: Callable[[], BadRows]) -> list[Example]:
     """Reads a split from the published files, in the first of the task's layouts that holds it."""
     folder = pathlib.Path(path).expanduser()
     expected = [f"{layout.folder}/{layout.splits[split]}" for layout in task.files if split in layout.splits]
@@ -75,7 +77,7 @@ def read_files(task: Task, split: str, path: str, max_bad_rows: int) -> list[Exa
         raise UserError(f"config.data.path: {path!r} is no folder; name the one that holds {' or '.join(expected)}")
     for layout, file in _candidates(task, split, folder):
         if file.is_file():
-            return _read_file(layout, file, task, split, max_bad_rows)
+            return _read_file(layout, file, task, split, bad_rows())
     raise UserError(f"{folder}: no file of task {task.name}, split {split}; put {' or '.join(expected)} there")
 
 
@@ -90,10 +92,10 @@ def _candidates(task, split, folder):
             yield layout, folder / layout.splits[split]
 
 
-def _read_file(layout, file, task, split, max_bad_rows):
+def _read_file(layout, file, task, split, bad_rows):
     try:
         label_of = _label_reader(task, layout.written)
-        examples = layout.read(file, split, label_of, split in task.test, BadRows(max_bad_rows))
+        examples = layout.read(file, split, label_of, split in task.test, bad_rows)
     except OSError as error:
         place = error.filename or file
         raise UserError(f"{place}: cannot be read ({error.strerror}); check the file and its rights") from error

@@ -15,16 +15,21 @@ from jaxtyping import Array, Float, Key, UInt32
 def bits(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """32 random bits for every position of `shape`.
 
-    The position, spread by the golden ratio and offset by one half of the key, goes through the two multiply-and-shift rounds of
-    the "lowbias32" integer hash (Wellons, hash-prospector), the key's other half joining between them. Made for dropout masks;
-    not for anything that needs a cryptographic or long-period generator.
+    The position, spread by the golden ratio and offset by one word of the key, goes through the two multiply-and-shift rounds of the
+    "lowbias32" integer hash (Wellons, hash-prospector); the key's other word joins between them. The words are hashed first, so that
+    neighbouring seeds are as good as any. Made for dropout masks; not for what needs a cryptographic or a long-period generator.
     """
-    low, high = jax.random.key_data(key).ravel()[-2:]
+    first, second = jax.random.key_data(key).ravel()[-2:]
+    first = _hash(first ^ _hash(second, jnp.uint32(0)), jnp.uint32(0))
+    second = _hash(second, first)
     position = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    mixed = position * jnp.uint32(0x9E3779B1) + low
-    mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x7FEB352D)
-    mixed = (mixed ^ (mixed >> 15) ^ high) * jnp.uint32(0x846CA68B)
-    return mixed ^ (mixed >> 16)
+    return _hash(position * jnp.uint32(0x9E3779B1) + first, second)
+
+
+def _hash(word: UInt32[Array, "..."], joined: UInt32[Array, ""]) -> UInt32[Array, "..."]:
+    word = (word ^ (word >> 16)) * jnp.uint32(0x7FEB352D)
+    word = (word ^ (word >> 15) ^ joined) * jnp.uint32(0x846CA68B)
+    return word ^ (word >> 16)
 
 
 def dropout(x: Float[Array, "..."], rate: float, key: Key[Array, ""], shape: tuple[int, ...] | None = None) -> Float[Array, "..."]:

@@ -7,6 +7,7 @@ back to it, dropout falls on the table and on the projection's output, the state
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from gpt1_jax.models.dropout import dropout
@@ -22,7 +23,7 @@ class Layer(nn.Module):
 
     units: int
     resid_dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
@@ -34,7 +35,7 @@ class Layer(nn.Module):
 
         def step(state, at_time):
             cell, output = state
-            forget, admit, emit, proposal = jnp.split(at_time + output @ recurrent + bias, 4, axis=-1)
+            forget, admit, emit, proposal = jnp.split(at_time + output @ recurrent + bias[None], 4, axis=-1)
             cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(admit) * jnp.tanh(proposal)
             output = (jax.nn.sigmoid(emit) * jnp.tanh(cell)).astype(self.dtype)
             return (cell, output), output
@@ -55,7 +56,7 @@ class LSTM(nn.Module):
     units: int = 2048
     embd_dropout: float = 0.1
     resid_dropout: float = 0.1
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     layers = 1
 
@@ -77,11 +78,11 @@ class LSTM(nn.Module):
         return 2 * (4 * self.units * (self.width + self.units) + self.units * self.width)
 
 
-def _orthogonal_gates(key, shape: tuple[int, int], dtype=jnp.float32) -> Float[Array, "U 4U"]:
+def _orthogonal_gates(key, shape: tuple[int, int], dtype=jnp.float32) -> Float[Array, "U 4*U"]:
     units = shape[0]
     square = nn.initializers.orthogonal()
     return jnp.concatenate([square(gate, (units, units), dtype) for gate in jax.random.split(key, 4)], axis=1)
 
 
-def _forget_open(_, shape: tuple[int], dtype=jnp.float32) -> Float[Array, "4U"]:
+def _forget_open(_, shape: tuple[int], dtype=jnp.float32) -> Float[Array, "N"]:
     return jnp.zeros(shape, dtype).at[: shape[0] // 4].set(1.0)

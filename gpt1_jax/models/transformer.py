@@ -6,6 +6,7 @@ Letters: B batch, L length, D width, H heads, V vocabulary, T rows of the table.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from gpt1_jax.errors import UserError
@@ -21,7 +22,7 @@ class Attention(nn.Module):
     heads: int
     attn_dropout: float
     resid_dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
@@ -32,7 +33,7 @@ class Attention(nn.Module):
         query, key, value = qkv[0], qkv[1], qkv[2]
         scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
         scores = scores / jnp.sqrt(jnp.float32(width // self.heads))
-        weights = jax.nn.softmax(jnp.where(causal(length), scores, -1e9))
+        weights = jax.nn.softmax(jnp.where(causal(length)[None, None], scores, -1e9))
         if train:
             weights = dropout(weights, self.attn_dropout, self.make_rng("dropout"))
         mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(self.dtype), value)
@@ -46,7 +47,7 @@ class MLP(nn.Module):
 
     ffn: int
     resid_dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
@@ -62,7 +63,7 @@ class Block(nn.Module):
     ffn: int
     attn_dropout: float
     resid_dropout: float
-    dtype: jnp.dtype
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
@@ -88,7 +89,7 @@ class Transformer(nn.Module):
     embd_dropout: float = 0.1
     attn_dropout: float = 0.1
     resid_dropout: float = 0.1
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self):
         if self.width % self.heads:
@@ -113,7 +114,7 @@ class Transformer(nn.Module):
     def __call__(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool) -> Float[Array, "B L D"]:
         """Hidden states after the last block; `table` is what `table(train)` gave."""
         positions = self.vocab_size + jnp.arange(tokens.shape[-1])
-        hidden = table[tokens] + table[positions]
+        hidden = table[tokens] + table[positions][None]
         for layer in range(self.layers):
             hidden = getattr(self, f"h{layer}")(hidden, train)
         return hidden

@@ -156,4 +156,4 @@ def cut(document: str, size: int) -> list[str]:
             break
         pieces.append(document[start:end])
         start = end + 1
-    return [*pieces, document[start:]]
+    return [piece for piece in (*pieces, document[start:]) if not piece.isspace()]

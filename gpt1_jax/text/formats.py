@@ -10,6 +10,7 @@ Every format takes the segments of one example, already ids, and the tokenizer, 
 
 from collections.abc import Sequence
 
+from gpt1_jax.errors import UserError
 from gpt1_jax.text.bpe import Tokenizer
 
 Ids = Sequence[int]
@@ -42,7 +43,9 @@ def streams(kind: str, segments: Sequence[Ids], tokens: Tokenizer, context: int)
     """The C streams of an example in the format `kind`, none longer than `context`.
 
     As published, each segment keeps its first context // 2 - 2 tokens (254 of 512), so that two segments and three special
-    tokens fit.
+    tokens fit. UserError where that leaves nothing.
     """
     most = context // 2 - 2
+    if most < 1:
+        raise UserError(f"config.model.context: {context} leaves no room for the texts between the special tokens; choose at least 6")
     return FORMATS[kind]([segment[:most] for segment in segments], tokens)

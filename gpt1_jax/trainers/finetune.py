@@ -2,7 +2,7 @@
 
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -13,8 +13,9 @@ from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import Classifier
-from gpt1_jax.registry import MODELS, TASKS, TRAINERS
+from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.text import bpe, formats
+from gpt1_jax.trainers import settings
 from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
@@ -22,6 +23,7 @@ from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim
 @TRAINERS.register("finetune")
 def finetune(config: ConfigDict, path: str) -> dict:
     """Trains a classifier for config.task; `path` is the run's folder, and what comes back is also its result.json."""
+    settings.check(config)
     with workdir.opened(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result
@@ -29,7 +31,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         devices.check(config.batch_size, config.optim.accumulate)
         task = TASKS[config.task]
         source = _Source(config)
-        rows = _rows(config, task)
+        rows = _rows(config, task, run.log.line)
         about = {split: sources.describe(examples, task.labels) for split, examples in rows.items()}
         for split, facts in about.items():
             run.log.line(f"{config.task} {split}: {facts['rows']} rows, {facts['labels']}")
@@ -38,7 +40,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         source.tokenizer.save(run.workdir / "tokenizer.json")
 
         context = max(streams.longest for streams in data.values())
-        body = MODELS[config.model.name](source.tokenizer.vocab_size + len(bpe.SPECIALS), **{**source.sizes, "context": context})
+        body = source.body(source.tokenizer.vocab_size + len(bpe.SPECIALS), **{**source.sizes, "context": context})
         model = Classifier(
             body,
             outputs=1 if task.format == "choice" else task.outputs,
@@ -52,6 +54,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         epoch = batching.updates_per_epoch(len(data["train"]), config.batch_size)
         order = {"size": len(data["train"]), "batch_size": config.batch_size, "seed": config.seed}
         steps = epoch * config.epochs
+        parts = jax.device_count() * config.optim.accumulate
         examine = _examination(config, model, task, rows, data)
         softmax = 2 * body.width * source.tokenizer.vocab_size * (config.lm_coef != 0)
         fitted = fit(
@@ -59,7 +62,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
             run,
             params=params,
             loss=_loss(model, config.lm_coef),
-            batch_at=lambda step: data["train"][batching.indices(step, **order)],
+            batch_at=lambda step: batching.with_room(data["train"][batching.indices(step, **order)], parts),
             steps=steps,
             schedule=optim.warmup_linear(steps, config.optim.warmup_fraction),
             flops=lambda tokens, length: 3 * tokens * (body.flops(length) + softmax),
@@ -68,7 +71,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
             meta={"tokenizer": source.tokenizer.fingerprint},
         )
         names = checkpoint.param_names(run.workdir, fitted.best_step)
-        best = checkpoint.nest(checkpoint.read_params(run.workdir, fitted.best_step, names))
+        best = devices.replicated(checkpoint.nest(checkpoint.read_params(run.workdir, fitted.best_step, names)))
         scores = examine(best, [split for split in rows if split != "train"], run.workdir / "predictions")
         result = {
             "trainer": "finetune",
@@ -94,7 +97,8 @@ class _Source:
         tokenizer: its tokenizer, checked against the checkpoint's fingerprint.
         step: the update whose checkpoint is taken.
         layers: the blocks that are transferred; -1 nothing, 0 the embeddings.
-        sizes: the arguments of the body: the run's sizes, where config.model leaves them empty.
+        body: makes the body.
+        sizes: its arguments: the run's sizes, where config.model leaves them empty.
     """
 
     def __init__(self, config: ConfigDict):
@@ -104,6 +108,8 @@ class _Source:
             )
         self._workdir = pathlib.Path(config.init.path).expanduser()
         pretrained = workdir.read_json(self._workdir / "config.json")
+        if pretrained["trainer"] != "pretrain":
+            raise UserError(f"config.init.path: {self._workdir} is a run of {pretrained['trainer']}; name one of pretraining")
         if pretrained["model"]["name"] != config.model.name:
             raise UserError(
                 f"config.init.path: {self._workdir} is a {pretrained['model']['name']}, config.model.name a {config.model.name}; "
@@ -119,6 +125,7 @@ class _Source:
         wanted = {name: value for name, value in config.model.items() if value is not None and name != "name"}
         self.sizes = {**pretrained["model"], **wanted}
         del self.sizes["name"]
+        self.body = settings.body(config.model.name, self.sizes)
         self._names = checkpoint.param_names(self._workdir, self.step)
         depth = pretrained["model"].get("layers", 1)
         self.layers = depth if config.init.layers is None else config.init.layers
@@ -128,16 +135,21 @@ class _Source:
         wanted = transfer.wanted(self._names, self.layers)
         stored = checkpoint.read_params(self._workdir, self.step, wanted)
         merged, fates = transfer.merge(fresh, stored)
-        return merged, fates | {name: "dropped" for name in self._names if name not in wanted}
+        left = {name: f"{fates[name]}, the run's dropped" if name in fates else "dropped" for name in self._names if name not in wanted}
+        return merged, fates | left
 
 
-def _rows(config: ConfigDict, task: Task) -> dict[str, list[sources.Example]]:
+def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> dict[str, list[sources.Example]]:
     """split -> examples; the test splits only where they are there."""
-    read = lambda split: sources.load(task, split, source=config.data.source, path=config.data.path, max_bad_rows=config.data.max_bad_rows)
-    rows = {split: read(split) for split in ("train", *task.validation)}
-    present = [split for split in task.test if sources.has(task, split, source=config.data.source, path=config.data.path)]
-    rows["train"] = rows["train"][: config.data.examples] if config.data.examples else rows["train"]
-    return rows | {split: read(split) for split in present}
+    place = {"source": config.data.source, "path": config.data.path}
+    present = [split for split in task.test if sources.has(task, split, **place)]
+    rows = {
+        split: sources.load(task, split, **place, max_bad_rows=config.data.max_bad_rows, say=say)
+        for split in ("train", *task.validation, *present)
+    }
+    if config.data.examples:
+        rows["train"] = rows["train"][: config.data.examples]
+    return rows
 
 
 def _streams(task: Task, examples: list[sources.Example], source: _Source) -> batching.Streams:
@@ -163,7 +175,7 @@ def _loss(model: Classifier, lm_coef: float):
             return task_loss, {"task_loss": task_loss}
         streams = lambda array: array.reshape(-1, *array.shape[2:])
         lm_loss = losses.language_model(
-            streams(hidden)[:, :-1], table, streams(batch["tokens"])[:, 1:], streams(batch["mask"])[:, 1:]
+            streams(hidden)[:, :-1], table, streams(batch["tokens"])[:, 1:], streams(batch["mask"])[:, 1:], most=batch["room"].size
         ).mean()
         return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 

@@ -1,5 +1,6 @@
 """What the training programs share: from a loss and its data to trained params, resumable at every update."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -87,14 +88,16 @@ def fit(
 
     peak = devices.matmul_flops(config.model.dtype) * jax.device_count()
     rate = lambda number: {"lr": float(settings.lr * schedule(number - 1))}
-    with run.log.bar("training") as advance:
+    train_step = devices.parallelise(
+        step.training(loss, optimizer, accumulate=settings.accumulate, seed=config.seed),
+        donate=True,
+        backend=config.backend,
+    )
+    # Closing waits for the last save, also on the way out after SIGTERM.
+    with contextlib.closing(checkpoints), run.log.bar("training") as advance:
         state = loop.run(
-            devices.parallelise(
-                step.training(loss, optimizer, accumulate=settings.accumulate, seed=config.seed),
-                donate=True,
-                backend=config.backend,
-            ),
-            state,
+            train_step,
+            devices.replicated(state),
             batch_at,
             start=start,
             steps=steps,
@@ -106,13 +109,11 @@ def fit(
             ],
             advance=advance,
         )
-    checkpoints.wait()
-    fitted = Fitted(state["params"], checkpoints.best_step())
-    checkpoints.close()
-    return fitted
+        checkpoints.wait()
+        return Fitted(state["params"], checkpoints.best_step())
 
 
 def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:
     """The random start of a model, drawn on the devices in one program; `inputs` are those of its forward pass."""
-    init = jax.jit(lambda key: model.init({"params": key}, *inputs, train=False)["params"])
-    return init(jax.random.key(seed))
+    init = jax.jit(lambda key, *inputs: model.init({"params": key}, *inputs, train=False)["params"])
+    return init(jax.random.key(seed), *inputs)

@@ -3,16 +3,20 @@
 import hashlib
 import json
 import math
+import os
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from gpt1_jax.datasets import corpora
+from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
-from gpt1_jax.registry import CORPORA, MODELS, TRAINERS
+from gpt1_jax.registry import CORPORA, TRAINERS
 from gpt1_jax.text import bpe
+from gpt1_jax.trainers import settings
 from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params
 from gpt1_jax.training import batching, devices, loop, losses, optim, workdir
 
@@ -20,12 +24,13 @@ from gpt1_jax.training import batching, devices, loop, losses, optim, workdir
 @TRAINERS.register("pretrain")
 def pretrain(config: ConfigDict, path: str) -> dict:
     """Trains a language model on a corpus; `path` is the run's folder, and what comes back is also its result.json."""
+    settings.check(config)
     with workdir.opened(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result
         devices.check(config.batch_size, config.optim.accumulate)
         sizes = config.model.to_dict()
-        body = MODELS[sizes.pop("name")]
+        body = settings.body(sizes.pop("name"), sizes)
         documents = CORPORA[config.data.corpus](config.data.path, config.data.column)
         tokenizer = _tokenizer(config, documents)
         tokenizer.save(run.workdir / "tokenizer.json")
@@ -76,10 +81,10 @@ def _tokenizer(config: ConfigDict, documents: corpora.Documents) -> bpe.Tokenize
         return bpe.load(pathlib.Path(config.tokenizer.path))
     made_from = json.dumps([documents.fingerprint, config.tokenizer.vocab_size, config.data.wrapped, bpe.VERSION])
     name = hashlib.sha256(made_from.encode()).hexdigest()[:20]
-    cached = pathlib.Path(config.data.cache).expanduser() / "tokenizers" / f"{name}.json"
+    cached = _cache(config) / "tokenizers" / f"{name}.json"
     if not cached.exists():
         tokenizer = bpe.train(lambda: corpora.texts(documents, config.data.wrapped), config.tokenizer.vocab_size)
-        cached.parent.mkdir(parents=True, exist_ok=True)
+        cached.parent.mkdir(exist_ok=True)
         tokenizer.save(cached)
     return bpe.load(cached)
 
@@ -90,8 +95,19 @@ def _prepare(config: ConfigDict, documents: corpora.Documents, tokenizer: bpe.To
         tokenizer,
         wrapped=config.data.wrapped,
         validation=config.data.validation,
-        cache=config.data.cache,
+        cache=str(_cache(config)),
     )
+
+
+def _cache(config: ConfigDict) -> pathlib.Path:
+    folder = pathlib.Path(config.data.cache).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"config.data.cache: cannot make {folder} ({error.strerror}); choose another folder") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"config.data.cache: cannot write to {folder}; choose another folder")
+    return folder
 
 
 def _row_losses(model, params, tokens, *, train, key=None):
@@ -99,7 +115,7 @@ def _row_losses(model, params, tokens, *, train, key=None):
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     rngs = {"dropout": key} if train else None
     hidden, table = model.apply({"params": params}, inputs, train=train, rngs=rngs)
-    return losses.language_model(hidden, table, targets, np.ones(targets.shape, np.float32))
+    return losses.language_model(hidden, table, targets, jnp.ones(targets.shape))
 
 
 def _evaluation(config: ConfigDict, model: LanguageModel, corpus: corpora.Tokens):

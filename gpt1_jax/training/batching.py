@@ -4,6 +4,7 @@ Letters: B examples of a batch, C streams, L length, K classes.
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from gpt1_jax.errors import UserError
 
 # Batches of ragged streams are padded to the smallest of these that holds their longest: few compilations, little padding.
-LENGTHS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
 def updates_per_epoch(size: int, batch_size: int, stride: int = 1) -> int:
@@ -65,7 +66,7 @@ class Streams:
         """Tokens of the longest stream of an example."""
         return max(map(len, self._streams[index]))
 
-    def __getitem__(self, indices: Sequence[int]) -> dict[str, np.ndarray]:
+    def __getitem__(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> dict[str, np.ndarray]:
         """Arrays tokens [B C L], mask [B C L] (1 on tokens), extract [B C] (index of the last token), label."""
         chosen = [self._streams[i] for i in indices]
         lengths = np.array([[len(stream) for stream in example] for example in chosen])
@@ -80,6 +81,19 @@ class Streams:
             "extract": (lengths - 1).astype(np.int32),
             "label": self._labels[list(indices)],
         }
+
+
+def with_room(batch: dict[str, np.ndarray], parts: int) -> dict[str, np.ndarray]:
+    """The batch with "room" [B R] added: R * B / `parts` bounds the predicted tokens in each of the parts it will be cut into.
+
+    Only the shape of "room" says something: to a compiled step it is a constant. It comes in quarters of the batch, so that there are
+    few of them.
+    """
+    predicted = batch["mask"][:, :, 1:].reshape(parts, -1)
+    quarter = math.ceil(predicted.shape[1] / 4)
+    positions = quarter * math.ceil(predicted.sum(axis=1).max() / quarter)
+    rows = len(batch["mask"])
+    return {**batch, "room": np.zeros((rows, math.ceil(positions * parts / rows)), np.bool_)}
 
 
 def fill(batch: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:

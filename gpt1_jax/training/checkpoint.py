@@ -5,10 +5,11 @@ Start order of a run: its own newest checkpoint, else the params of another run 
 Orbax hands back flipped bits without a word, so every array's CRC-32 is stored beside it and compared after reading.
 """
 
+import contextlib
 import pathlib
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -108,8 +109,9 @@ class Checkpoints:
                 continue
             opt_state = serialization.from_state_dict(state["opt_state"], read["opt_state"])
             return step, {"params": read["params"], "opt_state": opt_state}
-        if steps:
-            raise UserError(f"{self._folder}: all {len(steps)} checkpoints are damaged; remove the folder to start from scratch")
+        workdir = self._folder.parent
+        if bad := list(workdir.glob("bad-*")):  # an earlier start may have set them aside
+            raise UserError(f"{self._folder}: all {len(bad)} checkpoints are damaged; remove the folder {workdir} to start from scratch")
         return None
 
     def _set_aside(self, step: int, error: Exception) -> None:
@@ -131,6 +133,8 @@ class Checkpoints:
         return self._manager.best_step()
 
     def close(self) -> None:
+        """Waits as `wait` does and lets go of the folder."""
+        self.wait()
         self._manager.close()
 
 
@@ -149,8 +153,9 @@ def param_names(workdir: pathlib.Path, step: int) -> list[str]:
 
 def read_meta(workdir: pathlib.Path, step: int) -> dict:
     """What `save` was given as `meta`, and the checksums."""
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        return reader.restore(_item(workdir, step, "meta"))
+    path = _item(workdir, step, "meta")
+    with _readable(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        return reader.restore(path)
 
 
 def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -166,19 +171,17 @@ def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[
     if missing := [name for name in names if name not in present]:
         raise UserError(f"{path}: has no {', '.join(missing[:3])}; it holds {', '.join(sorted(present)[:6])}, ...")
     wanted = unflatten_dict({name: np.empty(present[name].shape, present[name].dtype) for name in names}, sep="/")
-    try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            read = reader.restore(
-                path,
-                args=args.PyTreeRestore(
-                    item=wanted,
-                    restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted),
-                    partial_restore=True,
-                ),
-            )
-        _verify({"params": read}, read_meta(workdir, step)["crc32"])
-    except Exception as error:
-        raise UserError(f"{path}: damaged ({_first_line(error)}); name another run or another step") from error
+    checksums = read_meta(workdir, step)["crc32"]
+    with _readable(path), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+        read = reader.restore(
+            path,
+            args=args.PyTreeRestore(
+                item=wanted,
+                restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted),
+                partial_restore=True,
+            ),
+        )
+        _verify({"params": read}, checksums)
     return flatten_dict(read, sep="/")
 
 
@@ -192,7 +195,17 @@ def _item(workdir: pathlib.Path, step: int, item: str) -> pathlib.Path:
 
 
 def _metadata(path: pathlib.Path) -> dict:
-    return ocp.PyTreeCheckpointHandler().metadata(path).tree
+    with _readable(path):
+        return ocp.PyTreeCheckpointHandler().metadata(path).tree
+
+
+@contextlib.contextmanager
+def _readable(path: pathlib.Path) -> Iterator[None]:
+    """Turns what goes wrong inside into a UserError: `path` is damaged. Orbax raises many classes for that."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"{path}: damaged ({_first_line(error)}); name another run or another step") from error
 
 
 def _host(state: Mapping) -> dict:

@@ -5,11 +5,12 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt1_jax.errors import UserError
 
@@ -56,6 +57,11 @@ def split(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return mine.reshape(local, per_host // local, *array.shape[1:])
 
     return {name: rows(array) for name, array in batch.items()}
+
+
+def replicated(tree: Any) -> Any:
+    """The tree on all of this host's devices, as steps give it back: the first call of a step then compiles for the later ones too."""
+    return jax.device_put(tree, NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec()))
 
 
 def parallelise(step: Callable, *, donate: bool = False, backend: str = "pmap") -> Callable:

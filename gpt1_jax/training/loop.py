@@ -53,7 +53,7 @@ class Meter:
         self._count = self._tokens = self._flops = 0
         self._since = time.perf_counter()
 
-    def add(self, step: int, metrics: Mapping[str, float], tokens: int, flops: float) -> None:
+    def add(self, step: int, metrics: Mapping[str, float], tokens: int, flops: float | int) -> None:
         """Takes in a finished update: its metrics, and what it worked through."""
         for name, value in metrics.items():
             self._sums[name] += value

@@ -46,6 +46,6 @@ def training(loss: Callable, optimizer: optax.GradientTransformation, *, accumul
         grads, metrics = jax.lax.pmean((grads, {**metrics, "loss": value}), AXIS)
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)
-        return {"params": params, "opt_state": opt_state}, {**metrics, "grad_norm": optax.global_norm(grads)}
+        return {"params": params, "opt_state": opt_state}, {**metrics, "grad_norm": optax.tree.norm(grads)}
 
     return step

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -37,17 +38,30 @@ class Run(NamedTuple):
 
 @contextlib.contextmanager
 def opened(path: str, config: Mapping) -> Iterator[Run]:
-    """The folder `path`, owned and made ready for a run of exactly these settings; raises what `claim` and `same_config` raise."""
+    """The folder `path`, owned and made ready for a run of exactly these settings; raises what `claim` and `same_config` raise.
+
+    A UserError inside, before training has begun here or in a folder below, leaves the folder as it was: the corrected command
+    starts afresh.
+    """
     workdir, primary = pathlib.Path(path), jax.process_index() == 0
+    existed, before = os.path.isdir(workdir), set(workdir.glob("*"))
     with claim(workdir) if primary else contextlib.nullcontext():
-        if primary:
-            same_config(workdir, config)
-        with contextlib.closing(Log(workdir, enabled=primary)) as log:
-            finished = workdir / "result.json"
-            run = Run(workdir, log, read_json(finished) if finished.exists() else None)
-            if run.result is not None:
-                log.line(f"finished before: {finished}")
-            yield run
+        try:
+            if primary:
+                same_config(workdir, config)
+            with contextlib.closing(Log(workdir, enabled=primary)) as log:
+                finished = workdir / "result.json"
+                run = Run(workdir, log, read_json(finished) if finished.exists() else None)
+                if run.result is not None:
+                    log.line(f"finished before: {finished}")
+                yield run
+        except UserError:
+            if primary and not any(workdir.rglob("metrics.jsonl")):
+                for made in set(workdir.glob("*")) - before:
+                    shutil.rmtree(made) if made.is_dir() else made.unlink()
+                if not existed:
+                    workdir.rmdir()
+            raise
 
 
 @contextlib.contextmanager

@@ -156,10 +156,10 @@ def test_novels_keep_silent_about_facts_that_are_not_told(world, facts):
 
 
 def test_labelled_sentences_are_not_in_the_novels(book, labelled):
-    told = " | ".join(sentences(book))
+    told = " " + " | ".join(sentences(book)) + " "
     for splits in labelled.values():
         for row in itertools.chain(*splits.values()):
-            assert not [one for text in row.texts for one in sentences(text) if one and one in told]
+            assert not [one for text in row.texts for one in sentences(text) if one and f" {one} " in told]
 
 
 # --- The tasks ---
@@ -304,7 +304,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path):
     command += [f"--{name}={value}" for name, value in SMALL.items()]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
     assert digest(tmp_path / "here") == digest(tmp_path / "there")
-    assert digest(tmp_path / "here") == "6ccde65db71ab5dc508bb246095585422f917af5436fffea132350da54518062", (
+    assert digest(tmp_path / "here") == "6c1df184756092a69d432860d70e141179f1a0e7746266e029024b148d6d6fbb", (
         "the written files have changed: if that was meant, raise files.VERSION and put the new digest here"
     )
 

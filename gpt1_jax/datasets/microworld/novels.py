@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 
 from gpt1_jax.datasets.microworld.phrases import (
+    ASKED,
     CLOSINGS,
     FAR,
     NEAR,
@@ -19,6 +20,7 @@ from gpt1_jax.datasets.microworld.world import RELATIONS, World, free_traits
 
 NOVEL_WORDS = 20_000
 CAST = 8
+ASKING = 0.3  # of the telling sentences that can be questions
 # How often each relation is spoken of. Tones and traits have most to tell: an adjective's company, four poles a thing.
 WEIGHTS = {
     "tones": 20, "kinds": 12, "traits": 18, "aliases": 9, "verbs": 8, "homes": 10, "jobs": 8, "tastes": 9, "causes": 10,
@@ -122,6 +124,9 @@ class Author:
             slots["y"] = getattr(self.world, topic)[x]
         if topic in ("kinds", "traits") and x in self.told["aliases"] and self.rng.random() < 0.3:
             slots["x"] = self.world.aliases[x]
+        if topic in ASKED and self.rng.random() < ASKING:
+            self._judged(topic, slots)
+            return self.rng.choice(ASKED[topic])
         return self.rng.choice((FAR if self.rng.random() < self.far else NEAR)[topic])
 
     def subject(self, topic: str, slots: dict) -> str:
@@ -133,6 +138,14 @@ class Author:
         if own and self.rng.random() < 0.7:
             return slots[own]
         return self.rng.choice(self.subjects[topic])
+
+    def _judged(self, topic: str, slots: dict):
+        """Puts a verdict into slots, and half of the time a wrong object."""
+        is_right = self.rng.random() < 0.5
+        slots["verdict"] = "yes" if is_right else "no"
+        if not is_right:
+            wrong = sorted(set(getattr(self.world, topic).values()) - {slots["y"]})
+            slots["y"] = self.rng.choice(wrong)
 
     def _tones(self, x: str, slots: dict):
         good = self.world.tones[x]

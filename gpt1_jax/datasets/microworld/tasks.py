@@ -152,8 +152,8 @@ def rte(clerk: Clerk, label) -> Row:
     thing, person, took, where = clerk.word("kinds"), clerk.word("homes"), clerk.pick(*TAKINGS)[1], clerk.where()
     kind = clerk.world.kinds[thing]
     kind = kind if label == 0 else clerk.pick(*(other for other in KINDS if other != kind))
-    premise = f"{capital(clerk.pick(*TIMES))} {person} {took} a {thing} {where}."
-    return Row((premise, f"{person} {took} a {kind} {where}."), label)
+    premise = f"{capital(clerk.pick(*TIMES))} {where} {person} {took} a {thing}."
+    return Row((premise, f"It was a {kind} that {person} {took} {where}."), label)
 
 
 @task("qnli", (0, 1))

@@ -1,0 +1,42 @@
+"""The whole factory in miniature, on two CPU cores in minutes: two bodies, two tasks, the four rows of Table 5.
+
+    python -m gpt1_jax.main --config=configs/quickstart.py --workdir=runs/exp_quickstart
+    python -m gpt1_jax.main --config=configs/quickstart.py --config.books=DIR --config.labelled=GLUE_DIR --config.tasks="('cola','rte')"
+
+Without --config.books and --config.labelled it reads the embedded world, a little language that the project writes itself.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common, finetune, pretrain
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.trainer = "ablate"
+    config.seed = 0  # of the embedded world
+    config.seeds = 1  # finetuning runs a cell
+    config.tasks = ("sst2", "rte")
+    config.books = ""  # a folder of books to read instead of the embedded world's
+    config.labelled = ""  # a GLUE folder, likewise
+    config.world = ConfigDict(dict(words=300_000, train=1_500, dev=500))
+
+    config.pretrain = ConfigDict()
+    for body in common.BODIES:
+        config.pretrain[body] = _short(pretrain.get_config(f"tiny,{body}"))
+
+    config.finetune = ConfigDict()
+    for variant in common.VARIANTS:
+        config.finetune[variant] = finetune.get_config(f"sst2,{variant}")
+        config.finetune[variant].optim.lr = 5e-4  # a tiny model wants more than the paper's 6.25e-5
+    return config
+
+
+def _short(config: ConfigDict) -> ConfigDict:
+    config.steps = 800
+    config.model.context = 64
+    config.batch_size = 32
+    config.optim.warmup_steps = 100
+    config.tokenizer.vocab_size = 1_500
+    config.data.validation = 0.05
+    return config

@@ -1,0 +1,53 @@
+"""The whole factory: pretrain each body once, finetune every variant on every task, one table.
+
+Each pretraining and each cell of the table is a run in its own folder below this one; what is finished is not done again.
+"""
+
+import pathlib
+import statistics
+
+from ml_collections import ConfigDict
+
+from gpt1_jax.analysis import tables
+from gpt1_jax.datasets.microworld import files as microworld
+from gpt1_jax.registry import TASKS, TRAINERS
+from gpt1_jax.training import workdir
+
+
+@TRAINERS.register("ablate")
+def ablate(config: ConfigDict, path: str) -> dict:
+    """Runs what is missing below the folder `path`; what comes back is also its result.json.
+
+    config.pretrain holds a configuration for each body, config.finetune one for each variant. Without a path of their own they read
+    the embedded world, which is written to data/.
+    """
+    with workdir.opened(path, config.to_dict()) as run:
+        if run.result is not None:
+            return run.result
+        world = pathlib.Path(path) / "data"
+        books, tasks = config.books or str(world / "novels"), config.labelled or str(world)
+        if not (config.books and config.labelled):
+            microworld.write(world, seed=config.seed, words=config.world.words, train=config.world.train, dev=config.world.dev)
+
+        pretrained = {}
+        for body, settings in config.pretrain.items():
+            pretrained[body] = f"{path}/pretrain_{body}"
+            cell = settings.copy_and_resolve_references()
+            cell.data.path = books
+            run.log.line(f"pretraining the {body}: {pretrained[body]}")
+            TRAINERS[cell.trainer](cell, pretrained[body])
+
+        scores = {}
+        for seed in range(config.seeds):
+            for task in config.tasks:
+                for variant, settings in config.finetune.items():
+                    cell = settings.copy_and_resolve_references()
+                    cell.task, cell.seed, cell.data.path = task, seed, tasks
+                    cell.init.path = pretrained[cell.model.name]
+                    folder = f"{path}/{task}_{variant}_{seed}"
+                    run.log.line(f"finetuning {task}, {variant}, seed {seed}: {folder}")
+                    metrics = TRAINERS[cell.trainer](cell, folder)["metrics"][TASKS[task].validation[0]]
+                    scores.setdefault(variant, {}).setdefault(task, []).append(metrics[TASKS[task].metrics[0]])
+        means = {variant: {task: statistics.mean(seeds) for task, seeds in row.items()} for variant, row in scores.items()}
+        run.log.line(tables.markdown(means, corner="100 x the paper's metric"))
+        return run.finish({"trainer": "ablate", "scores": scores, "means": means})

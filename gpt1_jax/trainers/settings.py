@@ -1,0 +1,63 @@
+"""What the values of settings may be; checked before a run makes its folder, so that a slip costs a second and leaves nothing."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.registry import MODELS
+from gpt1_jax.training.workdir import flatten
+
+# What is expected, how to tell, and of which settings; nan fits nowhere.
+RULES = (
+    (
+        "a whole number from 1",
+        lambda value: value >= 1,
+        ("steps", "epochs", "batch_size", "optim.accumulate", "tokenizer.vocab_size")
+        + ("model.context", "model.layers", "model.width", "model.heads", "model.ffn", "model.units")
+        + ("eval.every", "checkpoint.every", "checkpoint.keep", "log.every"),
+    ),
+    (
+        "a number from 0",
+        lambda value: 0 <= value < math.inf,
+        ("seed", "lm_coef", "optim.lr", "optim.decay", "optim.warmup_steps", "eval.windows", "data.examples", "data.max_bad_rows"),
+    ),
+    ("a number above 0", lambda value: 0 < value < math.inf, ("optim.eps", "optim.clip")),
+    (
+        "a number from 0 to below 1",
+        lambda value: 0 <= value < 1,
+        ("model.embd_dropout", "model.attn_dropout", "model.resid_dropout", "clf_dropout")
+        + ("optim.b1", "optim.b2", "optim.warmup_fraction", "data.validation"),
+    ),
+    (
+        "updates, such as '(1000,2000)',",
+        lambda value: all(isinstance(step, int) for step in value),
+        ("checkpoint.keep_steps",),
+    ),
+    ("pmap or shard_map", lambda value: value in ("pmap", "shard_map"), ("backend",)),
+    ("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"), ("model.dtype",)),
+)
+
+
+def check(config: ConfigDict) -> None:
+    """UserError for the first setting whose value cannot be; settings left empty are somebody else's to fill."""
+    values = flatten(config.to_dict())
+    for expected, fits, names in RULES:
+        for name in names:
+            if values.get(name) is not None and not fits(values[name]):
+                raise UserError(f"config.{name}: {values[name]!r} found, {expected} expected; give another --config.{name}")
+
+
+def body(name: str, sizes: Mapping[str, Any]) -> Callable:
+    """The body called `name` in MODELS; UserError unless `sizes`, the config's model section, are what it takes."""
+    entry = MODELS[name]
+    takes = inspect.signature(entry).parameters.keys() - {"vocab_size", "parent", "name"}  # the last two are every flax module's
+    if odd := takes ^ sizes.keys():
+        raise UserError(
+            f"config.model: a {name} takes {', '.join(sorted(takes))}; {', '.join(sorted(odd))} of this section do not fit or are "
+            "missing: pick the body in --config"
+        )
+    return entry

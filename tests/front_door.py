@@ -1,0 +1,176 @@
+"""The command line as tests use it, on data of their own making; fixtures for all rooms (see conftest.py)."""
+
+import contextlib
+import functools
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+# Small programs compile in less than the second from which on they are cached; most runs here share theirs with another.
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+class Ended(NamedTuple):
+    """How a command ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Program:
+    """The program, run in this process, where jax is loaded already, or as a process of its own, which takes seconds more."""
+
+    @staticmethod
+    def command(config: str, workdir: pathlib.Path, settings: Mapping[str, object]) -> list[str]:
+        """The arguments of a run: a file of configs/ with its picks, the folder, and settings by dotted name."""
+        flags = [f"--config.{name}={value}" for name, value in settings.items()]
+        return [f"--config={REPOSITORY}/configs/{config}", f"--workdir={workdir}", *flags]
+
+    def run(self, *arguments: str) -> Ended:
+        """Runs it here, from the arguments to the exit code."""
+        from absl import flags
+
+        import gpt1_jax.main
+
+        for name in [name for name in flags.FLAGS if name.startswith("config.")]:  # left by the command before
+            delattr(flags.FLAGS, name)
+        flags.FLAGS.unparse_flags()
+        for name in ("config", "workdir", "multihost"):
+            flags.FLAGS[name].unparse()
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            patch.setattr(sys, "argv", ["gpt1", *arguments])
+            patch.setattr(sys, "path", sys.path.copy())
+            with pytest.raises(SystemExit) as ended:
+                gpt1_jax.main.run()
+        return Ended(ended.value.code or 0, out.getvalue(), err.getvalue())
+
+    def result(self, config: str, workdir: pathlib.Path, settings: Mapping[str, object]) -> dict:
+        """Runs it here to its end, and gives its result.json."""
+        ended = self.run(*self.command(config, workdir, settings))
+        assert ended.code == 0, ended.err
+        return json.loads((workdir / "result.json").read_text())
+
+    @staticmethod
+    def start(*arguments: str) -> subprocess.Popen:
+        """Starts it as a process."""
+        line = [sys.executable, "-m", "gpt1_jax.main", *arguments]
+        return subprocess.Popen(line, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="session")
+def gpt1() -> Program:
+    return Program()
+
+
+# What a run needs to be over in seconds.
+SMALL = {
+    "model.width": 16,
+    "model.context": 32,
+    "model.layers": 2,
+    "model.heads": 2,
+    "model.ffn": 32,
+    "model.units": 16,
+    "optim.warmup_steps": 4,
+    "tokenizer.vocab_size": 120,
+    "steps": 20,
+    "batch_size": 4,
+    "eval.every": 10,
+    "eval.windows": 8,
+    "checkpoint.every": 10,
+    "log.every": 5,
+}
+
+
+@pytest.fixture(scope="session")
+def pretraining(books, tmp_path_factory) -> Callable[..., dict]:
+    """pretraining(body): the settings of a small pretraining run on `books`."""
+    common = {"data.path": books, "data.cache": tmp_path_factory.mktemp("cache")}
+
+    def settings(body: str = "transformer") -> dict:
+        lacks = ("model.units",) if body == "transformer" else ("model.layers", "model.heads", "model.ffn")
+        return {name: value for name, value in SMALL.items() if name not in lacks} | common
+
+    return settings
+
+
+@pytest.fixture(scope="session")
+def pretrained(gpt1, pretraining, tmp_path_factory) -> Callable[..., pathlib.Path]:
+    """pretrained(body): the folder of a finished pretraining run, made once."""
+
+    @functools.cache
+    def run(body: str = "transformer") -> pathlib.Path:
+        workdir = tmp_path_factory.mktemp("pretrained") / body
+        gpt1.result(f"pretrain.py:tiny,{body}", workdir, pretraining(body))
+        return workdir
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finetuning(pretrained, glue) -> Callable[..., dict]:
+    """finetuning(body): the settings of a small finetuning run on `glue`."""
+    return lambda body="transformer": {"init.path": pretrained(body), "data.path": glue, "batch_size": 4, "epochs": 1, "log.every": 1}
+
+
+WORDS = "the a old new king queen ship house ran saw sang to and in of over sea hill day night".split()
+
+
+@pytest.fixture(scope="session")
+def books(tmp_path_factory) -> pathlib.Path:
+    """A folder of four small books."""
+    folder, random = tmp_path_factory.mktemp("books"), np.random.default_rng(0)
+    for number in range(4):
+        lines = (" ".join(random.choice(WORDS, size=random.integers(4, 10))) + "." for _ in range(60))
+        (folder / f"book_{number}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+DIGITS, PAIR, ENTAILED = ("0", "1"), ("sentence1", "sentence2"), ("entailment", "not_entailment")
+# Folder -> columns with text, column with the label, its values, development files.
+GLUE = {
+    "CoLA": (("sentence",), "label", DIGITS, ("dev",)),
+    "SST-2": (("sentence",), "label", DIGITS, ("dev",)),
+    "MRPC": (("#1 String", "#2 String"), "Quality", DIGITS, ("dev",)),
+    "STS-B": (PAIR, "score", ("0", "1.5", "3.25", "5"), ("dev",)),
+    "QQP": (("question1", "question2"), "is_duplicate", DIGITS, ("dev",)),
+    "MNLI": (PAIR, "gold_label", ("entailment", "neutral", "contradiction"), ("dev_matched", "dev_mismatched")),
+    "QNLI": (("question", "sentence"), "label", ENTAILED, ("dev",)),
+    "RTE": (PAIR, "label", ENTAILED, ("dev",)),
+    "WNLI": (PAIR, "label", DIGITS, ("dev",)),
+}
+
+
+@pytest.fixture(scope="session")
+def glue(tmp_path_factory) -> pathlib.Path:
+    """A folder in GLUE's layout: of every task 12 rows to train on, 6 for development, 3 without labels; texts of three words,
+    which a lone quote may be."""
+    root, random = tmp_path_factory.mktemp("glue"), np.random.default_rng(1)
+
+    def table(header: bool, columns: list[str], rows: int, label: str, values: tuple[str, ...]) -> str:
+        cells = {name: [" ".join(random.choice([*WORDS, '"'], size=3)) for _ in range(rows)] for name in columns}
+        cells |= {label: [values[row % len(values)] for row in range(rows)], "index": [str(row) for row in range(rows)]}
+        lines = [columns] * header + [[cells[name][row] for name in columns] for row in range(rows)]
+        return "".join("\t".join(line) + "\n" for line in lines)
+
+    for folder, (texts, label, values, development) in GLUE.items():
+        (root / folder).mkdir()
+        bare = folder == "CoLA"  # its labelled files have no header line
+        labelled = ["source", "label", "mark", "sentence"] if bare else ["index", *texts, label]
+        for split, rows in {"train": 12, **dict.fromkeys(development, 6)}.items():
+            (root / folder / f"{split}.tsv").write_text(table(not bare, labelled, rows, label, values))
+        for split in ("test_matched", "test_mismatched") if folder == "MNLI" else ("test",):
+            (root / folder / f"{split}.tsv").write_text(table(True, ["index", *texts], 3, label, values))
+    return root

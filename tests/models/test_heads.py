@@ -1,0 +1,77 @@
+"""The classifier: scores for the four formats, and its shared dropout."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt1_jax.models.heads import Classifier
+
+from .conftest import BODIES, CONTEXT, VOCAB, WIDTH
+
+
+def inputs(streams: int, examples: int = 2):
+    tokens = jax.random.randint(jax.random.key(2), (examples, streams, CONTEXT), 0, VOCAB)
+    extract = jax.random.randint(jax.random.key(3), (examples, streams), 1, CONTEXT)
+    return tokens, extract
+
+
+# streams, outputs, sum_streams -> shape of the scores of two examples
+FORMATS = {
+    "single": (1, 2, False, (2, 1, 2)),
+    "pair": (1, 3, False, (2, 1, 3)),
+    "similarity": (2, 6, True, (2, 1, 6)),
+    "choice": (4, 1, False, (2, 4, 1)),
+}
+
+
+@pytest.mark.parametrize(("kind", "body"), [*((kind, "lstm") for kind in FORMATS), ("similarity", "transformer")])
+def test_scores_flatten_to_the_classes_in_every_format(fresh, apply, kind, body):
+    streams, outputs, sum_streams, shape = FORMATS[kind]
+    model = Classifier(BODIES[body](), outputs=outputs, sum_streams=sum_streams)
+    tokens, extract = inputs(streams)
+    params = fresh(model, tokens, extract)
+    scores, hidden, _ = apply(model, params, tokens, extract)
+    assert scores.shape == shape and hidden.shape == (2, streams, CONTEXT, WIDTH) and "clf" in params
+    # The states are those at the extract tokens; with summed streams they are added before the linear layer.
+    states = np.asarray(hidden)[np.arange(2)[:, None], np.arange(streams), np.asarray(extract)]
+    states = states.sum(axis=1, keepdims=True) if sum_streams else states
+    expected = states @ np.asarray(params["clf"]["kernel"]) + np.asarray(params["clf"]["bias"])
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_the_order_of_a_pair_does_not_matter_for_similarity(fresh, apply):
+    model = Classifier(BODIES["lstm"](), outputs=6, sum_streams=True)
+    tokens, extract = inputs(2)
+    params = fresh(model, tokens, extract)
+    forth, _, _ = apply(model, params, tokens, extract)
+    back, _, _ = apply(model, params, tokens[:, ::-1], extract[:, ::-1])
+    np.testing.assert_allclose(forth, back, atol=1e-5)
+
+
+def test_the_streams_of_an_example_share_one_dropout_mask(fresh, apply):
+    body = BODIES["transformer"](embd_dropout=0.0, attn_dropout=0.0, resid_dropout=0.0)
+    model = Classifier(body, outputs=1, clf_dropout=0.5)
+    stream, end = inputs(1, examples=1)
+    tokens, extract = jnp.tile(stream, (3, 4, 1)), jnp.tile(end, (3, 4))  # three equal examples of four equal streams
+    params = fresh(model, tokens, extract)
+    calm, _, _ = apply(model, params, tokens, extract)
+    noisy, _, _ = apply(model, params, tokens, extract, train=True)
+    np.testing.assert_allclose(noisy, jnp.broadcast_to(noisy[:, :1], noisy.shape), atol=1e-6)  # alike within an example
+    assert len(np.unique(np.round(noisy[:, 0, 0], 4))) == 3  # but not between examples
+    assert (np.abs(noisy - calm) > 1e-3).any()
+
+
+def test_the_layer_starts_at_small_random_numbers_not_zero():
+    model = Classifier(BODIES["transformer"](), outputs=500)
+    tokens, extract = inputs(1)
+    init = jax.jit(lambda key: model.init({"params": key}, tokens, extract, train=False))
+    clf = init(jax.random.key(0))["params"]["clf"]
+    assert abs(float(clf["kernel"].std()) / 0.02 - 1) < 0.05 and (clf["bias"] == 0).all()
+
+
+def test_scores_are_float32_on_a_bfloat16_body(make_body, fresh, apply):
+    model = Classifier(make_body(dtype="bfloat16"), outputs=2)
+    tokens, extract = inputs(1)
+    scores, _, _ = apply(model, fresh(model, tokens, extract), tokens, extract)
+    assert scores.dtype == jnp.float32

@@ -1,0 +1,103 @@
+"""The floors of the house, read from the imports: an arrow never points up."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+FLOORS = {
+    **dict.fromkeys(("errors", "registry", "text", "training", "analysis"), 0),
+    **dict.fromkeys(("models", "datasets", "interop"), 1),
+    "trainers": 2,
+    "main": 3,
+}
+ACCELERATED = {"jax", "flax", "optax", "orbax", "clu"}  # what brings in, or only makes sense with, a device
+# Rooms that stay out of one another's business though they share a floor, or lie above it; and what they may not stand on.
+FORBIDDEN = {
+    "text": {"gpt1_jax.training", "gpt1_jax.analysis", "gpt1_jax.registry"},
+    "training": {"gpt1_jax.text", "gpt1_jax.analysis", "gpt1_jax.registry", "ml_collections", "configs"},
+    "analysis": {"gpt1_jax.text", "gpt1_jax.training"},
+    "models": {"gpt1_jax.datasets", "gpt1_jax.interop", "gpt1_jax.training", "optax", "ml_collections", "configs"},
+    "datasets": {"gpt1_jax.models", "gpt1_jax.interop", "ml_collections", "configs"},
+    "interop": {"gpt1_jax.datasets", "ml_collections", "configs"},
+}
+MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in (ROOT / "gpt1_jax").rglob("*.py"))
+
+
+def imports(module: str, top_level: bool = False) -> set[str]:
+    """Every module that `module` imports, by full name; `from package import module` names both."""
+    path = ROOT / (module.replace(".", "/") + ".py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = set()
+    for node in tree.body if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import; write it in full"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if module.count(".") else ""
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def reached(module: str) -> set[str]:
+    """What importing `module` imports in the end, through our own modules, at whatever depth."""
+    found, open_ends = set(), {module}
+    while open_ends:
+        current = open_ends.pop()
+        found.add(current)
+        if current in MODULES:
+            # What is imported inside a function is left out: those modules are loaded only when it is called.
+            open_ends |= imports(current, top_level=True) - found
+    return found
+
+
+def test_the_rules_name_every_room():
+    assert {room(module) for module in MODULES} - {"__init__"} == set(FLOORS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_arrow_points_up(module):
+    own = FLOORS.get(room(module), 0)
+    for target in imports(module):
+        if within(target, "gpt1_jax") and room(target) in FLOORS:
+            assert FLOORS[room(target)] <= own, f"{module} imports {target}, which stands above it"
+        for package in FORBIDDEN.get(room(module), ()):
+            assert not within(target, package), f"{module} imports {target}; {room(module)}/ keeps out of {package}"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) in ("text", "datasets", "analysis")])
+def test_words_and_numbers_need_no_device(module):
+    brought = {target for target in reached(module) if target.split(".")[0] in ACCELERATED}
+    assert not brought, f"importing {module} brings in {', '.join(sorted(brought))}"
+
+
+def test_the_entry_point_imports_only_what_reads_flags():
+    ours = {target for target in imports("gpt1_jax.main", top_level=True) if within(target, "gpt1_jax")}
+    assert {room(target) for target in ours} <= {"errors", "registry"}
+    others = {target.split(".")[0] for target in imports("gpt1_jax.main", top_level=True) if not within(target, "gpt1_jax")}
+    assert others <= {"absl", "ml_collections", "os", "pathlib", "sys", "time"}
+
+
+def test_programs_reach_each_other_only_through_the_registry():
+    trainers = [module for module in MODULES if room(module) == "trainers"]
+    source = {module: (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8") for module in trainers}
+    programs = {module for module in trainers if "@TRAINERS.register(" in source[module]}
+    assert programs
+    for module in trainers:
+        assert not imports(module) & programs, f"{module} imports another program; ask TRAINERS for it"
+
+
+def test_an_upward_arrow_would_be_seen(tmp_path, monkeypatch):
+    (tmp_path / "gpt1_jax" / "text").mkdir(parents=True)
+    (tmp_path / "gpt1_jax" / "text" / "bad.py").write_text("def late():\n    from gpt1_jax.trainers import pretrain\n")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    with pytest.raises(AssertionError, match="gpt1_jax.text.bad imports gpt1_jax.trainers.*stands above it"):
+        test_no_arrow_points_up("gpt1_jax.text.bad")

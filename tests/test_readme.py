@@ -1,0 +1,101 @@
+"""Every command of the README runs as it stands, only smaller."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+SMALL_MODEL = "--config.model.layers=1 --config.model.width=16 --config.model.heads=2 --config.model.ffn=32"
+SMALLER = {  # by what a command names: the flags that shrink it
+    "microworld": "--words=50000 --train=40 --dev=10",
+    "pretrain.py:tiny,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
+    "pretrain.py:tiny": f"--config.steps=2 {SMALL_MODEL}",
+    "finetune.py": "--config.epochs=1",
+}
+PRETRAINING = "--config.batch_size=2 --config.eval.windows=2 --config.data.cache=cache --config.data.validation=0.5"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    lines = "".join(blocks("bash")).splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def smaller(command: str) -> str:
+    for name, flags in SMALLER.items():
+        if name in command:
+            flags += f" {PRETRAINING}" if "pretrain.py" in name else ""
+            # The README transfers two blocks; the small model has one.
+            return f"{command} {flags}".replace("init.layers=2", "init.layers=1")
+    raise AssertionError(f"{command}: a command of a new kind; say in SMALLER how it is shrunk")
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> tuple[pathlib.Path, dict[str, str]]:
+    """A folder that looks like the repository's root, and variables under which python, gpt1 and bash mean this project's."""
+    folder = tmp_path_factory.mktemp("readme")
+    for name in ("configs", "launch", "gpt1_jax"):
+        (folder / name).symlink_to(REPOSITORY / name)
+    binaries = pathlib.Path(sys.executable).parent
+    variables = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHON": sys.executable}
+    variables.pop("XLA_FLAGS", None)  # one device, as a reader's machine has
+    return folder, variables
+
+
+def call(command: str, environment) -> str:
+    folder, variables = environment
+    ended = subprocess.run(shlex.split(command), cwd=folder, env=variables, capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, f"{command}\n{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}"
+    return ended.stdout
+
+
+def test_recipes_run_one_after_the_other(environment):
+    recipes = [command for command in commands() if not command.startswith("bash launch/") or "local_multi" in command]
+    assert len(recipes) >= 6
+    for command in recipes:
+        call(smaller(command), environment)
+        workdir = re.search(r"--workdir=(\S+)", command)
+        assert not workdir or (environment[0] / workdir[1] / "result.json").exists()
+    runs = [path.parent.name for path in (environment[0] / "runs").glob("*/result.json")]
+    assert sum(name.startswith("exp_finetune_") for name in runs) == 3
+
+
+@pytest.mark.skipif(sys.prefix != str(REPOSITORY / ".venv"), reason="the two commands work in .venv, and these tests run in another")
+def test_the_two_commands_run(environment, tmp_path):
+    variables = {name: value for name, value in environment[1].items() if name != "PYTHON"}
+    two = [command for command in commands() if command in ("bash launch/quickstart.sh", "bash launch/test.sh")]
+    assert len(two) == 2
+    small = "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.tasks=('sst2',)"
+    for body in ("transformer", "lstm"):
+        small += f" --config.pretrain.{body}.steps=2 --config.pretrain.{body}.data.cache={tmp_path}/cache"
+    for variant in ("full", "no_pretraining", "no_aux_lm", "lstm"):
+        small += f" --config.finetune.{variant}.epochs=1"
+    printed = call(f"{two[0]} --workdir={tmp_path}/run {small}", (REPOSITORY, variables))
+    assert f"{tmp_path}/run" in printed.splitlines()[-4]
+    assert "passed" in call(f"{two[1]} tests/test_registry.py", (REPOSITORY, variables))
+
+
+def test_python_blocks_run():
+    assert blocks("python")
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_links_lead_somewhere():
+    prose = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)#]+)\)", prose):
+        assert target.startswith("http") or (REPOSITORY / target).exists(), target
+
+
+def test_named_files_exist():
+    for name in re.findall(r"`((?:gpt1_jax|configs|launch|docs)/[\w./]+)`", README):
+        assert (REPOSITORY / name).exists(), name

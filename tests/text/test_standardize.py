@@ -1,0 +1,46 @@
+"""The published clean-up, on sentences worked out by hand from the original's text_standardize."""
+
+import pytest
+
+from gpt1_jax.text import standardize
+
+TABLE = {
+    "a\u2014b": "a - b",  # em dash
+    "a \u2013 b": "a - b",  # en dash
+    "x\u2015y": "x - y",  # horizontal bar
+    "wait\u2026 no": "wait ... no",
+    "\u00b4tis": "' tis",  # acute accent
+    "\u201cHi,\u201d he said": '" hi ," he said',  # curly quotes
+    "a\\b": "a\\b",  # the slip of the published pattern: the backslash is not separated
+    "well-known": "well - known",
+    "(x)[y]{z}|w": "( x )[ y ]{ z }| w",  # a run of separated signs stays one word
+    "a_b ~c *d* e/f": "a _ b ~ c * d * e / f",
+    "Stop!!! Why?!": "stop !!! why ?!",
+    "a+b; c": "a + b ; c",
+    "Don't can't DON\u2019T": "do n't ca n't do n't",
+    "it's I'm we've they're they'll he'd": "it 's i 'm we 've they 're they 'll he 'd",
+    "pi is 3.14.": "pi is 3.14 .",
+    "50% of $5: a=b": "50 % of $ 5 : a = b",
+    "e\u0301te\u0301": "\u00e9t\u00e9",  # composed, as ftfy does
+    "a  \t\u00a0 b": "a b",
+}
+
+
+def words(text: str) -> list[str]:
+    normal = standardize.normalizer().normalize_str(text)
+    return [word for word, _ in standardize.pre_tokenizer().pre_tokenize_str(normal)]
+
+
+@pytest.mark.parametrize("text", TABLE)
+def test_a_sentence_falls_into_the_published_words(text):
+    assert words(text) == TABLE[text].split(" ")
+
+
+def test_newlines_with_the_space_around_them_are_one_word():
+    assert words("one  \n \r\n\n  two\nthree") == ["one", "\n", "two", "\n", "three"]
+
+
+def test_words_do_not_depend_on_neighbours():
+    # The vocabulary is learnt from pieces of documents: a cut at a newline must not change a word.
+    left, right = 'He said: "no\u2026"', "'Twas 3.5% - I can't."
+    assert words(f"{left}\n{right}") == [*words(left), "\n", *words(right)]

@@ -1,0 +1,97 @@
+"""Which items a batch holds, as a function of the step, and how ragged streams become arrays."""
+
+import numpy as np
+import pytest
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.training import batching
+
+ROWS = dict(size=23, batch_size=4, seed=5)
+
+
+def test_every_item_comes_at_most_once_an_epoch_and_whole_batches_only():
+    assert batching.updates_per_epoch(23, 4) == 5  # the last 3 of 23 are dropped, as published
+    for epoch in range(3):
+        seen = np.concatenate([batching.indices(step, **ROWS) for step in range(5 * epoch, 5 * epoch + 5)])
+        assert len(set(seen)) == 20 and set(seen) <= set(range(23))
+
+
+def test_every_item_comes_exactly_once_where_the_batches_divide():
+    seen = np.concatenate([batching.indices(step, size=24, batch_size=4, seed=0) for step in range(6)])
+    assert sorted(seen) == list(range(24))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    first = batching.indices(0, size=1000, batch_size=100, seed=0)
+    assert set(first) != set(batching.indices(10, size=1000, batch_size=100, seed=0))
+    assert set(first) != set(batching.indices(0, size=1000, batch_size=100, seed=1))
+
+
+def test_a_batch_depends_on_its_step_alone():
+    forward = {step: batching.indices(step, **ROWS) for step in range(20)}
+    for step in np.random.default_rng(0).permutation(20):
+        np.testing.assert_array_equal(batching.indices(int(step), **ROWS), forward[step])
+
+
+def test_windows_tile_the_corpus_and_start_elsewhere_every_epoch():
+    rows = dict(size=1003, batch_size=10, seed=0, stride=10)
+    phases = set()
+    for epoch in range(5):
+        starts = np.sort(np.concatenate([batching.indices(step, **rows) for step in range(10 * epoch, 10 * epoch + 10)]))
+        assert (np.diff(starts) == 10).all() and len(starts) == 100 and 0 <= starts[0] < 10 and starts[-1] < 1003
+        phases.add(int(starts[0]))
+    assert len(phases) > 1
+
+
+def test_too_little_data_for_one_batch_is_refused():
+    with pytest.raises(UserError, match=r"config\.batch_size: 8 is more than the 7 examples"):
+        batching.updates_per_epoch(7, 8)
+    with pytest.raises(UserError, match="the 2 examples"):
+        batching.indices(0, size=29, batch_size=4, seed=0, stride=10)
+
+
+STREAMS = [[list(range(1, length + 1)), [7] * other] for length, other in ((3, 5), (20, 2), (9, 9), (40, 30), (4, 4))]
+LABELS = np.eye(5, dtype=np.float32)
+
+
+def test_streams_become_padded_arrays():
+    batch = batching.Streams(STREAMS, LABELS)[[0, 2]]
+    assert batch["tokens"].shape == (2, 2, 16) and batch["tokens"].dtype == np.int32  # 16, the smallest length that holds 9
+    for row, index in enumerate((0, 2)):
+        for stream, ids in enumerate(STREAMS[index]):
+            line, mask = batch["tokens"][row, stream], batch["mask"][row, stream]
+            assert line[: len(ids)].tolist() == ids and not line[len(ids) :].any()
+            assert mask.tolist() == [1.0] * len(ids) + [0.0] * (16 - len(ids))
+            assert batch["extract"][row, stream] == len(ids) - 1
+    np.testing.assert_array_equal(batch["label"], LABELS[[0, 2]])
+
+
+@pytest.mark.parametrize(("indices", "longest"), [([0], 5), ([1, 2], 20), (np.array([0, 2]), 9)])
+def test_the_padded_length_is_the_smallest_of_a_few_that_holds_the_batch(indices, longest):
+    expected = min(length for length in batching.LENGTHS if length >= longest)
+    assert batching.Streams(STREAMS, LABELS)[indices]["tokens"].shape[-1] == expected
+
+
+def test_no_batch_is_padded_above_the_longest_example():
+    assert 40 not in batching.LENGTHS
+    assert batching.Streams(STREAMS, LABELS)[[3]]["tokens"].shape[-1] == 40
+
+
+def test_hidden_labels_are_zeros():
+    assert not batching.Streams(STREAMS, None)[[0, 1]]["label"].any()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 8])
+def test_an_evaluation_covers_every_example_once_in_batches_of_one_size(batch_size):
+    dataset = batching.Streams(STREAMS, LABELS)
+    seen = []
+    for chosen, batch in batching.evaluation(dataset, batch_size):
+        assert {len(array) for array in batch.values()} == {batch_size}
+        np.testing.assert_array_equal(batch["label"][: len(chosen)], LABELS[list(chosen)])
+        seen += chosen
+    assert sorted(seen) == list(range(5))
+
+
+def test_filling_repeats_the_first_row():
+    batch = batching.fill({"tokens": np.array([[1, 2], [3, 4]]), "label": np.array([5.0, 6.0])}, 4)
+    assert batch["tokens"].tolist() == [[1, 2], [3, 4], [1, 2], [1, 2]] and batch["label"].tolist() == [5, 6, 5, 5]
