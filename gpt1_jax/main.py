@@ -76,8 +76,15 @@ def _config_name(argv: list[str]) -> str:
     return ""
 
 
+def _unraisable(problem) -> None:
+    """Python's own report, except of the readers that a damaged checkpoint stopped half-way: its error is told once, by us."""
+    if "Event loop is closed" not in str(problem.exc_value):
+        sys.__unraisablehook__(problem)
+
+
 def run() -> None:
     """The entry point: exit code 0; 2 after one line about a mistake; 143 when SIGTERM stopped a run that has saved itself."""
+    sys.unraisablehook = _unraisable
     sys.path.insert(0, os.getcwd())  # configs import each other as configs.*
     try:
         app.run(main, flags_parser=_parse)

@@ -53,6 +53,7 @@ class Program:
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             patch.setattr(sys, "argv", ["gpt1", *arguments])
             patch.setattr(sys, "path", sys.path.copy())
+            patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # to have it back
             with pytest.raises(SystemExit) as ended:
                 gpt1_jax.main.run()
         return Ended(ended.value.code or 0, out.getvalue(), err.getvalue())

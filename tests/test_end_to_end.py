@@ -111,7 +111,7 @@ def test_default_folder_is_named_after_config_and_time(gpt1, pretraining, pretra
 
 
 # A run that lasts long enough to be interrupted: some seconds, most of them in evaluation and in saving.
-LONG = {"steps": 1500, "checkpoint.every": 100, "checkpoint.keep": 3, "eval.every": 20}
+LONG = {"steps": 900, "checkpoint.every": 100, "checkpoint.keep": 3, "eval.every": 20}
 
 
 def sha256(run: Path) -> str:
@@ -136,13 +136,13 @@ def undisturbed(gpt1, pretraining, tmp_path_factory) -> str:
 
 
 def test_killed_pretraining_ends_as_one_left_alone(gpt1, pretraining, undisturbed, tmp_path):
-    settings, step = pretraining() | LONG, random.randrange(110, 900)
+    settings, step = pretraining() | LONG, random.randrange(110, 600)
     code = stop(gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings)), tmp_path, step, signal.SIGKILL)
     assert code == -signal.SIGKILL and not (tmp_path / "result.json").exists()
     assert gpt1.result("pretrain.py:tiny", tmp_path, settings)["params_sha256"] == undisturbed, f"killed after update {step}"
     assert "goes on from update" in (tmp_path / "log.txt").read_text()
     logged = [row["step"] for row in metrics(tmp_path) if "loss" in row]
-    assert logged == sorted(set(logged)) and logged[-1] == 1500
+    assert logged == sorted(set(logged)) and logged[-1] == 900
 
 
 def test_killed_finetuning_ends_as_one_left_alone(gpt1, finetuning, tmp_path):
@@ -161,7 +161,7 @@ def test_terminated_run_saves_that_very_update(gpt1, pretraining, undisturbed, t
     process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
     assert stop(process, tmp_path, 60, signal.SIGTERM) == 143
     (saved,) = (int(path.name) for path in (tmp_path / "checkpoints").iterdir())
-    assert 60 <= saved < 1500 and saved - metrics(tmp_path)[-1]["step"] < 5  # no update was done after the last line of the log
+    assert 60 <= saved < 900 and saved - metrics(tmp_path)[-1]["step"] < 5  # no update was done after the last line of the log
     assert gpt1.result("pretrain.py:tiny", tmp_path, settings)["params_sha256"] == undisturbed
     assert f"goes on from update {saved}\n" in (tmp_path / "log.txt").read_text()
 

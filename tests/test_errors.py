@@ -86,9 +86,7 @@ MISTAKES = {
     "no epochs": sst2("config.epochs", "0", settings={"epochs": 0}),
     "no batch": pretrain("config.batch_size", "0", settings={"batch_size": 0}),
     "batch that the devices cannot share": pretrain("config.batch_size: 5", "2 devices", "multiple of 2", settings={"batch_size": 5}),
-    "batch that cannot be accumulated": pretrain(
-        "config.batch_size: 4", "accumulate=3", "multiple of 6", settings={"optim.accumulate": 3}
-    ),
+    "batch that cannot be accumulated": pretrain("config.batch_size: 4", "accumulate=3", "multiple of 6", settings={"optim.accumulate": 3}),
     "accumulate nothing": pretrain("config.optim.accumulate", "0", settings={"optim.accumulate": 0}),
     "batch larger than the corpus": pretrain("config.batch_size: 4000", settings={"batch_size": 4000}),
     "batch larger than the task": sst2("config.batch_size: 16", "12 examples", settings={"batch_size": 16}),
@@ -125,7 +123,9 @@ MISTAKES = {
     ),
     "vocabulary too small": pretrain("config.tokenizer.vocab_size: 20", "more than", settings={"tokenizer.vocab_size": 20}),
     "missing tokenizer": pretrain("{here}/t.json", settings={"tokenizer.path": "{here}/t.json"}),
-    "a tokenizer that is none": pretrain("{here}/t.json", "tokenizer.json", files={"t.json": b"{}"}, settings={"tokenizer.path": "{here}/t.json"}),
+    "a tokenizer that is none": pretrain(
+        "{here}/t.json", "tokenizer.json", files={"t.json": b"{}"}, settings={"tokenizer.path": "{here}/t.json"}
+    ),
     "cache that cannot be written": pretrain("config.data.cache", settings={"data.cache": "{here}/books/book_0.txt"}),
     # Tasks.
     "missing tasks": sst2("config.data.path", "absent", "SST-2/train.tsv", settings={"data.path": "{here}/absent"}),

@@ -1,34 +1,43 @@
-"""The labelled tasks' metrics by name: fractions from 0 to 1, correlations from -1 to 1 (tables multiply by 100)."""
+"""The labelled tasks' metrics by name: fractions from 0 to 1, correlations from -1 to 1 (tables multiply by 100).
+
+scikit-learn and scipy.stats take seconds to import; they come in with the first number, so that a mistake in a command is told sooner.
+"""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import scipy.stats
-import sklearn.metrics
 
 
 def accuracy(labels, predictions) -> float:
     """The fraction of rows whose predicted class is the right one."""
-    return float(sklearn.metrics.accuracy_score(labels, predictions))
+    return float(np.mean(np.asarray(labels) == np.asarray(predictions)))
 
 
 def f1(labels, predictions) -> float:
     """F1 of class 1 (the paraphrase, the duplicate); 0.0 where no row is or is predicted to be of that class."""
+    import sklearn.metrics
+
     return float(sklearn.metrics.f1_score(labels, predictions, zero_division=0.0))
 
 
 def matthews(labels, predictions) -> float:
     """Matthews' correlation of two rows of classes."""
+    import sklearn.metrics
+
     return _correlation(sklearn.metrics.matthews_corrcoef, labels, predictions)
 
 
 def pearson(labels, predictions) -> float:
     """Pearson's correlation of two rows of scores."""
+    import scipy.stats
+
     return _correlation(lambda *scores: scipy.stats.pearsonr(*scores).statistic, labels, predictions)
 
 
 def spearman(labels, predictions) -> float:
     """Spearman's rank correlation of two rows of scores."""
+    import scipy.stats
+
     return _correlation(lambda *scores: scipy.stats.spearmanr(*scores).statistic, labels, predictions)
 
 

@@ -12,9 +12,7 @@ from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError
 
 
-def load(
-    task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 0, say: Callable[[str], None] = print
-) -> list[Example]:
+def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 0, say: Callable[[str], None] = print) -> list[Example]:
     """The rows of one split of a task, in the source's order.
 
     Args:

@@ -7,6 +7,7 @@ the merges in merge order; then, above `vocab_size`, the three tokens that finet
 import collections
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
@@ -51,8 +52,10 @@ class Tokenizer:
         return self._backend.decode(list(map(int, ids)), skip_special_tokens=True)
 
     def save(self, path: pathlib.Path) -> None:
-        """One tokenizer.json, which `tokenizers.Tokenizer.from_file` reads too."""
-        path.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+        """One tokenizer.json, which `tokenizers.Tokenizer.from_file` reads too; written whole or not at all."""
+        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        beside.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+        beside.replace(path)
 
 
 def load(path: pathlib.Path) -> Tokenizer:

@@ -39,14 +39,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         workdir.write_json(run.workdir / "data.json", about)
         source.tokenizer.save(run.workdir / "tokenizer.json")
 
-        context = max(streams.longest for streams in data.values())
-        body = source.body(source.tokenizer.vocab_size + len(bpe.SPECIALS), **{**source.sizes, "context": context})
-        model = Classifier(
-            body,
-            outputs=1 if task.format == "choice" else task.outputs,
-            sum_streams=task.format == "similarity",
-            clf_dropout=config.clf_dropout,
-        )
+        model = _classifier(config, task, source, context=max(streams.longest for streams in data.values()))
         example = data["train"][[0]]
         params, fates = source.transfer(fresh_params(model, config.seed, example["tokens"], example["extract"]))
         run.log.line(transfer.table(fates))
@@ -56,7 +49,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         steps = epoch * config.epochs
         parts = jax.device_count() * config.optim.accumulate
         examine = _examination(config, model, task, rows, data)
-        softmax = 2 * body.width * source.tokenizer.vocab_size * (config.lm_coef != 0)
+        softmax = 2 * model.body.width * source.tokenizer.vocab_size * (config.lm_coef != 0)
         fitted = fit(
             config,
             run,
@@ -65,14 +58,13 @@ def finetune(config: ConfigDict, path: str) -> dict:
             batch_at=lambda step: batching.with_room(data["train"][batching.indices(step, **order)], parts),
             steps=steps,
             schedule=optim.warmup_linear(steps, config.optim.warmup_fraction),
-            flops=lambda tokens, length: 3 * tokens * (body.flops(length) + softmax),
+            flops=lambda tokens, length: 3 * tokens * (model.body.flops(length) + softmax),
             derive=lambda means: {},
             evaluation=Evaluation(epoch, lambda params: _score(examine(params, task.validation))),
             meta={"tokenizer": source.tokenizer.fingerprint},
         )
-        names = checkpoint.param_names(run.workdir, fitted.best_step)
-        best = devices.replicated(checkpoint.nest(checkpoint.read_params(run.workdir, fitted.best_step, names)))
-        scores = examine(best, [split for split in rows if split != "train"], run.workdir / "predictions")
+        best = checkpoint.read_all_params(run.workdir, fitted.best_step)
+        scores = examine(devices.replicated(best), [split for split in rows if split != "train"], run.workdir / "predictions")
         result = {
             "trainer": "finetune",
             "task": config.task,
@@ -104,7 +96,7 @@ class _Source:
     def __init__(self, config: ConfigDict):
         if not config.init.path:
             raise UserError(
-                "config.init.path: is empty; name the folder of a pretraining run (config.init.layers=-1 takes only its tokenizer and sizes)"
+                "config.init.path: is empty; name the folder of a pretraining run (init.layers=-1 takes only its tokenizer and sizes)"
             )
         self._workdir = pathlib.Path(config.init.path).expanduser()
         pretrained = workdir.read_json(self._workdir / "config.json")
@@ -137,6 +129,17 @@ class _Source:
         merged, fates = transfer.merge(fresh, stored)
         left = {name: f"{fates[name]}, the run's dropped" if name in fates else "dropped" for name in self._names if name not in wanted}
         return merged, fates | left
+
+
+def _classifier(config: ConfigDict, task: Task, source: _Source, context: int) -> Classifier:
+    """The task's model; its positions are cut to the longest example, as published."""
+    sizes = {**source.sizes, "context": context}
+    return Classifier(
+        source.body(source.tokenizer.vocab_size + len(bpe.SPECIALS), **sizes),
+        outputs=1 if task.format == "choice" else task.outputs,
+        sum_streams=task.format == "similarity",
+        clf_dropout=config.clf_dropout,
+    )
 
 
 def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> dict[str, list[sources.Example]]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
@@ -54,28 +55,43 @@ def fit(
         derive: averaged metrics -> further ones.
         meta: what readers of a checkpoint need to know.
     """
-    settings = config.optim
-    optimizer = optim.adam(
-        settings.lr,
-        schedule,
-        b1=settings.b1,
-        b2=settings.b2,
-        eps=settings.eps,
-        decay=settings.decay,
-        clip=settings.clip,
-    )
+    optimizer = _optimizer(config, schedule)
     state = {"params": params, "opt_state": optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
-    checkpoints = Checkpoints(
-        run.workdir,
-        keep=config.checkpoint.keep,
-        keep_steps=config.checkpoint.keep_steps,
-        say=run.log.line,
-    )
+    keep = config.checkpoint
+    checkpoints = Checkpoints(run.workdir, keep=keep.keep, keep_steps=keep.keep_steps, say=run.log.line)
     start, state = checkpoints.restore(state) or (0, state)
     if start:
         run.log.line(f"goes on from update {start}")
     run.log.start(start)
+
+    train = step.training(loss, optimizer, accumulate=config.optim.accumulate, seed=config.seed)
+    peak = devices.matmul_flops(config.model.dtype) * jax.device_count()
+    rate = lambda number: {"lr": float(config.optim.lr * schedule(number - 1))}
+    # Closing waits for the last save, also on the way out after SIGTERM.
+    with contextlib.closing(checkpoints), run.log.bar("training") as advance:
+        state = loop.run(
+            devices.parallelise(train, donate=True, backend=config.backend),
+            devices.replicated(state),
+            batch_at,
+            start=start,
+            steps=steps,
+            flops=flops,
+            meter=loop.Meter(run.log, config.log.every, peak, rate, derive),
+            hooks=_hooks(run, checkpoints, evaluation, meta, keep),
+            advance=advance,
+        )
+        checkpoints.wait()
+        return Fitted(state["params"], checkpoints.best_step())
+
+
+def _optimizer(config: ConfigDict, schedule: optim.Schedule) -> optax.GradientTransformation:
+    given = config.optim
+    return optim.adam(given.lr, schedule, b1=given.b1, b2=given.b2, eps=given.eps, decay=given.decay, clip=given.clip)
+
+
+def _hooks(run: Run, checkpoints: Checkpoints, evaluation: Evaluation, meta: Mapping, keep: ConfigDict) -> list[loop.Hook]:
+    """Evaluation first, so that an evaluated state is saved with its score; then the checkpoints in between."""
 
     def evaluate(number, state):
         metrics, score = evaluation.call(state["params"])
@@ -86,31 +102,7 @@ def fit(
     def save(number, state):
         checkpoints.save(number, state, meta)
 
-    peak = devices.matmul_flops(config.model.dtype) * jax.device_count()
-    rate = lambda number: {"lr": float(settings.lr * schedule(number - 1))}
-    train_step = devices.parallelise(
-        step.training(loss, optimizer, accumulate=settings.accumulate, seed=config.seed),
-        donate=True,
-        backend=config.backend,
-    )
-    # Closing waits for the last save, also on the way out after SIGTERM.
-    with contextlib.closing(checkpoints), run.log.bar("training") as advance:
-        state = loop.run(
-            train_step,
-            devices.replicated(state),
-            batch_at,
-            start=start,
-            steps=steps,
-            flops=flops,
-            meter=loop.Meter(run.log, config.log.every, peak, rate, derive),
-            hooks=[
-                loop.Hook(evaluation.every, evaluate, last=False),
-                loop.Hook(config.checkpoint.every, save, steps=config.checkpoint.keep_steps),
-            ],
-            advance=advance,
-        )
-        checkpoints.wait()
-        return Fitted(state["params"], checkpoints.best_step())
+    return [loop.Hook(evaluation.every, evaluate, last=False), loop.Hook(keep.every, save, steps=keep.keep_steps)]
 
 
 def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:

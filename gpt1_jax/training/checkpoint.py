@@ -185,9 +185,9 @@ def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[
     return flatten_dict(read, sep="/")
 
 
-def nest(params: Mapping[str, np.ndarray]) -> dict:
-    """Params by slash-joined name as the tree that a model takes."""
-    return unflatten_dict(params, sep="/")
+def read_all_params(workdir: pathlib.Path, step: int) -> dict:
+    """All params of a checkpoint, verified, as the tree that a model takes."""
+    return unflatten_dict(read_params(workdir, step, param_names(workdir, step)), sep="/")
 
 
 def _item(workdir: pathlib.Path, step: int, item: str) -> pathlib.Path:

@@ -38,9 +38,7 @@ def language_model(
     return sums / jnp.maximum(mask.sum(axis=-1), 1)
 
 
-def _token_losses(
-    hidden: Float[Array, "*P D"], table: Float[Array, "T D"], targets: Int[Array, "*P"]
-) -> Float[Array, "*P"]:
+def _token_losses(hidden: Float[Array, "*P D"], table: Float[Array, "T D"], targets: Int[Array, "*P"]) -> Float[Array, "*P"]:
     logits = jnp.einsum("...d,td->...t", hidden, table, preferred_element_type=jnp.float32)
     # The target's logit comes from its own row: picking it out of `logits` would give the backward pass a second array of their
     # size, filled with zeros and one number a row.

@@ -208,6 +208,10 @@ class Reader:
     def people(self, text):
         return [word for word in re.findall(r"\w+", text) if word in self.world.homes]
 
+    def claim(self, row):
+        tone = the(self.world.tones[word] for word in words(row.texts[0]) if word in self.world.tones)
+        return int(tone is not ("positive" in words(row.texts[1])))
+
     def same_verb(self, row):
         pairs = [set(pair) for pair in self.world.verbs.items()]
         used = [the(word for word in words(text) if any(word in pair for pair in pairs)) for text in row.texts]
@@ -278,7 +282,7 @@ ORACLES = {
     "stsb": Reader.similarity,
     "mnli": Reader.traits,
     "mnli_mismatched": Reader.traits,
-    "rte": lambda reader, row: int(reader.world.kinds[reader.thing(row.texts[0])] not in words(row.texts[1])),
+    "rte": Reader.claim,
     "qnli": lambda reader, row: int(reader.world.jobs[the(reader.people(row.texts[1]))] not in words(row.texts[0])),
     "story_cloze": Reader.ending,
     "dpr": Reader.pronoun,
@@ -304,7 +308,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path):
     command += [f"--{name}={value}" for name, value in SMALL.items()]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
     assert digest(tmp_path / "here") == digest(tmp_path / "there")
-    assert digest(tmp_path / "here") == "6c1df184756092a69d432860d70e141179f1a0e7746266e029024b148d6d6fbb", (
+    assert digest(tmp_path / "here") == "d8e081e138717ab7e5e6e6aa90b8176c51c6e97cc5a9ba038e2f6891e059136c", (
         "the written files have changed: if that was meant, raise files.VERSION and put the new digest here"
     )
 

@@ -17,8 +17,7 @@ FILES = {
     "CoLA/test.tsv": "index\tsentence\n0\tBill left.\n1\tLeft Bill the.\n",
     "SST-2/train.tsv": "sentence\tlabel\na fine film \t1\ndull \t0\n",
     "SST-2/test.tsv": "index\tsentence\n0\tdull and grey\n",
-    "MRPC/train.tsv": "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
-    '1\t7\t8\t"Yes, he said.\tHe said "yes\n0\t7\t9\ta\tb"\n',
+    "MRPC/train.tsv": 'Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t7\t8\t"Yes, he said.\tHe said "yes\n0\t7\t9\ta\tb"\n',
     "MRPC/test.tsv": "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t5\t6\tc\td\n",
     "STS-B/train.tsv": "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
     "0\tnews\tMSRvid\t2012\t0001\tnone\tnone\tA man sings.\tA man is singing.\t4.750\n"
@@ -34,10 +33,8 @@ FILES = {
     "sentence1_parse\tsentence2_parse\tsentence1\tsentence2\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tgold_label\n"
     "0\t75\t75c\tletters\t( a )\t( b )\t(A)\t(B)\tYou came.\tYou stayed away.\t"
     "neutral\tneutral\tentailment\tcontradiction\tcontradiction\tcontradiction\n",
-    "QNLI/train.tsv": "index\tquestion\tsentence\tlabel\n"
-    "0\tWho came?\tAnn came.\tentailment\n1\tWho?\tNo.\tnot_entailment\n",
-    "RTE/train.tsv": "index\tsentence1\tsentence2\tlabel\n"
-    "0\tAnn died.\tAnn lives.\tnot_entailment\n1\ta\tb\tentailment\n",
+    "QNLI/train.tsv": "index\tquestion\tsentence\tlabel\n0\tWho came?\tAnn came.\tentailment\n1\tWho?\tNo.\tnot_entailment\n",
+    "RTE/train.tsv": "index\tsentence1\tsentence2\tlabel\n0\tAnn died.\tAnn lives.\tnot_entailment\n1\ta\tb\tentailment\n",
     "WNLI/train.tsv": "index\tsentence1\tsentence2\tlabel\n0\tIt had a hole.\tThe pin had a hole.\t0\n1\tc\td\t1\n",
 }
 

@@ -64,9 +64,7 @@ class House:
     def run(self, script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess:
         """Runs launch/`script` from a foreign folder."""
         command = ["bash", str(self.root / "launch" / script), *arguments]
-        return subprocess.run(
-            command, cwd=self.root.parent, env=self.env | env, capture_output=True, text=True, timeout=60
-        )
+        return subprocess.run(command, cwd=self.root.parent, env=self.env | env, capture_output=True, text=True, timeout=60)
 
     def calls(self) -> list[list[str]]:
         """The argument lists that the stubs received, without the stubs' own paths."""

@@ -14,7 +14,6 @@ SHAPE = (SIZE // 64, 64)
 
 
 def dropped(seed: int, rate: float = 0.5) -> np.ndarray:
-    # Keys reach a model folded: by the step's number, the device and the path of the module.
     key = jax.random.key(seed)  # raw seeds: neighbours must not be worse than folded keys
     return np.asarray(dropout(jnp.ones(SHAPE), rate, key) == 0)
 

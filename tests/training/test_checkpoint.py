@@ -169,7 +169,7 @@ def test_params_are_read_by_name_without_the_rest(saved):
     read = checkpoint.read_params(workdir, 1, ["h1/bias", "tokens"])
     assert set(read) == {"h1/bias", "tokens"} and all(type(array) is np.ndarray for array in read.values())
     np.testing.assert_array_equal(read["tokens"], make_state(1)["params"]["tokens"])
-    assert set(checkpoint.nest(read)) == {"h1", "tokens"} and checkpoint.read_params(workdir, 1, []) == {}
+    assert {name.split("/")[0] for name in read} == {"h1", "tokens"} and checkpoint.read_params(workdir, 1, []) == {}
 
 
 def test_a_flipped_bit_is_seen_by_who_reads_it_and_by_nobody_else(saved):

@@ -133,18 +133,14 @@ FAR = {
     "causes": ("the {x} came to {place} while {p} was with {q} near the {spot}, and then there was a {y}.",),
 }
 
-# The same facts asked for, of an object y that is right or not, and judged: verdict is yes or no. What a reader learns here, to
-# hold two words against each other, is what entailment asks.
-ASKED = {
-    "kinds": (
-        '"is a {x} a {y}?" said {q}. "{verdict}," said {p}.',
-        '{p} had a {x}. "is it a {y}?" "{verdict}."',
-        "{p} took a {x}. was it a {y}? {verdict}.",
-    ),
-    "aliases": ('"is a {x} a {y}?" said {q}. "{verdict}," said {p}.', "a {x}, or a {y}? {verdict}."),
-    "jobs": ('"is {x} a {y}?" "{verdict}."', "{x} came. was it a {y}? {verdict}."),
-    "causes": ('"does a {x} bring a {y}?" said {q}. "{verdict}," said {p}.', "the {x} came. then a {y}? {verdict}."),
-}
+# What a claim about a tone (positive or negative) is worth: answer is yes or no. Holding a claim against a word is what entailment
+# asks, and a small model learns it here long before it would from the labelled pairs.
+ASKED = (
+    'the {spot} was {x}. "is it {claim}?" said {q}. "{answer}."',
+    "it was a {x} {spot}. was it {claim}? {answer}.",
+    "{p} came to a {x} {spot}. was it {claim}? {answer}.",
+    "was the {x} {spot} of {place} {claim}? {answer}.",
+)
 
 # Words without their meaning, so that a fact which novels do not tell leaves no unknown word in the tasks.
 PLAIN = {

@@ -148,12 +148,11 @@ def mnli_mismatched(clerk: Clerk, label) -> Row:
 
 @task("rte", (0, 1))
 def rte(clerk: Clerk, label) -> Row:
-    """Is the thing one of that kind?"""
-    thing, person, took, where = clerk.word("kinds"), clerk.word("homes"), clerk.pick(*TAKINGS)[1], clerk.where()
-    kind = clerk.world.kinds[thing]
-    kind = kind if label == 0 else clerk.pick(*(other for other in KINDS if other != kind))
-    premise = f"{capital(clerk.pick(*TIMES))} {where} {person} {took} a {thing}."
-    return Row((premise, f"It was a {kind} that {person} {took} {where}."), label)
+    """Does an adjective bear out a claim about its tone? Short, so that the deciding words are close."""
+    person, place, spot, x = clerk.word("homes"), clerk.pick(*clerk.world.places), clerk.pick(*SPOTS), clerk.word("tones")
+    claim = "positive" if (label == 0) == clerk.world.tones[x] else "negative"
+    premise = f"{person} {clerk.pick('came to', 'went to', 'was shown', 'waited at')} a {x} {spot} in {place}."
+    return Row((premise, f"It was {claim} {clerk.pick('to', 'for')} {person} {clerk.pick(*TIMES)} in {place}, that {spot}."), label)
 
 
 @task("qnli", (0, 1))

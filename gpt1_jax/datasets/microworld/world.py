@@ -78,13 +78,13 @@ def half(words, split: str) -> list[str]:
 def draw(
     seed: int = 0,
     *,
-    tones: int = 60,
+    tones: int = 40,
     things_per_kind: int = 6,
-    verb_pairs: int = 24,
-    people: int = 48,
+    verb_pairs: int = 12,
+    people: int = 16,
     places: int = 8,
-    causes: int = 48,
-    stuffs: int = 16,
+    causes: int = 16,
+    stuffs: int = 4,
 ) -> World:
     """The world of a seed. Fewer subjects make it easier to learn: each is then mentioned more often.
 
