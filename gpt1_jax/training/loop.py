@@ -53,6 +53,10 @@ class Meter:
         self._count = self._tokens = self._flops = 0
         self._since = time.perf_counter()
 
+    def due(self, step: int) -> bool:
+        """Whether a line ends with this update."""
+        return step % self._every == 0
+
     def add(self, step: int, metrics: Mapping[str, float], tokens: int, flops: float | int) -> None:
         """Takes in a finished update: its metrics, and what it worked through."""
         for name, value in metrics.items():
@@ -60,7 +64,7 @@ class Meter:
         self._count += 1
         self._tokens += tokens
         self._flops += flops
-        if step % self._every == 0:
+        if self.due(step):
             seconds = time.perf_counter() - self._since
             means = {name: total / self._count for name, total in self._sums.items()}
             speed = {"tokens_per_s": self._tokens / seconds, "mfu": self._flops / seconds / self._peak}
@@ -146,7 +150,7 @@ def run(
             shape = batch["tokens"].shape
             state, metrics = train_step(state, devices.split(batch), np.int32(step))
             pending.append((step + 1, metrics, math.prod(shape), flops(math.prod(shape), shape[-1])))
-            settle(RUN_AHEAD)
+            settle(0 if meter.due(step + 1) else RUN_AHEAD)  # a line of the log times whole updates
             stop = interruption.due(step + 1)
             for hook in hooks:
                 if hook.due(step + 1, steps) or (stop and hook.last):
