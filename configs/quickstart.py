@@ -3,6 +3,8 @@
     python -m gpt1_jax.main --config=configs/quickstart.py --workdir=runs/exp_quickstart
     python -m gpt1_jax.main --config=configs/quickstart.py --config.books=DIR --config.labelled=GLUE_DIR --config.tasks="('cola','rte')"
 
+Of the embedded world, accuracy on unseen words: sst2 92 to 100 and rte 100 after pretraining, 50 without; the LSTM 100 and 50.
+
 Without --config.books and --config.labelled it reads the embedded world, a little language that the project writes itself.
 """
 
@@ -29,24 +31,26 @@ def get_config() -> ConfigDict:
     for variant in common.VARIANTS:
         config.finetune[variant] = finetune.get_config(f"sst2,{variant}")
         _still(config.finetune[variant].model)
-        config.finetune[variant].epochs = 4
+        config.finetune[variant].epochs = 6
         config.finetune[variant].batch_size = 16
-        config.finetune[variant].optim.lr = 5e-4  # a tiny model wants more than the paper's 6.25e-5
+        config.finetune[variant].optim.lr = 2e-4  # a tiny model wants more than the paper's 6.25e-5
         config.finetune[variant].optim.warmup_fraction = 0.1
+        if config.finetune[variant].lm_coef:
+            config.finetune[variant].lm_coef = 0.1  # at the paper's 0.5 so short a run learns the sentences before the task
     return config
 
 
 def _short(config: ConfigDict) -> ConfigDict:
     """Many small updates: what a sentence tells of an invented word is learnt per update, not per token."""
     _still(config.model)
-    config.steps = 3_600
+    config.steps = 5_400
     config.model.context = 64
     config.batch_size = 8
     config.optim.lr = 2e-3
-    config.optim.warmup_steps = 200
+    config.optim.warmup_steps = 300
     config.tokenizer.vocab_size = 1_200
     config.data.validation = 0.05
-    config.eval.every = config.checkpoint.every = 1_200
+    config.eval.every = config.checkpoint.every = 1_800
     config.log.every = 100
     return config
 

@@ -74,7 +74,7 @@ def test_the_two_commands_run(environment, tmp_path):
     variables = {name: value for name, value in environment[1].items() if name != "PYTHON"}
     two = [command for command in commands() if command in ("bash launch/quickstart.sh", "bash launch/test.sh")]
     assert len(two) == 2
-    small = "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.tasks=('sst2',)"
+    small = "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.tasks=\"('sst2',)\""
     for body in ("transformer", "lstm"):
         small += f" --config.pretrain.{body}.steps=2 --config.pretrain.{body}.data.cache={tmp_path}/cache"
     for variant in ("full", "no_pretraining", "no_aux_lm", "lstm"):

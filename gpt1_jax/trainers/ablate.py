@@ -21,11 +21,12 @@ def ablate(config: ConfigDict, path: str) -> dict:
     config.pretrain holds a configuration for each body, config.finetune one for each variant. Without a path of their own they read
     the embedded world, which is written to data/.
     """
+    tasks = {name: TASKS[name] for name in config.tasks}  # an unknown one is told before anything is trained
     with workdir.opened(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result
         world = pathlib.Path(path) / "data"
-        books, tasks = config.books or str(world / "novels"), config.labelled or str(world)
+        books, labelled = config.books or str(world / "novels"), config.labelled or str(world)
         if not (config.books and config.labelled):
             microworld.write(world, seed=config.seed, words=config.world.words, train=config.world.train, dev=config.world.dev)
 
@@ -39,15 +40,15 @@ def ablate(config: ConfigDict, path: str) -> dict:
 
         scores = {}
         for seed in range(config.seeds):
-            for task in config.tasks:
+            for name, task in tasks.items():
                 for variant, settings in config.finetune.items():
                     cell = settings.copy_and_resolve_references()
-                    cell.task, cell.seed, cell.data.path = task, seed, tasks
+                    cell.task, cell.seed, cell.data.path = name, seed, labelled
                     cell.init.path = pretrained[cell.model.name]
-                    folder = f"{path}/{task}_{variant}_{seed}"
-                    run.log.line(f"finetuning {task}, {variant}, seed {seed}: {folder}")
-                    metrics = TRAINERS[cell.trainer](cell, folder)["metrics"][TASKS[task].validation[0]]
-                    scores.setdefault(variant, {}).setdefault(task, []).append(metrics[TASKS[task].metrics[0]])
-        means = {variant: {task: statistics.mean(seeds) for task, seeds in row.items()} for variant, row in scores.items()}
+                    folder = f"{path}/{name}_{variant}_{seed}"
+                    run.log.line(f"finetuning {name}, {variant}, seed {seed}: {folder}")
+                    metrics = TRAINERS[cell.trainer](cell, folder)["metrics"][task.validation[0]]
+                    scores.setdefault(variant, {}).setdefault(name, []).append(metrics[task.metrics[0]])
+        means = {variant: {name: statistics.mean(seeds) for name, seeds in row.items()} for variant, row in scores.items()}
         run.log.line(tables.markdown(means, corner="100 x the paper's metric"))
         return run.finish({"trainer": "ablate", "scores": scores, "means": means})

@@ -29,7 +29,7 @@ def ours(dropout: float):
     model = LanguageModel(MODELS["transformer"](VOCABULARY, embd_dropout=dropout, attn_dropout=dropout, resid_dropout=dropout))
     optimizer = optim.adam(2.5e-4, optim.warmup_cosine(1000, 0.01), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0)
     params = jax.jit(lambda: model.init({"params": jax.random.key(0)}, np.zeros((1, LENGTH), np.int32), train=False)["params"])()
-    state = {"params": params, "opt_state": optimizer.init(params)}
+    state = devices.replicated({"params": params, "opt_state": optimizer.init(params)})
 
     def loss(params, batch, key):
         inputs, targets = batch["tokens"][:, :-1], batch["tokens"][:, 1:]

@@ -308,7 +308,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process(tmp_path):
     command += [f"--{name}={value}" for name, value in SMALL.items()]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": "7"})
     assert digest(tmp_path / "here") == digest(tmp_path / "there")
-    assert digest(tmp_path / "here") == "d8e081e138717ab7e5e6e6aa90b8176c51c6e97cc5a9ba038e2f6891e059136c", (
+    assert digest(tmp_path / "here") == "85ea248e7606f9ef25f72f093111f3c17154caf1f71c14b044a6a6498439f365", (
         "the written files have changed: if that was meant, raise files.VERSION and put the new digest here"
     )
 

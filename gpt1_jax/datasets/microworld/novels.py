@@ -23,7 +23,7 @@ CAST = 8
 ASKING = 0.4  # the fraction of sentences about tones that are questions with their answers
 # How often each relation is spoken of: what the quickstart's tasks turn on is told most, so that a tiny model has it in minutes.
 WEIGHTS = {
-    "tones": 40, "kinds": 20, "traits": 5, "aliases": 10, "verbs": 8, "homes": 6, "jobs": 5, "tastes": 6, "causes": 10,
+    "tones": 60, "kinds": 20, "traits": 5, "aliases": 10, "verbs": 8, "homes": 6, "jobs": 5, "tastes": 6, "causes": 10,
     "grammar": 10,
 }  # fmt: skip
 
