@@ -69,6 +69,13 @@ def test_recipes_run_one_after_the_other(environment):
     assert sum(name.startswith("exp_finetune_") for name in runs) == 3
 
 
+def test_commands_of_the_results_run_on_real_data(environment, real_data):
+    block = "".join(blocks("sh")).replace("\\\n", "").replace("NOVELS", f"{real_data}/novels/1[0-2]*.txt")
+    pretraining, finetuning = block.replace("GLUE_DIR", f"{real_data}/glue_data").strip().splitlines()
+    call(smaller(pretraining), environment)
+    call(smaller(finetuning.replace("examples=8000", "examples=64")), environment)
+
+
 @pytest.mark.skipif(sys.prefix != str(REPOSITORY / ".venv"), reason="the two commands work in .venv, and these tests run in another")
 def test_the_two_commands_run(environment, tmp_path):
     variables = {name: value for name, value in environment[1].items() if name != "PYTHON"}
