@@ -174,4 +174,39 @@ def glue(tmp_path_factory) -> pathlib.Path:
             (root / folder / f"{split}.tsv").write_text(table(not bare, labelled, rows, label, values))
         for split in ("test_matched", "test_mismatched") if folder == "MNLI" else ("test",):
             (root / folder / f"{split}.tsv").write_text(table(True, ["index", *texts], 3, label, values))
+    (root / "ax.tsv").write_text(table(True, ["index", *PAIR], 3, "", ("",)))
+    return root
+
+
+@pytest.fixture(scope="session")
+def choices(tmp_path_factory) -> pathlib.Path:
+    """A folder with RACE and Story Cloze: of both 12 rows to train on, 6 for development, 3 to test."""
+    root, random = tmp_path_factory.mktemp("choices"), np.random.default_rng(2)
+
+    def sentences(count: int, words: int = 3) -> list[str]:
+        return [" ".join(random.choice(WORDS, size=words)) for _ in range(count)]
+
+    for split, passages in {"train": 6, "dev": 3}.items():
+        (root / "RACE" / split / "middle").mkdir(parents=True)
+        for number in range(passages):  # with two questions each
+            options, answers = [sentences(4), sentences(4)], ["ABCD"[number % 4], "ABCD"[(number + 1) % 4]]
+            passage = {
+                "id": f"middle{number}.txt",
+                "article": sentences(1, 8)[0],
+                "questions": sentences(2),
+                "options": options,
+                "answers": answers,
+            }
+            (root / "RACE" / split / "middle" / f"{number}.txt").write_text(json.dumps(passage))
+    header = [
+        *(f"InputSentence{number}" for number in range(1, 5)),
+        "RandomFifthSentenceQuiz1",
+        "RandomFifthSentenceQuiz2",
+        "AnswerRightEnding",
+    ]
+    (root / "StoryCloze").mkdir()
+    # Of 18 stories 3 are held out, the share of the published split; the others train.
+    for name, count in {"val__spring2016 - cloze_test_ALL_val": 18, "test__spring2016 - cloze_test_ALL_test": 3}.items():
+        lines = [["InputStoryid", *header]] + [[f"s{number}", *sentences(6), str(1 + number % 2)] for number in range(count)]
+        (root / "StoryCloze" / f"cloze_test_{name}.csv").write_text("".join(",".join(line) + "\n" for line in lines))
     return root

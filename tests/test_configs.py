@@ -16,7 +16,7 @@ from gpt1_jax.training.workdir import flatten
 sys.path.insert(0, str(REPOSITORY))
 from configs import common, finetune, pretrain
 
-PICKS = {"pretrain": (common.SIZES, common.BODIES), "finetune": (finetune.TASKS, common.VARIANTS)}
+PICKS = {"pretrain": (common.SIZES, common.BODIES), "finetune": (finetune.NAMES, common.VARIANTS)}
 FILES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py") if "def get_config" in path.read_text())
 ALL = [f"{file}.py:{','.join(picks)}" for file in PICKS for picks in itertools.product(*PICKS[file])]
 ALL += [f"{file}.py" for file in FILES]
@@ -52,7 +52,7 @@ def test_picks_come_in_any_order_and_have_defaults():
 
 
 def test_finetuning_offers_the_registered_tasks():
-    assert set(finetune.TASKS) <= set(TASKS)
+    assert set(finetune.NAMES) <= set(TASKS)
 
 
 def test_gpt1_is_the_papers():

@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 from front_door import REPOSITORY
 
+from gpt1_jax.datasets.layouts.tables import Tsv
+from gpt1_jax.datasets.tasks import Task
+from gpt1_jax.registry import TASKS as REGISTERED
+
 TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
 METRICS = {
     "cola": {"matthews"},
@@ -53,14 +57,15 @@ def test_pretraining_leaves_a_whole_run(pretrained, body):
 def test_finetuning_every_task(gpt1, finetuning, tmp_path, task, body):
     result = gpt1.result(f"finetune.py:{task},{VARIANT[body]}", tmp_path, finetuning(body))
     development = ["validation", "validation_mismatched"] if task == "mnli" else ["validation"]
-    tests = ["test", "test_mismatched"] if task == "mnli" else ["test"]
+    tests = ["test", "test_mismatched", "ax"] if task == "mnli" else ["test"]
     assert result["metrics"].keys() == set(development)
     for scores in result["metrics"].values():
         assert scores.keys() == METRICS.get(task, {"accuracy"})
         assert all(-1 <= score <= 1 for score in scores.values())
-    assert {split: facts["rows"] for split, facts in result["data"].items()} == (
+    assert {split: facts["rows"] for split, facts in result["data"]["splits"].items()} == (
         {"train": 12} | dict.fromkeys(development, 6) | dict.fromkeys(tests, 3)
     )
+    assert result["data"] == json.loads((tmp_path / "data.json").read_text()) and result["data"]["source"] == "files"
     for split, rows in (dict.fromkeys(development, 6) | dict.fromkeys(tests, 3)).items():
         header, *lines = (tmp_path / "predictions" / f"{split}.tsv").read_text().splitlines()
         assert header.startswith("index\tprediction\tlabel\tp(")
@@ -69,6 +74,53 @@ def test_finetuning_every_task(gpt1, finetuning, tmp_path, task, body):
         np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (result["best_step"], result["steps"]) == (3, 3)
     assert {"loss", "task_loss", "lm_loss"} < set(metrics(tmp_path)[0])
+
+
+@pytest.mark.parametrize("body", VARIANT)
+@pytest.mark.parametrize("task", ["race_middle", "story_cloze_2016"])
+def test_finetuning_choices(gpt1, finetuning, choices, tmp_path, task, body):
+    result = gpt1.result(f"finetune.py:{task},{VARIANT[body]}", tmp_path, finetuning(body) | {"data.path": choices})
+    rows = {"train": 12, "validation": 6} if task == "race_middle" else {"train": 15, "validation": 3, "test": 3}
+    assert {split: facts["rows"] for split, facts in result["data"]["splits"].items()} == rows
+    assert result["metrics"].keys() == rows.keys() - {"train"}
+    header, *lines = (tmp_path / "predictions/validation.tsv").read_text().splitlines()
+    answers = "ABCD" if task == "race_middle" else "12"
+    assert header.split("\t") == ["index", "prediction", "label", *(f"p({answer})" for answer in answers)]
+    cells = [line.split("\t") for line in lines]
+    np.testing.assert_allclose(np.array([row[3:] for row in cells], float).sum(axis=1), 1, atol=1e-5)
+    right = np.mean([row[1] == row[2] for row in cells])
+    assert result["metrics"]["validation"]["accuracy"] == pytest.approx(right)
+
+
+def test_graded_task_as_regression(gpt1, finetuning, tmp_path):
+    result = gpt1.result("finetune.py:stsb", tmp_path, finetuning() | {"regression": True})
+    assert result["metrics"]["validation"].keys() == {"pearson", "spearman"}
+    header, *lines = (tmp_path / "predictions/validation.tsv").read_text().splitlines()
+    assert header == "index\tprediction\tlabel"
+    assert all(0 <= float(line.split("\t")[1]) <= 5 for line in lines)
+    first = metrics(tmp_path)[0]
+    assert first["task_loss"] == pytest.approx(8.47, abs=0.5), "the mean square of the scores, before anything is learnt"
+
+
+def test_a_new_task_is_one_entry(gpt1, finetuning, tmp_path, monkeypatch):
+    """A toy of three classes, said in one place: does the middle word name a sea, a hill or a house? It trains to the end and is learnt."""
+    words, lines = ("sea", "hill", "house"), ["first\tlabel\n"]
+    lines += [f"the {words[row % 3]} day\t{words[row % 3]}\n" for row in range(48)]
+    (tmp_path / "toys").mkdir()
+    for name in ("train", "dev"):
+        (tmp_path / "toys" / f"{name}.tsv").write_text("".join(lines))
+    toy = Task(
+        name="toy",
+        format="single",
+        labels=words,
+        metrics=("accuracy",),
+        files=(Tsv(folder="toys", segments=("first",)),),
+    )
+    list(REGISTERED)  # is complete before one more is added
+    monkeypatch.setitem(REGISTERED._entries, "toy", toy)
+    values = finetuning() | {"data.path": tmp_path, "epochs": 12, "optim.lr": 0.01, "lm_coef": 0}
+    result = gpt1.result("finetune.py:toy", tmp_path / "run", values)
+    assert result["metrics"] == {"validation": {"accuracy": 1.0}}
 
 
 @pytest.mark.parametrize(

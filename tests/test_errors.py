@@ -79,6 +79,12 @@ MISTAKES = {
     "model of another section": pretrain("config.model", "lstm", "heads", settings={"model.name": "lstm"}),
     "task unknown": sst2("no task", "'sst'", "sst2", settings={"task": "sst"}),
     "source unknown": sst2("config.data.source", "'cloud'", "files", settings={"data.source": "cloud"}),
+    "task without a split to train on": sst2("config.task: ax", "only predicted or probed", settings={"task": "ax"}),
+    "task that is only probed": sst2("config.task: dprd", "only predicted or probed", settings={"task": "dprd"}),
+    "regression on classes": sst2("config.regression", "sst2 has classes", settings={"regression": True}),
+    "hub out of reach": sst2("nyu-mll/glue", "OFFLINE", "parquet", settings={"data.source": "hub", "data.path": ""}),
+    "folder that is no copy of the hub's": sst2("{here}/books", "sst2", settings={"data.source": "hub", "data.path": "{here}/books"}),
+    "no TFDS": sst2("{here}/books", "glue/sst2", "tfds build", settings={"data.source": "tfds", "data.path": "{here}/books"}),
     "backend unknown": pretrain("config.backend", "'xmap'", "pmap", settings={"backend": "xmap"}),
     "dtype unknown": pretrain("config.model.dtype", "'float99'", "bfloat16", settings={"model.dtype": "float99"}),
     # Numbers that cannot be.

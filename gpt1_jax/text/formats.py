@@ -5,9 +5,10 @@ Every format takes the segments of one example, already ids, and the tokenizer, 
     single      [start] text [extract]
     pair        [start] first [delimiter] second [extract]
     similarity  both orders of a pair
-    choice      one pair of context and answer for each answer
+    choice      one pair of context and answer for each answer; a context of several texts (passage, question) has no delimiter in it
 """
 
+import itertools
 from collections.abc import Sequence
 
 from gpt1_jax.errors import UserError
@@ -39,13 +40,24 @@ def choice(segments: Sequence[Ids], tokens: Tokenizer) -> list[list[int]]:
 FORMATS = {"single": single, "pair": pair, "similarity": similarity, "choice": choice}
 
 
-def streams(kind: str, segments: Sequence[Ids], tokens: Tokenizer, context: int) -> list[list[int]]:
+def streams(kind: str, segments: Sequence[Ids], tokens: Tokenizer, context: int, answers: int = 0) -> list[list[int]]:
     """The C streams of an example in the format `kind`, none longer than `context`.
 
     As published, each segment keeps its first context // 2 - 2 tokens (254 of 512), so that two segments and three special
-    tokens fit. UserError where that leaves nothing.
+    tokens fit. Where the context of a choice has several texts and they do not fit all the same, the first (the passage) is cut further.
+
+    Args:
+        answers: of a choice, how many of the segments, at the end, are answers; all but the first without.
+
+    Raises:
+        UserError: `context` leaves no room.
     """
     most = context // 2 - 2
     if most < 1:
         raise UserError(f"config.model.context: {context} leaves no room for the texts between the special tokens; choose at least 6")
-    return FORMATS[kind]([segment[:most] for segment in segments], tokens)
+    cut = [segment[:most] for segment in segments]
+    if kind == "choice":
+        texts = cut[: -answers or 1]
+        room = context - 3 - sum(map(len, texts[1:])) - max(map(len, cut[len(texts) :]))
+        cut = [[*texts[0][:room], *itertools.chain(*texts[1:])], *cut[len(texts) :]]
+    return FORMATS[kind](cut, tokens)

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.analysis import metrics, predictions
 from gpt1_jax.datasets import sources
+from gpt1_jax.datasets.layouts.records import Example
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import Classifier
@@ -29,13 +30,10 @@ def finetune(config: ConfigDict, path: str) -> dict:
             return run.result
         begin = time.time()
         devices.check(config.batch_size, config.optim.accumulate)
-        task = TASKS[config.task]
+        task = _task(config)
         source = _Source(config)
-        rows = _rows(config, task, run.log.line)
-        about = {split: sources.describe(examples, task.labels) for split, examples in rows.items()}
-        for split, facts in about.items():
-            run.log.line(f"{config.task} {split}: {facts['rows']} rows, {facts['labels']}")
-        data = {split: _streams(task, examples, source) for split, examples in rows.items()}
+        rows, about = _rows(config, task, run.log.line)
+        data = {split: _streams(task, examples, source, config.regression) for split, examples in rows.items()}
         workdir.write_json(run.workdir / "data.json", about)
         source.tokenizer.save(run.workdir / "tokenizer.json")
 
@@ -136,36 +134,55 @@ def _classifier(config: ConfigDict, task: Task, source: _Source, context: int) -
     sizes = {**source.sizes, "context": context}
     return Classifier(
         source.body(source.tokenizer.vocab_size + len(bpe.SPECIALS), **sizes),
-        outputs=1 if task.format == "choice" else task.outputs,
+        outputs=1 if task.format == "choice" or config.regression else task.outputs,
         sum_streams=task.format == "similarity",
         clf_dropout=config.clf_dropout,
     )
 
 
-def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> dict[str, list[sources.Example]]:
-    """split -> examples; the test splits only where they are there."""
+def _task(config: ConfigDict) -> Task:
+    """The entry, if it can be finetuned on as the config says."""
+    task = TASKS[config.task]
+    if not (task.train and task.validation):
+        raise UserError(
+            f"config.task: {task.name} has no split to train on or none to choose a checkpoint by; it is only predicted or probed"
+        )
+    if config.regression and not task.bins:
+        raise UserError(f"config.regression: {task.name} has classes, not scores; leave it False")
+    return task
+
+
+def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> tuple[dict[str, list[Example]], dict]:
+    """split -> examples, and what was read; test splits, and those of the task's diagnostics by their names, where they are there."""
     place = {"source": config.data.source, "path": config.data.path}
-    present = [split for split in task.test if sources.has(task, split, **place)]
-    rows = {
-        split: sources.load(task, split, **place, max_bad_rows=config.data.max_bad_rows, say=say)
-        for split in ("train", *task.validation, *present)
-    }
-    if config.data.examples:
-        rows["train"] = rows["train"][: config.data.examples]
-    return rows
+    wanted = {split: (task, split) for split in ("train", *task.validation)}
+    further = {split: (task, split) for split in task.test} | {name: (TASKS[name], "test") for name in task.diagnostics}
+    wanted |= {name: entry for name, entry in further.items() if sources.has(*entry, **place)}
+    rows, about = {}, {}
+    for name, (entry, split) in wanted.items():
+        read = sources.load(entry, split, **place, max_bad_rows=config.data.max_bad_rows, say=say)
+        if split == "train" and config.data.examples:
+            read = read._replace(examples=read.examples[: config.data.examples])
+        rows[name], about[name] = read.examples, sources.describe(entry, split, read)
+        facts = about[name]
+        left = f", {facts['unlabelled']} without a gold label left out" if facts["unlabelled"] else ""
+        other = f"; the published split has {entry.sizes[split]}: scores do not compare" if facts["published"] is False else ""
+        say(f"{entry.name} {split}: {facts['rows']} rows, {facts['labels']}{left}{other}")
+    return rows, {"source": config.data.source, "splits": about}
 
 
-def _streams(task: Task, examples: list[sources.Example], source: _Source) -> batching.Streams:
-    """The examples in the task's format, and their labels as the loss wants them: distributions over the classes."""
-    tokenizer, width = source.tokenizer, len(examples[0].segments)
+def _streams(task: Task, examples: list[Example], source: _Source, regression: bool) -> batching.Streams:
+    """The examples in the task's format, and their labels as the loss wants them: distributions over the classes, or scores."""
+    tokenizer, context = source.tokenizer, source.sizes["context"]
     ids = tokenizer.encode([segment for example in examples for segment in example.segments])
     streams = [
-        formats.streams(task.format, ids[start : start + width], tokenizer, source.sizes["context"]) for start in range(0, len(ids), width)
+        formats.streams(task.format, ids[start : start + task.texts], tokenizer, context, answers=len(task.labels))
+        for start in range(0, len(ids), task.texts)
     ]
     if examples[0].label is None:
         return batching.Streams(streams, None)
     labels = np.array([example.label for example in examples])
-    return batching.Streams(streams, losses.soft_bins(labels, task.outputs))
+    return batching.Streams(streams, labels.astype(np.float32) if regression else losses.soft_bins(labels, task.outputs))
 
 
 def _loss(model: Classifier, lm_coef: float):
@@ -190,12 +207,13 @@ def _examination(config: ConfigDict, model: Classifier, task: Task, rows: Mappin
 
     def step(params, batch, _):
         scores, _, _ = model.apply({"params": params}, batch["tokens"], batch["extract"], train=False)
-        return devices.gather(jax.nn.softmax(scores.reshape(len(scores), -1)))
+        scores = scores.reshape(len(scores), -1)
+        return devices.gather(scores if config.regression else jax.nn.softmax(scores))
 
     step = devices.parallelise(step, backend=config.backend)
 
-    def probabilities(params, dataset):
-        found = np.zeros((len(dataset), task.outputs), np.float32)
+    def outputs(params, dataset):
+        found = np.zeros((len(dataset), 1 if config.regression else task.outputs), np.float32)
         for chosen, batch in batching.evaluation(dataset, config.batch_size):
             found[chosen] = jax.device_get(step(params, devices.split(batch), np.int32(0)))[: len(chosen)]
         return found
@@ -203,8 +221,11 @@ def _examination(config: ConfigDict, model: Classifier, task: Task, rows: Mappin
     def examine(params, splits, folder=None):
         results = {}
         for split in splits:
-            found = probabilities(params, data[split])
-            answers = found @ np.arange(task.outputs) if task.bins else found.argmax(axis=1)
+            found = outputs(params, data[split])
+            if config.regression:
+                answers, found = found[:, 0].clip(0, task.bins - 1), found[:, :0]
+            else:
+                answers = found @ np.arange(task.outputs) if task.bins else found.argmax(axis=1)
             if folder is not None and jax.process_index() == 0:
                 predictions.write(folder / f"{split}.tsv", rows[split], answers, found, task.labels)
             labels = [example.label for example in rows[split]]

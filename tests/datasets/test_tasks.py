@@ -4,26 +4,39 @@ import pytest
 
 from gpt1_jax.analysis.metrics import METRICS
 from gpt1_jax.registry import TASKS
+from gpt1_jax.text.formats import FORMATS
 
-GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
+GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli", "ax")
+CHOICES = ("race", "race_middle", "race_high", "story_cloze_2016", "story_cloze_2018")
+PAPER = (*GLUE, *CHOICES, "snli", "scitail", "dprd")
 
 
-def test_page_holds_glue():
-    assert set(GLUE) <= set(TASKS)
+def test_page_holds_the_papers_tasks():
+    assert set(PAPER) == set(TASKS)
 
 
-@pytest.mark.parametrize("name", GLUE)
+@pytest.mark.parametrize("name", PAPER)
 def test_entry_is_consistent(name):
     task = TASKS[name]
     assert task.name == name
+    assert task.format in FORMATS or (task.format == "substitution" and not task.validation)
     assert bool(task.labels) != bool(task.bins), "a task has either classes or a graded score"
     assert set(task.metrics) <= set(METRICS)
     assert len(set(task.labels)) == len(task.labels)
     assert len(set(task.splits)) == len(task.splits)
+    assert set(task.sizes) == set(task.splits), "every split has its published size"
+    assert set(task.submission) <= set(task.test)
     for layout in task.files:
         assert set(layout.splits) == set(task.splits)
-        assert len(layout.written) in (0, len(task.labels))
-        assert len(layout.segments) == (1 if task.format == "single" else 2)
+    for place in (*task.files, task.hub, task.tfds):
+        if place is not None:
+            assert len(place.written) in (0, len(task.labels))
+            assert set(place.splits) <= set(task.splits)
+
+
+@pytest.mark.parametrize("name", GLUE)
+def test_the_glue_server_takes_every_test_split(name):
+    assert set(TASKS[name].submission) == set(TASKS[name].test)
 
 
 @pytest.mark.parametrize(
@@ -34,29 +47,42 @@ def test_entry_is_consistent(name):
         ("mrpc", ("not_equivalent", "equivalent")),
         ("qqp", ("not_duplicate", "duplicate")),
         ("mnli", ("entailment", "neutral", "contradiction")),
+        ("ax", ("entailment", "neutral", "contradiction")),
+        ("snli", ("entailment", "neutral", "contradiction")),
         ("qnli", ("entailment", "not_entailment")),
         ("rte", ("entailment", "not_entailment")),
         ("wnli", ("not_entailment", "entailment")),
+        ("scitail", ("entails", "neutral")),
+        ("race", ("A", "B", "C", "D")),
     ],
 )
 def test_class_ids_are_the_hubs(name, labels):
     assert TASKS[name].labels == labels
-    assert (TASKS[name].outputs, TASKS[name].loss) == (len(labels), "classes")
+    assert TASKS[name].outputs == len(labels)
 
 
 def test_stsb_is_six_bins():
     stsb = TASKS["stsb"]
-    assert (stsb.labels, stsb.outputs, stsb.loss, stsb.format) == ((), 6, "soft_bins", "similarity")
+    assert (stsb.labels, stsb.outputs, stsb.format) == ((), 6, "similarity")
+
+
+def test_formats_are_the_papers():
+    """Figure 1: entailment is a pair, similarity goes in both orders, questions and stories are choices."""
+    kinds = {kind: {name for name in TASKS if TASKS[name].format == kind} for kind in ("single", "similarity", "choice")}
+    assert kinds == {"single": {"cola", "sst2"}, "similarity": {"mrpc", "stsb", "qqp"}, "choice": set(CHOICES)}
+    assert [TASKS[name].texts for name in ("race", "story_cloze_2016", "dprd", "snli")] == [6, 3, 4, 2]
 
 
 def test_paper_metric_comes_first():
-    first = {name: TASKS[name].metrics[0] for name in GLUE}
-    assert first["cola"] == "matthews"
-    assert (first["mrpc"], first["qqp"]) == ("f1", "f1")
-    assert first["stsb"] == "pearson"
-    assert {first[name] for name in ("sst2", "mnli", "qnli", "rte", "wnli")} == {"accuracy"}
+    first = {name: TASKS[name].metrics[0] for name in PAPER}
+    assert first.pop("cola") == first.pop("ax") == "matthews"
+    assert (first.pop("mrpc"), first.pop("qqp")) == ("f1", "f1")
+    assert first.pop("stsb") == "pearson"
+    assert set(first.values()) == {"accuracy"}
 
 
-def test_mnli_has_two_of_each():
-    mnli = TASKS["mnli"]
+def test_mnli_has_two_of_each_and_predicts_the_diagnostic():
+    mnli, ax = TASKS["mnli"], TASKS["ax"]
     assert mnli.splits == ("train", "validation", "validation_mismatched", "test", "test_mismatched")
+    assert mnli.diagnostics == ("ax",)
+    assert (ax.splits, ax.labels) == (("test",), mnli.labels)

@@ -38,6 +38,26 @@ def test_choice_has_a_stream_for_every_answer(tokenizer, marks):
     ]
 
 
+def test_a_context_of_two_texts_has_no_delimiter_in_it(tokenizer, marks):
+    start, delimiter, extract = marks
+    assert formats.streams("choice", [[5, 6], [10, 11], [7], [8, 9]], tokenizer, 512, answers=2) == [
+        [start, 5, 6, 10, 11, delimiter, 7, extract],
+        [start, 5, 6, 10, 11, delimiter, 8, 9, extract],
+    ]
+
+
+def test_the_question_survives_a_long_passage(tokenizer, marks):
+    """The passage keeps its first 254 tokens, and fewer where passage, question and answer do not fit together."""
+    start, delimiter, extract = marks
+    passage, question, answers = list(range(300)), list(range(1000, 1200)), [list(range(2000, 2100)), [7]]
+    long, short = formats.streams("choice", [passage, question[:20], *answers], tokenizer, 512, answers=2)
+    assert long == [start, *range(254), *range(1000, 1020), delimiter, *range(2000, 2100), extract]
+    assert short == [start, *range(254), *range(1000, 1020), delimiter, 7, extract]
+    long, short = formats.streams("choice", [passage, question, *answers], tokenizer, 512, answers=2)
+    assert long == [start, *range(512 - 3 - 200 - 100), *question, delimiter, *range(2000, 2100), extract]
+    assert len(long) == 512 and short[: -len([7]) - 1] == long[: -len(answers[0]) - 1], "both answers have the same context"
+
+
 @pytest.mark.parametrize("kind", ["pair", "similarity", "choice"])
 def test_each_segment_keeps_its_first_254_tokens(tokenizer, marks, kind):
     start, delimiter, extract = marks
