@@ -1,0 +1,109 @@
+"""Predictions of finished runs as the zip that the GLUE server takes.
+
+python -m gpt1_jax.analysis.submission --output=submission.zip runs/exp_cola runs/exp_mnli ...
+"""
+
+import io
+import json
+import pathlib
+import sys
+import zipfile
+from collections.abc import Sequence
+
+from absl import app, flags
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.registry import TASKS
+
+NAMES = ("CoLA", "SST-2", "MRPC", "STS-B", "MNLI-m", "MNLI-mm", "QNLI", "QQP", "RTE", "WNLI", "AX")
+
+
+def write(output: pathlib.Path, runs: Sequence[pathlib.Path], *, partial: bool = False) -> list[str]:
+    """Writes the zip, whole or not at all, and gives the names of its files.
+
+    A file has the header index, prediction; its rows are those of the published test set in order. Labels are written as GLUE's
+    files write them, graded scores as numbers.
+
+    Args:
+        runs: folders of finished finetuning runs whose data had a test split.
+        partial: allow that tasks are missing; the server then refuses the zip, but a person may look at it.
+    Raises:
+        UserError: a run is not a finished one of a GLUE task, has no predictions of the test split or not as many as the published
+            one has rows; two runs give the same file; a file is missing.
+    """
+    files, origin = {}, {}
+    for run in runs:
+        for name, content in _files(run).items():
+            if name in files:
+                raise UserError(f"{run}: gives {name}.tsv, as {origin[name]} does; name one run a task")
+            files[name], origin[name] = content, run
+    missing = [name for name in NAMES if name not in files]
+    if missing and not partial:
+        raise UserError(f"{output}: no run gives {', '.join(missing)}; finetune those tasks too, or set --partial to leave them out")
+    if not files:
+        raise UserError(f"{output}: no run is named; give folders of finetuning runs")
+    beside = output.with_name(f".{output.name}.tmp")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in filter(files.__contains__, NAMES):
+                archive.writestr(f"{name}.tsv", files[name])
+        beside.replace(output)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written ({error.strerror or error}); name another file") from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return [f"{name}.tsv" for name in NAMES if name in files]
+
+
+def _files(run: pathlib.Path) -> dict[str, str]:
+    """GLUE's file names -> their content, for a run's task and its diagnostics."""
+    try:
+        result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(f"{run}: no result.json that can be read; name the folder of a finished finetuning run") from None
+    if result.get("trainer") != "finetune":
+        raise UserError(f"{run}: is a run of {result.get('trainer')}; name one of finetuning")
+    task = TASKS[result["task"]]
+    if not task.submission:
+        raise UserError(f"{run}: its task {task.name} is not one of GLUE's")
+    entries = [(task, split, split) for split in task.submission]
+    entries += [(TASKS[name], "test", name) for name in task.diagnostics]
+    found = {}
+    for entry, split, stem in entries:
+        file = run / "predictions" / f"{stem}.tsv"
+        if not file.is_file():
+            raise UserError(f"{file}: not there; finetune again where the data has {entry.name}'s split {split}")
+        found[entry.submission[split]] = _table(entry, split, file)
+    return found
+
+
+def _table(task, split: str, file: pathlib.Path) -> str:
+    """One file of a submission out of one of predictions."""
+    header, *lines = file.read_text(encoding="utf-8").splitlines()
+    if len(lines) != task.sizes[split]:
+        raise UserError(f"{file}: {len(lines)} rows, but GLUE's test set of {task.name} has {task.sizes[split]}; predict the whole of it")
+    place = header.split("\t").index("prediction")
+    spelt = dict(zip(task.labels, task.files[0].written or task.labels, strict=True))
+    table = io.StringIO()
+    table.write("index\tprediction\n")
+    for index, line in enumerate(lines):
+        answer = line.split("\t")[place]
+        table.write(f"{index}\t{f'{float(answer):.3f}' if task.bins else spelt[answer]}\n")
+    return table.getvalue()
+
+
+def main(argv: list[str]) -> None:
+    options = flags.FLAGS
+    try:
+        names = write(pathlib.Path(options.output), [pathlib.Path(run) for run in argv[1:]], partial=options.partial)
+        print(f"{options.output}: {', '.join(names)}")
+    except UserError as error:
+        print(f"gpt1_jax: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("output", "submission.zip", "the zip to write")
+    flags.DEFINE_bool("partial", False, "leave out the tasks for which no run is named")
+    app.run(main)
