@@ -35,7 +35,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         about = {split: sources.describe(examples, task.labels) for split, examples in rows.items()}
         for split, facts in about.items():
             run.log.line(f"{config.task} {split}: {facts['rows']} rows, {facts['labels']}")
-        data = {split: _streams(task, examples, source) for split, examples in rows.items()}
+        data = {split: _streams(task, examples, source, config.share_prefix) for split, examples in rows.items()}
         workdir.write_json(run.workdir / "data.json", about)
         source.tokenizer.save(run.workdir / "tokenizer.json")
 
@@ -155,30 +155,40 @@ def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> dict[st
     return rows
 
 
-def _streams(task: Task, examples: list[sources.Example], source: _Source) -> batching.Streams:
-    """The examples in the task's format, and their labels as the loss wants them: distributions over the classes."""
+def _streams(task: Task, examples: list[sources.Example], source: _Source, share_prefix: bool) -> batching.Streams:
+    """The examples in the task's format, and their labels as the loss wants them: distributions over the classes.
+
+    With `share_prefix` the streams of a choice hold their context once. In training they then share its attention and residual dropout,
+    which as published each stream draws for itself: the same distribution for a stream, correlated among those of an example.
+    """
+    share_prefix = share_prefix and task.format == "choice"
     tokenizer, width = source.tokenizer, len(examples[0].segments)
     ids = tokenizer.encode([segment for example in examples for segment in example.segments])
     streams = [
         formats.streams(task.format, ids[start : start + width], tokenizer, source.sizes["context"]) for start in range(0, len(ids), width)
     ]
     if examples[0].label is None:
-        return batching.Streams(streams, None)
+        return batching.Streams(streams, None, share_prefix)
     labels = np.array([example.label for example in examples])
-    return batching.Streams(streams, losses.soft_bins(labels, task.outputs))
+    return batching.Streams(streams, losses.soft_bins(labels, task.outputs), share_prefix)
+
+
+def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
+    """The model's forward pass over a batch, whichever way its streams are laid down."""
+    return model.apply({"params": params}, batch["tokens"], batch["extract"], branches=batch.get("branches"), **options)
 
 
 def _loss(model: Classifier, lm_coef: float):
     """Equation 5 of the paper; without the auxiliary loss its logits are never formed."""
 
     def loss(params, batch, key):
-        scores, hidden, table = model.apply({"params": params}, batch["tokens"], batch["extract"], train=True, rngs={"dropout": key})
+        scores, hidden, table = _apply(model, params, batch, train=True, rngs={"dropout": key})
         task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
         if lm_coef == 0:
             return task_loss, {"task_loss": task_loss}
-        streams = lambda array: array.reshape(-1, *array.shape[2:])
+        rows = lambda array: array.reshape(-1, *array.shape[2:])
         lm_loss = losses.language_model(
-            streams(hidden)[:, :-1], table, streams(batch["tokens"])[:, 1:], streams(batch["mask"])[:, 1:], most=batch["room"].size
+            rows(hidden)[:, :-1], table, rows(batch["tokens"])[:, 1:], rows(batch["weights"])[:, 1:], most=batch["room"].size
         ).mean()
         return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 
@@ -189,7 +199,7 @@ def _examination(config: ConfigDict, model: Classifier, task: Task, rows: Mappin
     """(params, splits, folder) -> split -> metric -> value, for splits with labels; predictions of all go to the folder."""
 
     def step(params, batch, _):
-        scores, _, _ = model.apply({"params": params}, batch["tokens"], batch["extract"], train=False)
+        scores, _, _ = _apply(model, params, batch, train=False)
         return devices.gather(jax.nn.softmax(scores.reshape(len(scores), -1)))
 
     step = devices.parallelise(step, backend=config.backend)
