@@ -48,13 +48,13 @@ class Classifier(nn.Module):
     ) -> tuple[Float[Array, "B S K"], Float[Array, "B R L D"], Float[Array, "T D"]]:
         """Class scores, hidden states, and the table that the step drew.
 
-        Args:
-            tokens: of every example its R rows: a row a stream, or one row in which all streams branch off.
-            extract: where each of the C streams ends among the R * L tokens of its example.
-            branches: which streams the tokens belong to, where rows branch (`models.transformer`).
-
         The last two axes of the scores, flattened, are the classes of the task in every format: [1, K] with one stream or summed
         ones, [C, 1] for a choice among C.
+
+        Args:
+            tokens: the R rows of every example: one for each of its C streams, or a single one in which they branch.
+            extract: where each stream ends among the R * L tokens of its example.
+            branches: of rows that branch, what the body takes.
         """
         table = self.body.table(train)
         rows = lambda array: array.reshape(-1, array.shape[-1])
