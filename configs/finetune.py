@@ -32,6 +32,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.lm_coef = 0.5  # weight of the auxiliary language model loss; 0 drops it and its cost
     config.clf_dropout = 0.1
     config.regression = False  # graded tasks (stsb): predict the score itself, by squared error, instead of the published six bins
+    config.share_prefix = True  # a choice's context is run once for all answers, and dropped out once; False as published
     config.backend = "pmap"  # or shard_map
     config.model = common.as_pretrained(changes.get("model.name", "transformer"))
     config.optim = common.adam(lr=6.25e-5, warmup_fraction=0.002)

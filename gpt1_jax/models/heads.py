@@ -44,19 +44,26 @@ class Classifier(nn.Module):
         self.clf = nn.Dense(self.outputs, kernel_init=nn.initializers.normal(0.02))  # not zero, as published
 
     def __call__(
-        self, tokens: Int[Array, "B C L"], extract: Int[Array, "B C"], train: bool
-    ) -> tuple[Float[Array, "B S K"], Float[Array, "B C L D"], Float[Array, "T D"]]:
+        self, tokens: Int[Array, "B R L"], extract: Int[Array, "B C"], train: bool, branches: Int[Array, "B R L"] | None = None
+    ) -> tuple[Float[Array, "B S K"], Float[Array, "B R L D"], Float[Array, "T D"]]:
         """Class scores, hidden states, and the table that the step drew.
 
         The last two axes of the scores, flattened, are the classes of the task in every format: [1, K] with one stream or summed
         ones, [C, 1] for a choice among C.
+
+        Args:
+            tokens: the R rows of every example: one for each of its C streams, or a single one in which they branch.
+            extract: where each stream ends among the R * L tokens of its example.
+            branches: of rows that branch, what the body takes.
         """
         table = self.body.table(train)
-        hidden = self.body(tokens.reshape(-1, tokens.shape[-1]), table, train).reshape(*tokens.shape, -1)
-        states = jnp.take_along_axis(hidden, extract[:, :, None, None], axis=2)[:, :, 0].astype(jnp.float32)
+        rows = lambda array: array.reshape(-1, array.shape[-1])
+        hidden = self.body(rows(tokens), table, train, None if branches is None else rows(branches))
+        states = hidden.reshape(len(tokens), -1, hidden.shape[-1])
+        states = jnp.take_along_axis(states, extract[:, :, None], axis=1).astype(jnp.float32)
         if train:
             shape = (states.shape[0], 1, states.shape[2])
             states = dropout(states, self.clf_dropout, self.make_rng("dropout"), shape)
         if self.sum_streams:
             states = states.sum(axis=1, keepdims=True)
-        return self.clf(states), hidden, table
+        return self.clf(states), hidden.reshape(*tokens.shape, -1), table

@@ -4,11 +4,13 @@ The paper says no more. Decided here: the token table stays as wide as the Trans
 back to it, dropout falls on the table and on the projection's output, the state is zero at the start of every window.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from gpt1_jax.models.dropout import dropout
 from gpt1_jax.registry import MODELS
@@ -26,7 +28,7 @@ class Layer(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
+    def __call__(self, x: Float[Array, "B L D"], train: bool, branches: Int[Array, "B L"] | None) -> Float[Array, "B L D"]:
         batch, _, width = x.shape
         # All inputs meet their weights in one product; only the recurrent one stays inside the loop over time.
         inputs = nn.Dense(4 * self.units, use_bias=False, dtype=self.dtype, name="input")(x)
@@ -41,7 +43,11 @@ class Layer(nn.Module):
             return (cell, output), output
 
         start = jnp.zeros((batch, self.units), jnp.float32), jnp.zeros((batch, self.units), self.dtype)
-        _, outputs = jax.lax.scan(step, start, inputs.swapaxes(0, 1))
+        if branches is None:
+            _, outputs = jax.lax.scan(step, start, inputs.swapaxes(0, 1))
+        else:
+            times = inputs.swapaxes(0, 1), *_turns(branches)
+            _, outputs = jax.lax.scan(_branching(step), (start, start), times)
         hidden = nn.Dense(width, dtype=self.dtype, name="projection")(outputs.swapaxes(0, 1))
         return dropout(hidden, self.resid_dropout, self.make_rng("dropout")) if train else hidden
 
@@ -69,13 +75,37 @@ class LSTM(nn.Module):
         table = dropout(self.tokens, self.embd_dropout, self.make_rng("dropout")) if train else self.tokens
         return table.astype(self.dtype)
 
-    def __call__(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool) -> Float[Array, "B L D"]:
-        """Hidden states of the layer, projected; `table` is what `table(train)` gave."""
-        return self.h0(table[tokens], train)
+    def __call__(
+        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool, branches: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L D"]:
+        """Hidden states of the layer, projected; arguments as the Transformer's."""
+        return self.h0(table[tokens], train, branches)
 
     def flops(self, length: int) -> int:
         """Floating-point operations a token of a forward pass, whatever its `length`, without the softmax's product."""
         return 2 * (4 * self.units * (self.width + self.units) + self.units * self.width)
+
+
+def _branching(step: Callable) -> Callable:
+    """The step of a scan over rows that branch: beside the state it carries the prefix's last one, from which every branch starts."""
+
+    def pick(which, one, other):
+        return jax.tree.map(lambda one, other: jnp.where(which[:, None], one, other), one, other)
+
+    def branching_step(states, at_time):
+        state, prefix = states
+        inputs, shared, begins = at_time
+        state, output = step(pick(begins, prefix, state), inputs)
+        return (state, pick(shared, state, prefix)), output
+
+    return branching_step
+
+
+def _turns(branches: Int[Array, "B L"]) -> tuple[Bool[Array, "L B"], Bool[Array, "L B"]]:
+    """Where a row is on its shared prefix, and where a branch begins."""
+    branches = branches.T
+    before = jnp.concatenate([branches[:1], branches[:-1]])
+    return branches == 0, branches != before
 
 
 def _orthogonal_gates(key, shape: tuple[int, int], dtype=jnp.float32) -> Float[Array, "U 4*U"]:

@@ -25,7 +25,7 @@ class Attention(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
+    def __call__(self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L L"], train: bool) -> Float[Array, "B L D"]:
         batch, length, width = x.shape
         qkv = nn.Dense(3 * width, kernel_init=INIT, dtype=self.dtype, name="c_attn")(x)
         # [3 B H L d], so that the two products below are plain matrix products over the leading axes.
@@ -33,7 +33,7 @@ class Attention(nn.Module):
         query, key, value = qkv[0], qkv[1], qkv[2]
         scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
         scores = scores / jnp.sqrt(jnp.float32(width // self.heads))
-        weights = jax.nn.softmax(jnp.where(causal(length)[None, None], scores, -1e9))
+        weights = jax.nn.softmax(jnp.where(seen[:, None], scores, -1e9))
         if train:
             weights = dropout(weights, self.attn_dropout, self.make_rng("dropout"))
         mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(self.dtype), value)
@@ -66,9 +66,9 @@ class Block(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
+    def __call__(self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L L"], train: bool) -> Float[Array, "B L D"]:
         attention = Attention(self.heads, self.attn_dropout, self.resid_dropout, self.dtype, name="attn")
-        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(x + attention(x, train))
+        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(x + attention(x, seen, train))
         mlp = MLP(self.ffn, self.resid_dropout, self.dtype, name="mlp")
         return nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_2")(x + mlp(x, train))
 
@@ -111,12 +111,25 @@ class Transformer(nn.Module):
             table = dropout(table, self.embd_dropout, self.make_rng("dropout"))
         return table.astype(self.dtype)
 
-    def __call__(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool) -> Float[Array, "B L D"]:
-        """Hidden states after the last block; `table` is what `table(train)` gave."""
-        positions = self.vocab_size + jnp.arange(tokens.shape[-1])
-        hidden = table[tokens] + table[positions][None]
+    def __call__(
+        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool, branches: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L D"]:
+        """Hidden states after the last block.
+
+        Args:
+            table: what `table(train)` gave.
+            branches: of rows that hold several streams with a common beginning: 0 on the shared prefix, then 1, 2, ... on what
+                follows it in each of the streams, one after the other, and -1 on padding. A branch sees the prefix and itself, so
+                its hidden states are those of the prefix and the branch alone.
+        """
+        if branches is None:
+            seen, positions = causal(tokens.shape[-1])[None], jnp.arange(tokens.shape[-1])[None]
+        else:
+            seen = branching(branches)
+            positions = jnp.minimum(seen.sum(axis=-1) - 1, self.context - 1)  # only padding may see more than a context
+        hidden = table[tokens] + table[self.vocab_size + positions]
         for layer in range(self.layers):
-            hidden = getattr(self, f"h{layer}")(hidden, train)
+            hidden = getattr(self, f"h{layer}")(hidden, seen, train)
         return hidden
 
     def flops(self, length: int) -> int:
@@ -128,3 +141,9 @@ class Transformer(nn.Module):
 def causal(length: int) -> Bool[Array, "L L"]:
     """True where a query (row) may see a key (column)."""
     return jnp.tril(jnp.ones((length, length), bool))
+
+
+def branching(branches: Int[Array, "B L"]) -> Bool[Array, "B L L"]:
+    """The same where a row branches (`Transformer.__call__`): no query sees the branches beside its own."""
+    query, key = branches[:, :, None], branches[:, None, :]
+    return causal(branches.shape[-1])[None] & ((key == 0) | (key == query))

@@ -33,7 +33,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         task = _task(config)
         source = _Source(config)
         rows, about = _rows(config, task, run.log.line)
-        data = {split: _streams(task, examples, source, config.regression) for split, examples in rows.items()}
+        data = {split: _streams(config, task, examples, source) for split, examples in rows.items()}
         workdir.write_json(run.workdir / "data.json", about)
         source.tokenizer.save(run.workdir / "tokenizer.json")
 
@@ -171,8 +171,13 @@ def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> tuple[d
     return rows, {"source": config.data.source, "splits": about}
 
 
-def _streams(task: Task, examples: list[Example], source: _Source, regression: bool) -> batching.Streams:
-    """The examples in the task's format, and their labels as the loss wants them: distributions over the classes, or scores."""
+def _streams(config: ConfigDict, task: Task, examples: list[Example], source: _Source) -> batching.Streams:
+    """The examples in the task's format, and their labels as the loss wants them: distributions over the classes, or scores.
+
+    With config.share_prefix the streams of a choice hold their context once. In training they then share its attention and residual
+    dropout, which as published each stream draws for itself: the same distribution for a stream, correlated among those of an example.
+    """
+    share_prefix = config.share_prefix and task.format == "choice"
     tokenizer, context = source.tokenizer, source.sizes["context"]
     ids = tokenizer.encode([segment for example in examples for segment in example.segments])
     streams = [
@@ -180,22 +185,28 @@ def _streams(task: Task, examples: list[Example], source: _Source, regression: b
         for start in range(0, len(ids), task.texts)
     ]
     if examples[0].label is None:
-        return batching.Streams(streams, None)
+        return batching.Streams(streams, None, share_prefix)
     labels = np.array([example.label for example in examples])
-    return batching.Streams(streams, labels.astype(np.float32) if regression else losses.soft_bins(labels, task.outputs))
+    labels = labels.astype(np.float32) if config.regression else losses.soft_bins(labels, task.outputs)
+    return batching.Streams(streams, labels, share_prefix)
+
+
+def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
+    """The model's forward pass over a batch, whichever way its streams are laid down."""
+    return model.apply({"params": params}, batch["tokens"], batch["extract"], branches=batch.get("branches"), **options)
 
 
 def _loss(model: Classifier, lm_coef: float):
     """Equation 5 of the paper; without the auxiliary loss its logits are never formed."""
 
     def loss(params, batch, key):
-        scores, hidden, table = model.apply({"params": params}, batch["tokens"], batch["extract"], train=True, rngs={"dropout": key})
+        scores, hidden, table = _apply(model, params, batch, train=True, rngs={"dropout": key})
         task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
         if lm_coef == 0:
             return task_loss, {"task_loss": task_loss}
-        streams = lambda array: array.reshape(-1, *array.shape[2:])
+        rows = lambda array: array.reshape(-1, *array.shape[2:])
         lm_loss = losses.language_model(
-            streams(hidden)[:, :-1], table, streams(batch["tokens"])[:, 1:], streams(batch["mask"])[:, 1:], most=batch["room"].size
+            rows(hidden)[:, :-1], table, rows(batch["tokens"])[:, 1:], rows(batch["weights"])[:, 1:], most=batch["room"].size
         ).mean()
         return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 
@@ -206,7 +217,7 @@ def _examination(config: ConfigDict, model: Classifier, task: Task, rows: Mappin
     """(params, splits, folder) -> split -> metric -> value, for splits with labels; predictions of all go to the folder."""
 
     def step(params, batch, _):
-        scores, _, _ = model.apply({"params": params}, batch["tokens"], batch["extract"], train=False)
+        scores, _, _ = _apply(model, params, batch, train=False)
         scores = scores.reshape(len(scores), -1)
         return devices.gather(scores if config.regression else jax.nn.softmax(scores))
 

@@ -1,9 +1,10 @@
 """(dataset, seed, step) -> host batch: pure functions, so that a run resumes from its step number alone.
 
-Letters: B examples of a batch, C streams, L length, K classes.
+Letters: B examples of a batch, C streams, R rows that hold them, L length, K classes.
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -12,8 +13,9 @@ from jaxtyping import Float, Int
 
 from gpt1_jax.errors import UserError
 
-# Batches of ragged streams are padded to the smallest of these that holds their longest: few compilations, little padding.
-LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+# Batches of ragged rows are padded to the smallest of these that holds their longest: few compilations, little padding. A row that
+# branches may be longer than the context.
+LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 
 
 def updates_per_epoch(size: int, batch_size: int, stride: int = 1) -> int:
@@ -52,48 +54,109 @@ class Streams:
     Args:
         streams: [N][C] lists of ids, ready for the model (`text.formats`).
         labels: [N K] distributions or [N] numbers; None where they are hidden.
+        share_prefix: what an example's streams have in common at their start is laid down once: R is 1, and their rests follow it in
+            the same row, one after the other, as branches. Otherwise R is C.
+
+    Attributes:
+        longest: tokens of the longest stream, which is the context that a model needs.
     """
 
-    def __init__(self, streams: Sequence[Sequence[Sequence[int]]], labels: Float[np.ndarray, "N ..."] | None):
+    def __init__(self, streams: Sequence[Sequence[Sequence[int]]], labels: Float[np.ndarray, "N ..."] | None, share_prefix: bool = False):
         self._streams = streams
         self._labels = np.zeros(len(streams), np.float32) if labels is None else labels
-        self.longest = max(map(self.length, range(len(streams))))
+        self._prefixes = [_prefix(example) for example in streams] if share_prefix else None
+        self.longest = max(len(stream) for example in streams for stream in example)
+        self._longest_row = max(map(self.length, range(len(streams))))
 
     def __len__(self) -> int:
         return len(self._streams)
 
     def length(self, index: int) -> int:
-        """Tokens of the longest stream of an example."""
-        return max(map(len, self._streams[index]))
+        """Tokens of the longest row of an example."""
+        lengths = list(map(len, self._streams[index]))
+        if self._prefixes is None:
+            return max(lengths)
+        return sum(lengths) - (len(lengths) - 1) * self._prefixes[index]
 
     def __getitem__(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> dict[str, np.ndarray]:
-        """Arrays tokens [B C L], mask [B C L] (1 on tokens), extract [B C] (index of the last token), label."""
+        """Arrays for a batch of examples.
+
+        tokens [B R L]; weights [B R L], of the tokens in their row's language model loss: 1, and 0 on padding (a shared prefix: see
+        `_branching`); extract [B C], where each stream ends among the R * L tokens of its example; label; and with shared prefixes
+        branches [B R L]: 0 on the prefix, c on the c-th stream's own tokens, -1 on padding.
+        """
+        indices = [int(i) for i in indices]
         chosen = [self._streams[i] for i in indices]
-        lengths = np.array([[len(stream) for stream in example] for example in chosen])
-        padded = min(next(length for length in (*LENGTHS, self.longest) if length >= lengths.max()), self.longest)
-        tokens = np.zeros((*lengths.shape, padded), np.int32)
-        for example, row in zip(chosen, tokens, strict=True):
-            for stream, line in zip(example, row, strict=True):
-                line[: len(stream)] = stream
-        return {
-            "tokens": tokens,
-            "mask": (np.arange(padded) < lengths[..., None]).astype(np.float32),
-            "extract": (lengths - 1).astype(np.int32),
-            "label": self._labels[list(indices)],
-        }
+        longest = max(map(self.length, indices))
+        padded = min(next(length for length in (*LENGTHS, self._longest_row) if length >= longest), self._longest_row)
+        if self._prefixes is None:
+            arrays = _apart(chosen, padded)
+        else:
+            arrays = _branching(chosen, [self._prefixes[i] for i in indices], padded)
+        return {**arrays, "label": self._labels[indices]}
+
+
+def _prefix(streams: Sequence[Sequence[int]]) -> int:
+    """Tokens at the start of the streams that are laid down once: all common ones but the last.
+
+    The last one opens every branch, so that each token of the prefix has the same next token for all streams, and every branch has
+    a token.
+    """
+    common = itertools.takewhile(lambda ids: len(set(ids)) == 1, zip(*streams, strict=False))
+    return max(sum(1 for _ in common) - 1, 0)
+
+
+def _apart(examples: Sequence[Sequence[Sequence[int]]], padded: int) -> dict[str, np.ndarray]:
+    """A row for every stream."""
+    lengths = np.array([[len(stream) for stream in example] for example in examples])
+    tokens = np.zeros((*lengths.shape, padded), np.int32)
+    for example, rows in zip(examples, tokens, strict=True):
+        for stream, row in zip(example, rows, strict=True):
+            row[: len(stream)] = stream
+    return {
+        "tokens": tokens,
+        "weights": (np.arange(padded) < lengths[..., None]).astype(np.float32),
+        "extract": (padded * np.arange(lengths.shape[1]) + lengths - 1).astype(np.int32),
+    }
+
+
+def _branching(examples: Sequence[Sequence[Sequence[int]]], prefixes: Sequence[int], padded: int) -> dict[str, np.ndarray]:
+    """A row for every example: the prefix, then what follows it in each stream.
+
+    The published loss is a mean over the predicted tokens of each stream, then over streams. So a token weighs 1 / (predicted tokens
+    of its stream), and one that several streams share the sum of theirs; the first tokens of the branches are the same token, predicted
+    once, from the prefix before the first of them.
+    """
+    shape = (len(examples), 1, padded)
+    tokens, branches, weights = np.zeros(shape, np.int32), np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
+    extract = np.zeros((len(examples), len(examples[0])), np.int32)
+    for example, (streams, prefix) in enumerate(zip(examples, prefixes, strict=True)):
+        row = example, 0
+        tokens[row][:prefix] = streams[0][:prefix]
+        branches[row][:prefix] = 0
+        each = [1 / max(len(stream) - 1, 1) for stream in streams]
+        weights[row][: prefix + 1] = sum(each)
+        end = prefix
+        for number, stream in enumerate(streams):
+            start, end = end, end + len(stream) - prefix
+            tokens[row][start:end] = stream[prefix:]
+            branches[row][start:end] = number + 1
+            weights[row][start + 1 : end] = each[number]
+            extract[example, number] = end - 1
+    return {"tokens": tokens, "branches": branches, "weights": weights, "extract": extract}
 
 
 def with_room(batch: dict[str, np.ndarray], parts: int) -> dict[str, np.ndarray]:
-    """The batch with "room" [B R] added: R * B / `parts` bounds the predicted tokens in each of the parts it will be cut into.
+    """The batch with "room" [B M] added: M * B / `parts` bounds the predicted tokens in each of the parts it will be cut into.
 
     Only the shape of "room" says something: to a compiled step it is a constant. It comes in quarters of the batch, so that there are
     few of them.
     """
-    predicted = batch["mask"][:, :, 1:].reshape(parts, -1)
+    predicted = (batch["weights"][:, :, 1:] != 0).reshape(parts, -1)
     quarter = math.ceil(predicted.shape[1] / 4)
     positions = quarter * math.ceil(predicted.sum(axis=1).max() / quarter)
-    rows = len(batch["mask"])
-    return {**batch, "room": np.zeros((rows, math.ceil(positions * parts / rows)), np.bool_)}
+    examples = len(batch["weights"])
+    return {**batch, "room": np.zeros((examples, math.ceil(positions * parts / examples)), np.bool_)}
 
 
 def fill(batch: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:

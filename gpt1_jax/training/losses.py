@@ -13,29 +13,33 @@ def language_model(
     hidden: Float[Array, "N P D"],
     table: Float[Array, "T D"],
     targets: Int[Array, "N P"],
-    mask: Float[Array, "N P"],
+    weights: Float[Array, "N P"],
     most: int | None = None,
 ) -> Float[Array, "N"]:
-    """Mean negative log-likelihood (nats a token) of every stream, over the positions where `mask` is 1.
+    """Mean negative log-likelihood (nats a token) of every stream, weighted by `weights`: 1 on what is predicted, 0 on padding.
 
     A mean for each stream, as published: short streams weigh as much as long ones. The softmax runs over all rows of the table,
     position rows included, as published.
 
     Args:
-        most: a bound on the ones of the mask. Logits are then formed for that many positions, the masked-in ones, instead of for
-            all: padding costs nothing. The values are the same.
+        weights: other numbers where one row holds several streams (`batching.Streams`): the mean is then that of their means.
+        most: a bound on the weights that are not 0. Logits are then formed for that many positions, theirs, instead of for all:
+            padding costs nothing. The values are the same.
     """
     streams, length, width = hidden.shape
     if most is None or most >= streams * length:
-        losses = _token_losses(hidden, table, targets) * mask
+        losses = _token_losses(hidden, table, targets) * weights
         sums = losses.sum(axis=-1)
     else:
         beyond = streams * length  # an index outside: gathers zeros, and its sum is dropped
-        (chosen,) = jnp.nonzero(mask.ravel(), size=most, fill_value=beyond)
-        rows = hidden.reshape(beyond, width).at[chosen].get(mode="fill", fill_value=0)
-        losses = _token_losses(rows, table, targets.ravel().at[chosen].get(mode="fill", fill_value=0))
+        (chosen,) = jnp.nonzero(weights.ravel(), size=most, fill_value=beyond)
+        rows, answers, each = (
+            array.at[chosen].get(mode="fill", fill_value=0) for array in (hidden.reshape(beyond, width), targets.ravel(), weights.ravel())
+        )
+        losses = _token_losses(rows, table, answers) * each
         sums = jax.ops.segment_sum(losses, chosen // length, num_segments=streams)
-    return sums / jnp.maximum(mask.sum(axis=-1), 1)
+    total = weights.sum(axis=-1)
+    return sums / jnp.where(total > 0, total, 1)
 
 
 def _token_losses(hidden: Float[Array, "*P D"], table: Float[Array, "T D"], targets: Int[Array, "*P"]) -> Float[Array, "*P"]:

@@ -49,6 +49,32 @@ def test_padding_on_the_right_changes_nothing_on_the_left(make_body, fresh, appl
     assert np.abs(whole[:, 5:] - padded[:, 5:]).max() > 0.01
 
 
+# Of each row that branches: tokens of the shared prefix, then of every branch; the row of 14 ends in padding.
+BRANCHING = (3, (2, 5, 1)), (0, (3, 6, 2))
+
+
+def branching_row(prefix, lengths):
+    row = np.repeat(range(len(lengths) + 1), (prefix, *lengths))
+    return np.pad(row, (0, 14 - len(row)), constant_values=-1)
+
+
+def test_a_branch_has_the_hidden_states_of_a_stream_of_its_own(make_body, fresh, apply):
+    body = make_body()
+    tokens = np.random.default_rng(4).integers(0, VOCAB, (2, 14))
+    branches = np.stack([branching_row(*row) for row in BRANCHING])
+    own = [(row, (branches[row] == 0) | (branches[row] == branch)) for row in range(2) for branch in (1, 2, 3)]
+    streams = np.stack([np.pad(tokens[row][held], (0, CONTEXT - held.sum())) for row, held in own])
+    params = fresh(LanguageModel(body), TOKENS)
+    table = body.apply({"params": params}, False, method="table")
+    expected = apply(body, params, streams, table)
+    found = apply(body, params, tokens, table, branches=jnp.asarray(branches))
+    for (row, held), stream in zip(own, expected, strict=True):
+        np.testing.assert_allclose(found[row][held], stream[: held.sum()], atol=1e-5)
+    assert np.isfinite(found).all()  # padding, too, or gradients would be lost
+    alone = apply(body, params, tokens, table)
+    assert all(np.abs(found[row] - alone[row]).max() > 0.01 for row in range(2))
+
+
 def test_rows_of_a_batch_do_not_meet(make_body, fresh, apply):
     model = LanguageModel(make_body())
     params = fresh(model, TOKENS)

@@ -13,7 +13,7 @@ from .conftest import BODIES, CONTEXT, VOCAB, WIDTH
 def inputs(streams: int, examples: int = 2):
     tokens = jax.random.randint(jax.random.key(2), (examples, streams, CONTEXT), 0, VOCAB)
     extract = jax.random.randint(jax.random.key(3), (examples, streams), 1, CONTEXT)
-    return tokens, extract
+    return tokens, extract + CONTEXT * jnp.arange(streams)[None]
 
 
 # streams, outputs, sum_streams -> shape of the scores of two examples
@@ -34,7 +34,7 @@ def test_scores_flatten_to_the_classes_in_every_format(fresh, apply, kind, body)
     scores, hidden, _ = apply(model, params, tokens, extract)
     assert scores.shape == shape and hidden.shape == (2, streams, CONTEXT, WIDTH) and "clf" in params
     # The states are those at the extract tokens; with summed streams they are added before the linear layer.
-    states = np.asarray(hidden)[np.arange(2)[:, None], np.arange(streams), np.asarray(extract)]
+    states = np.asarray(hidden).reshape(2, streams * CONTEXT, WIDTH)[np.arange(2)[:, None], np.asarray(extract)]
     states = states.sum(axis=1, keepdims=True) if sum_streams else states
     expected = states @ np.asarray(params["clf"]["kernel"]) + np.asarray(params["clf"]["bias"])
     np.testing.assert_allclose(scores, expected, atol=1e-5)
@@ -45,7 +45,7 @@ def test_the_order_of_a_pair_does_not_matter_for_similarity(fresh, apply):
     tokens, extract = inputs(2)
     params = fresh(model, tokens, extract)
     forth, _, _ = apply(model, params, tokens, extract)
-    back, _, _ = apply(model, params, tokens[:, ::-1], extract[:, ::-1])
+    back, _, _ = apply(model, params, tokens[:, ::-1], (extract + jnp.array([[CONTEXT, -CONTEXT]]))[:, ::-1])
     np.testing.assert_allclose(forth, back, atol=1e-5)
 
 
@@ -53,7 +53,8 @@ def test_the_streams_of_an_example_share_one_dropout_mask(fresh, apply):
     body = BODIES["transformer"](embd_dropout=0.0, attn_dropout=0.0, resid_dropout=0.0)
     model = Classifier(body, outputs=1, clf_dropout=0.5)
     stream, end = inputs(1, examples=1)
-    tokens, extract = jnp.tile(stream, (3, 4, 1)), jnp.tile(end, (3, 4))  # three equal examples of four equal streams
+    # Three equal examples of four equal streams.
+    tokens, extract = jnp.tile(stream, (3, 4, 1)), jnp.tile(end + CONTEXT * jnp.arange(4)[None], (3, 1))
     params = fresh(model, tokens, extract)
     calm, _, _ = apply(model, params, tokens, extract)
     noisy, _, _ = apply(model, params, tokens, extract, train=True)

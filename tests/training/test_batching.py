@@ -59,10 +59,10 @@ def test_streams_become_padded_arrays():
     assert batch["tokens"].shape == (2, 2, 16) and batch["tokens"].dtype == np.int32  # 16, the smallest length that holds 9
     for row, index in enumerate((0, 2)):
         for stream, ids in enumerate(STREAMS[index]):
-            line, mask = batch["tokens"][row, stream], batch["mask"][row, stream]
+            line, weights = batch["tokens"][row, stream], batch["weights"][row, stream]
             assert line[: len(ids)].tolist() == ids and not line[len(ids) :].any()
-            assert mask.tolist() == [1.0] * len(ids) + [0.0] * (16 - len(ids))
-            assert batch["extract"][row, stream] == len(ids) - 1
+            assert weights.tolist() == [1.0] * len(ids) + [0.0] * (16 - len(ids))
+            assert batch["extract"][row, stream] == 16 * stream + len(ids) - 1
     np.testing.assert_array_equal(batch["label"], LABELS[[0, 2]])
 
 
@@ -75,6 +75,59 @@ def test_the_padded_length_is_the_smallest_of_a_few_that_holds_the_batch(indices
 def test_no_batch_is_padded_above_the_longest_example():
     assert 40 not in batching.LENGTHS
     assert batching.Streams(STREAMS, LABELS)[[3]]["tokens"].shape[-1] == 40
+
+
+# Three streams each: [start] context [delimiter] answer [extract]. The third has nothing in common but the first token, the fourth all.
+CHOICES = [
+    [[50, *range(1, 11), 51, *answer, 52] for answer in ([20], [21, 22, 23], [21, 24])],
+    [[50, 1, 2, 51, *answer, 52] for answer in ([20, 21], [20, 22, 23], [20])],
+    [[50, 7, 52], [50, 8, 8, 52], [50, 9, 52]],
+    [[50, 1, 51, 20, 52]] * 2 + [[50, 1, 51, 20]],
+]
+PREFIXES = [11, 4, 0, 3]  # the last token that the streams have in common is not of it
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_shared_prefix_is_laid_down_once(index):
+    batch = batching.Streams(CHOICES, LABELS[:4], share_prefix=True)[[index]]
+    tokens, branches = batch["tokens"][0, 0], batch["branches"][0, 0]
+    assert batch["tokens"].shape == batch["branches"].shape == batch["weights"].shape == (1, 1, len(tokens))
+    assert (branches == 0).sum() == PREFIXES[index]
+    used = (branches >= 0).sum()
+    assert (np.diff(branches[:used]) >= 0).all() and (branches[used:] == -1).all() and not tokens[used:].any()
+    for branch, stream in enumerate(CHOICES[index], start=1):
+        held = (branches == 0) | (branches == branch)
+        assert tokens[held].tolist() == stream
+        assert batch["extract"][0, branch - 1] == np.flatnonzero(held)[-1]
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_its_weights_make_the_mean_of_the_streams_means(index):
+    # Any loss that depends on a token and the one before it: the prefix's tokens must have one next token for all streams.
+    cost = np.random.default_rng(0).random((60, 60))
+    expected = np.mean([cost[stream[:-1], stream[1:]].mean() for stream in CHOICES[index]])
+    batch = batching.Streams(CHOICES, LABELS[:4], share_prefix=True)[[index]]
+    tokens, weights = batch["tokens"][0, 0], batch["weights"][0, 0, 1:]
+    assert np.average(cost[tokens[:-1], tokens[1:]], weights=weights) == pytest.approx(expected, abs=1e-6)
+    # A shared token is predicted once, a branch's first one with the prefix, padding never.
+    assert (weights > 0).sum() == PREFIXES[index] + sum(len(stream) - PREFIXES[index] - 1 for stream in CHOICES[index])
+
+
+def test_rows_with_a_shared_prefix_have_few_lengths_and_the_context_is_that_of_a_stream():
+    dataset = batching.Streams(CHOICES, LABELS[:4], share_prefix=True)
+    assert [dataset.length(index) for index in range(4)] == [11 + 3 + 5 + 4, 4 + 3 + 4 + 2, 3 + 4 + 3, 3 + 2 + 2 + 1]
+    assert dataset.longest == 16
+    assert dataset[[1]]["tokens"].shape == (1, 1, 16) and dataset[[0, 2]]["tokens"].shape == (2, 1, 23)
+
+
+@pytest.mark.parametrize("share_prefix", [False, True])
+def test_room_bounds_the_predicted_tokens_of_every_part(share_prefix):
+    dataset = batching.Streams(CHOICES[:2] * 4, LABELS[[0] * 8], share_prefix=share_prefix)
+    batch = batching.with_room(dataset[range(8)], 4)
+    predicted = (batch["weights"][:, :, 1:] > 0).reshape(4, -1).sum(axis=1)
+    positions = batch["tokens"][:, :, 1:].size // 4
+    assert predicted.max() <= batch["room"].size / 4 <= positions + 8
+    assert batch["room"].size / 4 < predicted.max() + positions / 4 + 2
 
 
 def test_hidden_labels_are_zeros():

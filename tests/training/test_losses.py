@@ -60,6 +60,19 @@ def test_logits_of_masked_positions_alone_give_the_same(most):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+WEIGHTS = jnp.asarray([[0.5, 1.5, 0.0, 0.25, 0.0], [2.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.1, 0.1, 0.0, 0.0]], jnp.float32)
+
+
+@pytest.mark.parametrize("most", [None, 7, 9])  # seven weights are not 0
+def test_weights_make_a_weighted_mean(most):
+    weighted = lambda hidden, table: losses.language_model(hidden, table, TARGETS, WEIGHTS, most=most)
+    np.testing.assert_allclose(weighted(HIDDEN, TABLE), plain(HIDDEN, TABLE, TARGETS, WEIGHTS), rtol=1e-5)
+    ours = jax.grad(lambda *arrays: weighted(*arrays).sum(), argnums=(0, 1))(HIDDEN, TABLE)
+    expected = jax.grad(lambda *arrays: plain(*arrays, TARGETS, WEIGHTS).sum(), argnums=(0, 1))(HIDDEN, TABLE)
+    for one, other in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_half_precision_inputs_give_a_float32_loss_near_the_exact_one():
     half = losses.language_model(HIDDEN.astype(jnp.bfloat16), TABLE.astype(jnp.bfloat16), TARGETS, MASK)
     assert half.dtype == jnp.float32
