@@ -6,3 +6,8 @@ class UserError(Exception):
 
     `main` prints it without a traceback and exits with code 2.
     """
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of a library says, as a part of one line."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
