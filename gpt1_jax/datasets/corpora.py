@@ -155,14 +155,15 @@ def tfds(name: str, path: str, column: str) -> Documents:
 
 
 def _snapshot(path: str) -> tuple[pathlib.Path, str]:
-    """Folder and configuration: of a local folder, with a README.md that declares the configuration if there is one, else of the hub."""
+    """Folder and configuration: of a local folder, whose README.md declares the configuration if one is named, else of the hub."""
     folder = pathlib.Path(path).expanduser()
     if path and folder.is_dir():
         return folder, ""
-    if (folder.parent / "README.md").is_file():
+    readme = folder.parent / "README.md"
+    if readme.is_file() and re.search(rf"config_name: *['\"]?{re.escape(folder.name)}['\"]? *$", readme.read_text("utf-8"), re.MULTILINE):
         return folder.parent, folder.name
-    owner, name, config, *_ = [*path.split("/"), "", "", ""]
-    return hugging_face.folder(f"{owner}/{name}" if path.count("/") <= 2 else path), config
+    name, _, config = path.rpartition("/") if path.count("/") == 2 else (path, "", "")
+    return hugging_face.folder(name), config
 
 
 def _files(path: str) -> list[pathlib.Path]:

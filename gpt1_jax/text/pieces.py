@@ -32,7 +32,8 @@ def _end(text: str, start: int, size: int) -> int:
     """Where a piece may end from `start` on: at a line's end if there is one within `size`; 0 where more text may bring one."""
     if len(text) < start + size:
         return 0
-    found = LINE.search(text, start, start + size) or WORD.search(text, start) or MARK.search(text, start)
+    lines = "\n" in text[start : start + size]  # LINE would look at every character
+    found = lines and LINE.search(text, start, start + size) or WORD.search(text, start) or MARK.search(text, start)
     return found.end() if found else 0
 
 

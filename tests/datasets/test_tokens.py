@@ -1,16 +1,20 @@
-"""Books from files of every kind, tokenised once, split by document."""
+"""The pass over a corpus: split by document, streaming, done once, going on after any end, the same file in the end."""
 
+import json
 import pathlib
+import signal
+import subprocess
+import sys
 import time
+import tracemalloc
 
-import datasets
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tokenizers
 
-from gpt1_jax.datasets import corpora
+from gpt1_jax.datasets import documents as readers
+from gpt1_jax.datasets import tokens
+from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import CORPORA
 from gpt1_jax.text import bpe
@@ -23,107 +27,12 @@ def tokenizer() -> bpe.Tokenizer:
     return bpe.train(lambda: SENTENCES, 90)
 
 
-def parquet(file: pathlib.Path, **columns) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), file)
-
-
-@pytest.fixture
-def folder(tmp_path) -> pathlib.Path:
-    """Six documents in the three kinds of file, at two depths, with a file of another kind between them."""
-    root = tmp_path / "books"
-    (root / "more").mkdir(parents=True)
-    (root / "a.txt").write_bytes(b"\xef\xbb\xbfa txt\nof two lines")  # with a byte order mark
-    (root / "b.jsonl").write_text('{"text": "row one", "id": 1}\n{"text": "row two \\u00e9"}\n')
-    parquet(root / "more" / "c.parquet", text=["page one", None, "page two"], id=[1, 2, 3])
-    (root / "more" / "d.txt").write_text("last")
-    (root / "notes.md").write_text("not a book")
-    return root
-
-
-DOCUMENTS = ["a txt\nof two lines", "row one", "row two \u00e9", "page one", "page two", "last"]
-
-
-def test_a_folder_is_read_to_its_depth_in_a_fixed_order_again_and_again(folder):
-    documents = CORPORA["text"](str(folder))
-    assert list(documents.read()) == DOCUMENTS and list(documents.read()) == DOCUMENTS
-    assert documents.size == sum(file.stat().st_size for file in folder.rglob("*.*") if file.suffix != ".md")
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [("*.txt", DOCUMENTS[:1]), ("**/*.txt", [DOCUMENTS[0], DOCUMENTS[5]]), ("b.jsonl", DOCUMENTS[1:3]), ("more", DOCUMENTS[3:])],
-)
-def test_a_glob_a_file_or_a_folder_below(folder, pattern, expected):
-    assert list(CORPORA["text"](str(folder / pattern)).read()) == expected
-
-
-def test_the_column_can_be_chosen(tmp_path):
-    (tmp_path / "x.jsonl").write_text('{"story": "once"}\n')
-    parquet(tmp_path / "y.parquet", story=["upon"], text=["no"])
-    assert list(CORPORA["text"](str(tmp_path), "story").read()) == ["once", "upon"]
-
-
-def test_the_fingerprint_follows_the_content(folder):
-    fingerprints = {CORPORA["text"](str(folder)).fingerprint, CORPORA["text"](str(folder), "id").fingerprint}
-    (folder / "notes.md").write_text("changed")  # not read, so nothing changes
-    assert CORPORA["text"](str(folder)).fingerprint in fingerprints
-    (folder / "more" / "d.txt").write_text("lost")
-    fingerprints.add(CORPORA["text"](str(folder)).fingerprint)
-    (folder / "more" / "d.txt").rename(folder / "more" / "e.txt")
-    fingerprints.add(CORPORA["text"](str(folder)).fingerprint)
-    assert len(fingerprints) == 4
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("x.txt", b"  \n", r"x\.txt: is empty; remove it or give it text"),
-        ("x.txt", b"ab\xff", r"x\.txt: byte 2 is not UTF-8; convert the file"),
-        ("x.jsonl", b'{"text": "a"}\n{"text": \n', r"x\.jsonl:2: not JSON .*expected an object a line with the field 'text'"),
-        ("x.jsonl", b'{"text": "a"}\n{"body": "b"}\n', r"x\.jsonl:2: has no text in the field 'text'; set config\.data\.column"),
-        ("x.jsonl", b'{"text": 3}\n', r"x\.jsonl:1: has no text in the field"),
-        ("x.jsonl", b'["a"]\n', r"x\.jsonl:1: has no text in the field"),
-        ("x.jsonl", b'{"text": "a\xff"}\n', r"x\.jsonl:1: byte of the line 11 is not UTF-8"),
-        ("x.parquet", b"no parquet at all", r"x\.parquet: not a parquet file"),
-        ("x.parquet", b"", r"x\.parquet: not a parquet file"),
-    ],
-)
-def test_what_cannot_be_read_names_file_and_row(tmp_path, name, content, message):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=message) as error:
-        list(CORPORA["text"](str(tmp_path)).read())
-    assert "\n" not in str(error.value)
-
-
-def test_a_parquet_file_without_the_column_lists_those_it_has(tmp_path):
-    parquet(tmp_path / "x.parquet", title=["a"], body=["b"])
-    with pytest.raises(UserError, match=r"x\.parquet: has no column 'text', only title, body; set config\.data\.column"):
-        list(CORPORA["text"](str(tmp_path)).read())
-
-
-@pytest.mark.parametrize(
-    ("path", "message"), [("", "is empty; name a folder"), ("nowhere", r"no \.txt.* file at"), ("*.txt", r"no \.txt.* file at")]
-)
-def test_a_path_without_files_is_refused(tmp_path, path, message):
-    (tmp_path / "notes.md").touch()
-    with pytest.raises(UserError, match=r"config\.data\.path: " + message):
-        CORPORA["text"](str(tmp_path / path) if path else "")
-
-
-def test_hard_wrapped_paragraphs_become_lines():
-    wrapped = "  The cat\r\nsat on\r\n the mat.\r\n\r\n \r\nThen it\nslept.\n\n\n"
-    assert corpora.reflow(wrapped) == "The cat sat on the mat.\nThen it slept.\n"
-    documents = corpora.Documents(lambda: iter(["a\nb\n\nc"]), "", 0)
-    assert list(corpora.texts(documents, wrapped=True)) == ["a b\nc"] and list(corpora.texts(documents, wrapped=False)) == ["a\nb\n\nc"]
-
-
-def documents(texts=tuple(SENTENCES), fingerprint="f") -> corpora.Documents:
-    return corpora.Documents(lambda: iter(texts), fingerprint, 100)
+def documents(texts=tuple(SENTENCES), fingerprint="f") -> Documents:
+    return Documents(lambda: ([text] for text in texts), fingerprint, 100)
 
 
 def prepare(cache, tokenizer, source=None, wrapped=False, validation=0.1):
-    return corpora.prepare(source or documents(), tokenizer, wrapped=wrapped, validation=validation, cache=str(cache))
+    return tokens.prepare(source or documents(), tokenizer, wrapped=wrapped, validation=validation, cache=str(cache))
 
 
 @pytest.mark.parametrize(("validation", "every"), [(0.1, 10), (0.05, 20), (0.25, 4), (0.5, 2), (0.01, 100)])
@@ -150,12 +59,27 @@ def test_no_validation_holds_nothing_out(tmp_path, tokenizer):
     assert len(splits["validation"]) == 0 and len(splits["train"]) > 0
 
 
-def test_long_documents_are_cut_without_a_trace(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(corpora, "PIECE", 64)
-    monkeypatch.setattr(corpora, "CHUNK", 256)
-    long = "\n".join(SENTENCES)
-    ids = prepare(tmp_path, tokenizer, documents([long]), validation=0.0).splits["train"]
-    assert ids.tolist() == [*tokenizer.encode([long])[0], tokenizer.newline]
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_ids_do_not_depend_on_chunks_pieces_and_batches(tmp_path, tokenizer, monkeypatch, wrapped):
+    (tmp_path / "books").mkdir()
+    for number, joint in enumerate(("\n", "\n\n", " ", " \r\n ")):  # lines, paragraphs, a single line, ends of Windows
+        (tmp_path / f"books/{number}.txt").write_text(joint.join(SENTENCES) + "\n", newline="")
+    (tmp_path / "books/short.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in (*SENTENCES, " ", "")))
+    source = CORPORA["text"](str(tmp_path / "books"))
+    whole = prepare(tmp_path / "whole", tokenizer, source, wrapped)
+    for chunk, piece, batch in ((7, 20, 100), (64, 64, 64), (1000, 300, 1), (50, 10_000, 3_000)):
+        monkeypatch.setattr(readers, "CHUNK", chunk)
+        monkeypatch.setattr(tokens, "PIECE", piece)
+        monkeypatch.setattr(tokens, "BATCH", batch)
+        cut = prepare(tmp_path / f"{chunk}", tokenizer, source, wrapped)
+        assert cut.about["splits"] == whole.about["splits"] and whole.about["splits"]["train"]["documents"] == 39
+        for name in tokens.SPLITS:
+            np.testing.assert_array_equal(cut.splits[name], whole.splits[name])
+    texts = ["".join(chunks) for chunks in source.read()]
+    texts = ["\n".join(" ".join(lines.split()) for lines in text.replace("\r", "").split("\n\n")) for text in texts] if wrapped else texts
+    for number, name in ((0, "validation"), (1, "train")):
+        expected = [*tokenizer.encode([texts[number]])[0], tokenizer.newline]
+        assert whole.splits[name][: len(expected)].tolist() == expected
 
 
 def test_a_corpus_is_tokenised_once(tmp_path, tokenizer):
@@ -164,7 +88,7 @@ def test_a_corpus_is_tokenised_once(tmp_path, tokenizer):
     def read():
         raise AssertionError("the second call must not read the documents")
 
-    again = prepare(tmp_path, tokenizer, corpora.Documents(read, "f", 100))
+    again = prepare(tmp_path, tokenizer, Documents(read, "f", 100))
     np.testing.assert_array_equal(first.splits["train"], again.splits["train"])
     assert isinstance(again.splits["train"], np.memmap) and not again.splits["train"].flags.writeable
 
@@ -179,14 +103,175 @@ def test_other_texts_tokenizers_and_settings_have_folders_of_their_own(tmp_path,
     assert len(list((tmp_path / "tokens").iterdir())) == 5
 
 
-def test_a_pass_that_breaks_off_leaves_nothing(tmp_path, tokenizer):
+@pytest.fixture
+def small(monkeypatch):
+    """Many batches of little text."""
+    monkeypatch.setattr(tokens, "PIECE", 64)
+    monkeypatch.setattr(tokens, "BATCH", 256)
+
+
+@pytest.mark.parametrize("after", [1, 12, 40])
+def test_a_pass_that_breaks_off_goes_on_where_it_was(tmp_path, tokenizer, small, monkeypatch, after):
     def read():
-        yield from SENTENCES
+        yield from ([text] for text in SENTENCES[:after])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(tmp_path, tokenizer, corpora.Documents(read, "f", 100))
-    assert list((tmp_path / "tokens").iterdir()) == []
+        prepare(tmp_path, tokenizer, Documents(read, "f", 100))
+    (partial,) = (tmp_path / "tokens").iterdir()
+    record = partial / "progress.json"
+    done = json.loads(record.read_text()) if record.exists() else {"batches": 0, "bytes": dict.fromkeys(tokens.SPLITS, 0)}
+    assert (done["batches"] > 2) == (after == 40)
+    for name in tokens.SPLITS:  # what a machine that lost its power may have left
+        with open(partial / f"{name}.bin", "ab") as file:
+            file.write(b"torn")
+    encoded, encode = [], bpe.Tokenizer.encode
+    monkeypatch.setattr(bpe.Tokenizer, "encode", lambda self, texts: encoded.extend(texts) or encode(self, texts))
+    again = prepare(tmp_path, tokenizer)
+    assert not done["batches"] or sum(map(len, encoded)) < sum(map(len, SENTENCES)) * 0.8
+    assert_same(again, prepare(tmp_path / "other", tokenizer))
+    assert sorted(file.name for file in (tmp_path / "tokens").rglob("*") if file.is_file()) == ["about.json", "train.bin", "validation.bin"]
+
+
+def assert_same(one: tokens.Tokens, other: tokens.Tokens):
+    assert one.about["splits"] == other.about["splits"] and one.about["pass"]["megabytes"] == other.about["pass"]["megabytes"]
+    for name in tokens.SPLITS:
+        assert one.splits[name].tobytes() == other.splits[name].tobytes()
+
+
+@pytest.mark.parametrize("lost", ["train.bin", "piece"])
+def test_a_record_that_no_longer_holds_is_not_gone_by(tmp_path, tokenizer, small, monkeypatch, lost):
+    def read():
+        yield from ([text] for text in SENTENCES)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path, tokenizer, Documents(read, "f", 100))
+    (partial,) = (tmp_path / "tokens").iterdir()
+    if lost == "piece":
+        monkeypatch.setattr(tokens, "PIECE", 100)
+    else:
+        (partial / lost).write_bytes(b"")
+    assert_same(prepare(tmp_path, tokenizer), prepare(tmp_path / "other", tokenizer))
+
+
+PASS = """
+import pathlib, sys, time
+from gpt1_jax.datasets import tokens
+from gpt1_jax.registry import CORPORA
+from gpt1_jax.text import bpe
+source, cache, tokenizer = sys.argv[1:]
+tokens.PIECE, tokens.BATCH = 1 << 10, 1 << 12
+encode = bpe.Tokenizer.encode
+bpe.Tokenizer.encode = lambda self, texts: time.sleep(0.05) or encode(self, texts)
+tokens.prepare(CORPORA["text"](source), bpe.load(pathlib.Path(tokenizer)), wrapped=True, validation=0.3, cache=cache)
+"""
+
+
+@pytest.fixture
+def begin(tmp_path, tokenizer):
+    """begin(cache): starts a slow pass over four books in a process of its own."""
+    tokenizer.save(tmp_path / "tokenizer.json")
+    (tmp_path / "books").mkdir()
+    for number in range(4):
+        (tmp_path / f"books/{number}.txt").write_text("\n\n".join(SENTENCES * 20))
+    line = [sys.executable, "-c", PASS, str(tmp_path / "books")]
+
+    def start(cache: pathlib.Path) -> subprocess.Popen:
+        return subprocess.Popen([*line, str(cache), str(tmp_path / "tokenizer.json")], stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
+
+
+def files(cache: pathlib.Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in (cache / "tokens").rglob("*.bin")}
+
+
+def batches(cache: pathlib.Path) -> int:
+    return max((json.loads(file.read_text())["batches"] for file in (cache / "tokens").glob("*.partial/progress.json")), default=0)
+
+
+def test_a_pass_that_is_killed_again_and_again_ends_with_the_same_bytes(begin, tmp_path):
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    for more in range(3):
+        process, before = begin(killed), batches(killed)
+        until(lambda: batches(killed) > before + more)  # noqa: B023
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        process.stderr.close()
+    assert batches(killed) >= 6
+    for cache in (killed, undisturbed):
+        process = begin(cache)
+        assert process.communicate()[1] == "" and process.returncode == 0
+    assert files(killed) == files(undisturbed) and len(files(killed)) == 2
+    assert not list((killed / "tokens").glob("*.partial"))
+
+
+def test_a_second_process_waits_for_the_first_and_takes_its_tokens(begin, tmp_path):
+    first = begin(tmp_path)
+    until(lambda: batches(tmp_path) > 0)
+    first.send_signal(signal.SIGSTOP)
+    second = begin(tmp_path)
+    assert "another process is at work in" in second.stderr.readline()
+    first.send_signal(signal.SIGCONT)
+    first.wait(timeout=60)
+    (made,) = (tmp_path / "tokens").glob("*[!l]")
+    inode = (made / "train.bin").stat().st_ino
+    assert second.wait(timeout=60) == 0 and first.returncode == 0
+    first.stderr.close(), second.stderr.close()
+    assert [path.name for path in (tmp_path / "tokens").iterdir()] == [made.name]
+    assert (made / "train.bin").stat().st_ino == inode and not (made / "lock").exists()
+
+
+@pytest.mark.parametrize(("joint", "wrapped"), [("\n", False), ("\n\n", True), (" ", True)])
+def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer, monkeypatch, joint, wrapped):
+    monkeypatch.setattr(readers, "CHUNK", 1 << 12)
+    monkeypatch.setattr(tokens, "PIECE", 1 << 11)
+    monkeypatch.setattr(tokens, "BATCH", 1 << 14)
+    peaks = []
+    for copies in (40, 240):
+        book = tmp_path / f"{copies}.txt"
+        book.write_text(joint.join(SENTENCES * copies))
+        corpus = CORPORA["text"](str(book))
+        tracemalloc.start()
+        bpe._alphabet(tokens.texts(corpus, wrapped))
+        prepare(tmp_path / "cache", tokenizer, corpus, wrapped, validation=0.0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert book.stat().st_size > 400_000
+    assert peaks[1] < peaks[0] + 150_000, peaks
+
+
+def test_the_speed_is_told_over_all_starts(tmp_path, tokenizer):
+    told = prepare(tmp_path, tokenizer).about["pass"]
+    assert told["megabytes"] == sum(len(text) + 1 for text in SENTENCES) / 1e6
+    assert told["megabytes_per_second"] == pytest.approx(told["megabytes"] / told["seconds"]) and told["seconds"] > 0
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_is_kept(tmp_path, tokenizer, small):
+    script = (
+        "import pathlib, resource, signal, sys; sys.argv[1:], limit = sys.argv[1:4], int(sys.argv[4])\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n" + PASS
+    )
+    script = script.replace("0.05", "0.0").replace("\ntokens.prepare", "\nfrom gpt1_jax.errors import UserError\ntry: tokens.prepare")
+    script += "except UserError as error: sys.exit(str(error))\n"
+    (tmp_path / "books").mkdir()
+    for number in range(4):
+        (tmp_path / f"books/{number}.txt").write_text("\n\n".join(SENTENCES * 20))
+    tokenizer.save(tmp_path / "tokenizer.json")
+    line = [sys.executable, "-c", script, str(tmp_path / "books"), str(tmp_path), str(tmp_path / "tokenizer.json")]
+    ended = subprocess.run([*line, "20000"], stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1 and ended.stderr.count("\n") == 1, ended.stderr
+    assert ended.stderr.startswith(f"config.data.cache: cannot write to {tmp_path}/tokens (File too large); make room")
+    assert batches(tmp_path) > 2
+    assert subprocess.run([*line, "200000000"]).returncode == 0 and len(files(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(("texts", "validation"), [(["only one"], 0.1), ([], 0.0), (["one"], 1.0)])
@@ -212,39 +297,8 @@ def test_ids_take_the_smallest_type_that_holds_them(tmp_path, size, dtype):
 
 
 def test_windows_are_runs_of_tokens():
-    windows = corpora.Windows(np.arange(100, dtype=np.uint16), 8)
+    windows = tokens.Windows(np.arange(100, dtype=np.uint16), 8)
     assert len(windows) == 92
     batch = windows[np.array([0, 91])]
     assert batch["tokens"].tolist() == [list(range(9)), list(range(91, 100))] and batch["tokens"].dtype == np.int32
-    assert len(corpora.Windows(np.arange(5, dtype=np.uint16), 8)) == 0
-
-
-HUB_README = "---\nconfigs:\n- config_name: plain_text\n  data_files:\n  - split: train\n    path: plain_text/train-*\n---\n"
-
-
-def test_bookcorpusopen_is_read_from_a_local_copy_in_the_hubs_layout(tmp_path):
-    (tmp_path / "README.md").write_text(HUB_README)
-    for shard, books in enumerate((["first book", "second book"], ["third book"])):
-        parquet(tmp_path / "plain_text" / f"train-0000{shard}-of-00002.parquet", title=["t"] * len(books), text=books)
-    assert list(CORPORA["bookcorpusopen"](str(tmp_path)).read()) == ["first book", "second book", "third book"]
-    # The same rows as the library itself gives for that layout.
-    assert datasets.load_dataset(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))["text"][:] == [
-        "first book",
-        "second book",
-        "third book",
-    ]
-
-
-def test_a_hub_out_of_reach_is_one_line_at_once():
-    begin = time.perf_counter()
-    with pytest.raises(
-        UserError, match=r"config\.data\.corpus: the hub's lucadiliello/bookcorpusopen is out of reach; .*config\.data\.path$"
-    ):
-        CORPORA["bookcorpusopen"]("")
-    assert time.perf_counter() - begin < 1
-
-
-def test_the_novels_beside_the_project_are_read(real_data):
-    documents = CORPORA["text"](str(real_data / "novels"))
-    first = next(iter(corpora.texts(documents, wrapped=True)))
-    assert len(first) > 100_000 and max(map(len, first.splitlines())) > 200  # re-flowed: a paragraph a line
+    assert len(tokens.Windows(np.arange(5, dtype=np.uint16), 8)) == 0
