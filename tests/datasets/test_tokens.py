@@ -209,7 +209,8 @@ def test_a_pass_that_is_killed_again_and_again_ends_with_the_same_bytes(begin, t
     assert batches(killed) >= 6
     for cache in (killed, undisturbed):
         process = begin(cache)
-        assert process.communicate()[1] == "" and process.returncode == 0
+        process.communicate()
+        assert process.returncode == 0
     assert files(killed) == files(undisturbed) and len(files(killed)) == 2
     assert not list((killed / "tokens").glob("*.partial"))
 
