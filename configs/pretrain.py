@@ -3,6 +3,9 @@
     python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.path=DIR
     python -m gpt1_jax.main --config=configs/pretrain.py:tiny,lstm --config.data.path=DIR
 
+    python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=hub --config.data.path=OWNER/NAME
+    python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=mixture --config.data.path="0.7*text:DIR,0.3*pg19:"
+
 Picks: a size (gpt1, small, tiny) and a body (transformer, lstm). DIR holds .txt, .jsonl or .parquet files.
 
 gpt1 is the paper's run: 64 x 512 tokens an update, 960,000 updates, perplexity 18.4 on BooksCorpus. small and tiny are recipes for
@@ -34,9 +37,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.optim = common.adam(lr=recipe["lr"], warmup_steps=recipe["warmup_steps"])
 
     config.data = ConfigDict()
-    config.data.corpus = "text"
-    config.data.path = ""
-    config.data.column = "text"  # the field with the text, in .jsonl and .parquet
+    config.data.corpus = "text"  # or bookcorpusopen, hub, pg19, lm1b, mixture
+    config.data.path = ""  # what it means is the corpus's to say: see gpt1_jax/datasets/corpora.py
+    config.data.column = "text"  # the field with the text, in .jsonl, .parquet and data sets of the hub
     config.data.wrapped = False  # hard-wrapped lines, a blank one between paragraphs (Project Gutenberg): re-flow them
     config.data.validation = 0.01  # the share of documents held out
     config.data.cache = "~/.cache/gpt1_jax"  # tokenizers and tokenised corpora, shared by runs

@@ -82,9 +82,9 @@ MISTAKES = {
     "task without a split to train on": sst2("config.task: ax", "only predicted or probed", settings={"task": "ax"}),
     "task that is only probed": sst2("config.task: dprd", "only predicted or probed", settings={"task": "dprd"}),
     "regression on classes": sst2("config.regression", "sst2 has classes", settings={"regression": True}),
-    "hub out of reach": sst2("nyu-mll/glue", "OFFLINE", "parquet", settings={"data.source": "hub", "data.path": ""}),
+    "hub out of reach for a task": sst2("nyu-mll/glue", "OFFLINE", "parquet", settings={"data.source": "hub", "data.path": ""}),
     "folder that is no copy of the hub's": sst2("{here}/books", "sst2", settings={"data.source": "hub", "data.path": "{here}/books"}),
-    "no TFDS": sst2("{here}/books", "glue/sst2", "tfds build", settings={"data.source": "tfds", "data.path": "{here}/books"}),
+    "no TFDS": sst2("{here}/books", "glue/sst2", "array_record", settings={"data.source": "tfds", "data.path": "{here}/books"}),
     "backend unknown": pretrain("config.backend", "'xmap'", "pmap", settings={"backend": "xmap"}),
     "dtype unknown": pretrain("config.model.dtype", "'float99'", "bfloat16", settings={"model.dtype": "float99"}),
     # Numbers that cannot be.
@@ -123,6 +123,34 @@ MISTAKES = {
     "row that is not JSON": pretrain("{here}/books/a.jsonl:2", files={"books/a.jsonl": b'{"text": "a"}\n{"text": \n'}),
     "row without the field": pretrain("{here}/books/a.jsonl:1", "'text'", "config.data.column", files={"books/a.jsonl": b'{"story": "a"}'}),
     "no parquet": pretrain("{here}/books/a.parquet", files={"books/a.parquet": b"text"}),
+    "half a character": pretrain("{here}/books/a.jsonl:1", "surrogate", files={"books/a.jsonl": b'{"text": "\\ud83d"}'}),
+    "hub out of reach": pretrain("owner/name", "HF_HUB_OFFLINE", settings={"data.corpus": "hub", "data.path": "owner/name"}),
+    "bookcorpusopen out of reach": pretrain("lucadiliello", "README.md", settings={"data.corpus": "bookcorpusopen", "data.path": ""}),
+    "no name of the hub": pretrain("'name'", "owner/name", settings={"data.corpus": "hub", "data.path": "name"}),
+    "local copy without data": pretrain(
+        "config.data.path: {here}/run", files={"run/x.xyz": b"%"}, settings={"data.corpus": "hub", "data.path": "{here}/run"}
+    ),
+    "local copy without the column": pretrain(
+        "config.data.column",
+        "'text'",
+        "story",
+        files={"c/a.jsonl": b'{"story": "a"}'},
+        settings={"data.corpus": "hub", "data.path": "{here}/c"},
+    ),
+    "TFDS not prepared": pretrain(
+        "config.data.path", "pg19/<version>", "array_record", settings={"data.corpus": "pg19", "data.path": "{here}/books"}
+    ),
+    "mixture without weights": pretrain("'text:DIR'", "WEIGHT*CORPUS", settings={"data.corpus": "mixture", "data.path": "text:DIR"}),
+    "part of no weight": pretrain("'0*text:DIR'", "above 0", settings={"data.corpus": "mixture", "data.path": "0*text:DIR"}),
+    "part of hardly any weight": pretrain(
+        "config.data.path", "1e-05", settings={"data.corpus": "mixture", "data.path": "1*text:{here}/books,1e-5*text:{here}/books"}
+    ),
+    "part of an unknown corpus": pretrain("no corpus", "'txt'", settings={"data.corpus": "mixture", "data.path": "1*txt:DIR"}),
+    "part shorter than a window": pretrain(
+        "training part text2",
+        files={"s/a.txt": b"a ship", "s/b.txt": b"a sea"},
+        settings={"data.corpus": "mixture", "data.path": "1*text:{here}/books,1*text:{here}/s", "data.validation": 0.5},
+    ),
     "one document": pretrain("config.data.validation", "1 documents", settings={"data.path": "{here}/books/book_0.txt"}),
     "corpus shorter than a window": pretrain(
         "config.batch_size", files={"s/a.txt": b"a ship", "s/b.txt": b"a sea"}, settings={"data.path": "{here}/s"}

@@ -1,42 +1,58 @@
-"""Books by name -> a memory-mapped row of token ids, prepared once."""
+"""Corpora by name -> their documents: files, data sets of the Hugging Face hub and of TensorFlow Datasets, and mixtures of them."""
 
 import dataclasses
 import glob
-import hashlib
-import json
+import itertools
+import math
 import pathlib
 import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-import pyarrow.parquet
-from jaxtyping import Int
-
-from gpt1_jax.errors import UserError
+from gpt1_jax.datasets import hub as hugging_face
+from gpt1_jax.datasets import prepared
+from gpt1_jax.datasets.documents import CHUNK, READERS, Documents, checked, decode, of_files
+from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.registry import CORPORA
-from gpt1_jax.text import bpe
-from gpt1_jax.training.log import bar
-
-SUFFIXES = (".txt", ".jsonl", ".parquet")
-PIECE = 1 << 16  # characters tokenised as one unit of parallel work
-CHUNK = 1 << 24  # characters held in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Documents:
-    """A corpus as text.
+class Part:
+    """A corpus in a mixture: what it is called in results, the share of the rows that it gives, and its documents."""
 
-    Attributes:
-        read: gives a fresh pass over the documents at every call.
-        fingerprint: of everything that decides the texts.
-        size: bytes of the source, for progress; not exact.
+    name: str
+    weight: float
+    documents: Documents
+
+
+def parts(name: str, path: str, column: str) -> tuple[Part, ...]:
+    """The parts of a mixture, or the one corpus called `name`, of weight 1; their weights sum to 1. UserError as the corpora say."""
+    corpus = CORPORA[name](path, column)
+    return corpus if isinstance(corpus, tuple) else (Part(name, 1.0, corpus),)
+
+
+@CORPORA.register("mixture")
+def mixture(path: str, column: str = "text") -> tuple[Part, ...]:
+    """Several corpora: WEIGHT*CORPUS:PATH,WEIGHT*CORPUS:PATH, no comma in a path. Rows are drawn by weight, whatever the sizes.
+
+    Raises:
+        UserError: a part is not of that form, or its weight is not a number above 0; and what the corpora say.
     """
-
-    read: Callable[[], Iterator[str]]
-    fingerprint: str
-    size: int
+    found = []
+    for part in path.split(","):
+        form = re.fullmatch(r"\s*([^*:]+)\*(\w+):(.*?)\s*", part)
+        try:
+            weight = float(form[1]) if form else math.nan
+        except ValueError:
+            weight = math.nan
+        if not 0 < weight < math.inf or form[2] == "mixture":
+            raise UserError(
+                f"config.data.path: {part!r} is no part of a mixture; expected WEIGHT*CORPUS:PATH,WEIGHT*CORPUS:PATH, weights above 0, "
+                "such as 0.7*text:DIR,0.3*hub:owner/name"
+            )
+        found.append((form[2], weight, CORPORA[form[2]](form[3], column)))
+    names = [name for name, _, _ in found]
+    labels = [f"{name}{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    total = sum(weight for _, weight, _ in found)
+    return tuple(Part(label, weight / total, documents) for label, (_, weight, documents) in zip(labels, found, strict=True))
 
 
 @CORPORA.register("text")
@@ -50,16 +66,7 @@ def text(path: str, column: str = "text") -> Documents:
         UserError: nothing is there, or a file is empty, not UTF-8 or not what its name says.
     """
     files = _files(path)
-
-    def read():
-        for file in files:
-            yield from READERS[file.suffix](file, column)
-
-    digest = hashlib.sha256(column.encode())
-    for file in files:
-        with open(file, "rb") as content:
-            digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
-    return Documents(read, digest.hexdigest(), sum(file.stat().st_size for file in files))
+    return of_files(files, column, lambda: itertools.chain.from_iterable(READERS[file.suffix](file, column) for file in files))
 
 
 @CORPORA.register("bookcorpusopen")
@@ -68,20 +75,86 @@ def bookcorpusopen(path: str, column: str = "text") -> Documents:
     return text(path, column) if path else hub("lucadiliello/bookcorpusopen", column)
 
 
-def hub(name: str, column: str, split: str = "train") -> Documents:
-    """A text column of a data set on the Hugging Face hub; UserError in one line where the hub is out of reach."""
+@CORPORA.register("hub")
+def hub(path: str, column: str = "text") -> Documents:
+    """The train split of a data set of the Hugging Face hub, a document a row.
+
+    Args:
+        path: owner/name or owner/name/config, which is downloaded whole; or a local folder in the hub's layout, which comes first.
+        column: the column that holds the text.
+
+    Raises:
+        UserError: it is not within reach, needs a script, or has no such configuration, split or column.
+    """
     import datasets  # takes seconds, and only hub corpora need it
 
+    folder, config = _snapshot(path)
     try:
-        rows = datasets.load_dataset(name, split=split)
-    except ConnectionError:
-        raise UserError(
-            f"config.data.corpus: the hub's {name} is out of reach; go online (and unset HF_HUB_OFFLINE), or copy its parquet files and "
-            "give their folder as config.data.path"
-        ) from None
-    if column not in rows.column_names:
-        raise UserError(f"config.data.column: {name} has no column {column!r}; it has {', '.join(rows.column_names)}")
-    return Documents(lambda: (row[column] for row in rows), rows._fingerprint, rows.info.size_in_bytes or 0)
+        builder = datasets.load_dataset_builder(str(folder), config or None)
+        rows = builder.as_streaming_dataset("train")
+        columns = rows.column_names or list(next(iter(rows), {}))
+    except (ValueError, RuntimeError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(f"config.data.path: {path} cannot be read as a data set of the hub ({first_line(error)})") from None
+    if column not in columns:
+        raise UserError(f"config.data.column: {path} has no column {column!r}; it has {', '.join(columns)}")
+
+    def read():
+        try:
+            for batch in rows.select_columns([column]).iter(64):
+                yield from ([checked(path, column, row)] for row in batch[column] if row is not None)
+        except (ValueError, datasets.exceptions.DatasetsError) as error:
+            raise UserError(f"{path}: a row cannot be read ({first_line(error)})") from None
+
+    files = [pathlib.Path(file) for file in builder.config.data_files["train"]]
+    return of_files(files, f"{config} {column}", read)
+
+
+@CORPORA.register("pg19")
+def pg19(path: str, column: str = "") -> Documents:
+    """28,602 books of Project Gutenberg before 1919; see `tfds`."""
+    return tfds("pg19", path, "book_text")
+
+
+@CORPORA.register("lm1b")
+def lm1b(path: str, column: str = "") -> Documents:
+    """30,301,028 sentences of news, each a document, shuffled by its authors; see `tfds`."""
+    return tfds("lm1b", path, "text")
+
+
+def tfds(name: str, path: str, column: str) -> Documents:
+    """The train split of a data set that TensorFlow Datasets has prepared as array_record, read without TensorFlow.
+
+    Args:
+        path: the data_dir, which holds NAME/VERSION/; the newest version is read. TFDS's default where it is empty.
+
+    Raises:
+        UserError: nothing is there, or it is prepared in another format.
+    """
+    builder = prepared.builder(name, "", path)
+    if "train" not in builder.info.splits or column not in builder.info.features:
+        raise UserError(f"{builder.data_dir}: has no split train with a feature {column!r}; prepare it again")
+    source, split, folder = builder.as_data_source("train"), builder.info.splits["train"], pathlib.Path(builder.data_dir)
+    step = max(1, min(1024, CHUNK * split.num_examples // max(split.num_bytes, 1)))
+
+    def read():
+        for start in range(0, len(source), step):
+            rows = source.__getitems__(range(start, min(start + step, len(source))))
+            for number, row in enumerate(rows, start=start):
+                yield [decode(f"{folder}: row {number}", row[column], "byte of the row")]
+
+    return of_files(sorted(file for file in folder.iterdir() if file.is_file()), column, read)
+
+
+def _snapshot(path: str) -> tuple[pathlib.Path, str]:
+    """Folder and configuration: of a local folder, whose README.md declares the configuration if one is named, else of the hub."""
+    folder = pathlib.Path(path).expanduser()
+    if path and folder.is_dir():
+        return folder, ""
+    readme = folder.parent / "README.md"
+    if readme.is_file() and re.search(rf"config_name: *['\"]?{re.escape(folder.name)}['\"]? *$", readme.read_text("utf-8"), re.MULTILINE):
+        return folder.parent, folder.name
+    name, _, config = path.rpartition("/") if path.count("/") == 2 else (path, "", "")
+    return hugging_face.folder(name), config
 
 
 def _files(path: str) -> list[pathlib.Path]:
@@ -89,162 +162,7 @@ def _files(path: str) -> list[pathlib.Path]:
         raise UserError("config.data.path: is empty; name a folder, a glob or a file of .txt, .jsonl or .parquet")
     root = pathlib.Path(path).expanduser()
     found = root.rglob("*") if root.is_dir() else map(pathlib.Path, glob.glob(str(root), recursive=True))
-    files = sorted(file for file in found if file.is_file() and file.suffix in SUFFIXES)
+    files = sorted(file for file in found if file.is_file() and file.suffix in READERS)
     if not files:
-        raise UserError(f"config.data.path: no {', '.join(SUFFIXES)} file at {path}; name a folder, a glob or a file of them")
+        raise UserError(f"config.data.path: no {', '.join(READERS)} file at {path}; name a folder, a glob or a file of them")
     return files
-
-
-def _read_txt(file: pathlib.Path, column: str) -> Iterator[str]:
-    content = _decode(file, file.read_bytes(), "byte")
-    if not content.strip():
-        raise UserError(f"{file}: is empty; remove it or give it text")
-    yield content
-
-
-def _read_jsonl(file: pathlib.Path, column: str) -> Iterator[str]:
-    with open(file, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                row = json.loads(_decode(f"{file}:{number}", line, "byte of the line"))
-            except ValueError as error:
-                raise UserError(f"{file}:{number}: not JSON ({error}); expected an object a line with the field {column!r}") from None
-            if not isinstance(row, dict) or not isinstance(row.get(column), str):
-                raise UserError(f"{file}:{number}: has no text in the field {column!r}; set config.data.column")
-            yield row[column]
-
-
-def _read_parquet(file: pathlib.Path, column: str) -> Iterator[str]:
-    try:
-        table = pyarrow.parquet.ParquetFile(file)
-    except pyarrow.ArrowInvalid as error:
-        raise UserError(f"{file}: not a parquet file ({str(error).splitlines()[0]})") from None
-    if column not in table.schema_arrow.names:
-        raise UserError(f"{file}: has no column {column!r}, only {', '.join(table.schema_arrow.names)}; set config.data.column")
-    for batch in table.iter_batches(batch_size=64, columns=[column]):
-        yield from (text for text in batch.column(0).to_pylist() if text is not None)
-
-
-READERS = {".txt": _read_txt, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
-
-
-def _decode(where: object, content: bytes, unit: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: {unit} {error.start} is not UTF-8; convert the file (iconv -t UTF-8)") from None
-
-
-def reflow(document: str) -> str:
-    """Hard-wrapped text, a blank line between paragraphs, with each paragraph on one line."""
-    paragraphs = re.split(r"\n\s*\n", document.replace("\r\n", "\n"))
-    return "\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def texts(documents: Documents, wrapped: bool) -> Iterator[str]:
-    """The documents, re-flowed where they are `wrapped` hard."""
-    return map(reflow, documents.read()) if wrapped else documents.read()
-
-
-@dataclasses.dataclass(frozen=True)
-class Tokens:
-    """A tokenised corpus.
-
-    Attributes:
-        splits: "train" and "validation" -> the ids of the documents, one after the other, a newline after each; memory-mapped.
-        about: documents, characters and tokens of each split, and what they were made from.
-    """
-
-    splits: dict[str, Int[np.ndarray, "N"]]
-    about: dict
-
-
-def prepare(documents: Documents, tokenizer: bpe.Tokenizer, *, wrapped: bool, validation: float, cache: str) -> Tokens:
-    """Tokenises a corpus into `cache`, or finds it there: same texts, tokenizer and settings, same file.
-
-    Args:
-        wrapped: re-flow hard-wrapped documents first.
-        validation: the share of documents held out: the first and then every 1/validation-th.
-
-    Raises:
-        UserError: a split stays empty.
-    """
-    made_from = {
-        "corpus": documents.fingerprint,
-        "tokenizer": tokenizer.fingerprint,
-        "wrapped": wrapped,
-        "validation": validation,
-    }
-    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:20]
-    folder = pathlib.Path(cache).expanduser() / "tokens" / key
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = pathlib.Path(tempfile.mkdtemp(prefix=f"{key}.", dir=folder.parent))
-        try:
-            counts = _write(beside, documents, tokenizer, wrapped, validation)
-            (beside / "about.json").write_text(json.dumps({**made_from, "splits": counts}, indent=2))
-            beside.rename(folder)
-        except OSError:
-            if not folder.exists():  # else another process was first, with the same content
-                raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    about = json.loads((folder / "about.json").read_text())
-    dtype = _integer(tokenizer.vocab_size)
-    splits = {
-        name: np.memmap(folder / f"{name}.bin", dtype, mode="r") if count["tokens"] else np.zeros(0, dtype)
-        for name, count in about["splits"].items()
-    }
-    return Tokens(splits, about)
-
-
-def _write(folder, documents, tokenizer, wrapped, validation) -> dict[str, dict[str, int]]:
-    counts = {name: dict(documents=0, characters=0, tokens=0) for name in ("train", "validation")}
-    dtype, done = _integer(tokenizer.vocab_size), 0
-    files = {name: open(folder / f"{name}.bin", "wb") for name in counts}
-    with files["train"], files["validation"], bar("tokenising (MB)") as advance:
-        written = filter(str.strip, texts(documents, wrapped))  # blank ones are none
-        for index, document in enumerate(written):
-            held_out = int(index * validation) != int((index - 1) * validation) or (index == 0 and validation > 0)
-            name = "validation" if held_out else "train"
-            count = counts[name]
-            document = document.strip()
-            for pieces in _chunks(bpe.cut(document, PIECE)):
-                for ids in tokenizer.encode(pieces):
-                    np.array([*ids, tokenizer.newline], dtype).tofile(files[name])
-                    count["tokens"] += len(ids) + 1
-            count["documents"] += 1
-            count["characters"] += len(document) + 1
-            done += len(document)
-            advance(done >> 20, documents.size >> 20)
-    if not counts["train"]["tokens"] or (validation > 0 and not counts["validation"]["tokens"]):
-        total = sum(count["documents"] for count in counts.values())
-        raise UserError(
-            f"config.data.validation: {total} documents cannot be split into training and held-out ones; give more documents "
-            "(files, or rows), or set it to 0 and do without validation"
-        )
-    return counts
-
-
-def _chunks(pieces: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(pieces), CHUNK // PIECE):
-        yield pieces[start : start + CHUNK // PIECE]
-
-
-def _integer(vocab_size: int) -> type:
-    return np.uint16 if vocab_size <= 1 << 16 else np.uint32
-
-
-class Windows:
-    """Runs of `length` + 1 ids that start anywhere in a row of them, `tokens` [B L+1]: the inputs and, one further, the targets."""
-
-    def __init__(self, tokens: Int[np.ndarray, "N"], length: int):
-        self._tokens, self._length = tokens, length
-
-    def __len__(self) -> int:
-        """The number of starts."""
-        return max(0, len(self._tokens) - self._length)
-
-    def __getitem__(self, starts: Iterable[int]) -> dict[str, np.ndarray]:
-        rows = [self._tokens[start : start + self._length + 1] for start in starts]
-        return {"tokens": np.stack(rows).astype(np.int32)}

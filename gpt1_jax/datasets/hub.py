@@ -9,7 +9,7 @@ import threading
 import urllib.parse
 import urllib.request
 
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, first_line
 
 PATIENCE = 0.8  # seconds for a connection to open; without this look ahead the library tries for 23 seconds
 OFF = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")  # the library reads them when it is imported
@@ -49,9 +49,9 @@ def folder(name: str, patterns: tuple[str, ...] | None = None) -> pathlib.Path:
     except errors.RepositoryNotFoundError:
         raise UserError(f"the hub has no data set {name} that you may read; check the name, or log in (hf auth login)") from None
     except errors.HFValidationError as error:
-        raise UserError(f"{name!r} cannot be a name of the hub ({_first_line(error)}); expected owner/name") from None
+        raise UserError(f"{name!r} cannot be a name of the hub ({first_line(error)}); expected owner/name") from None
     except (errors.HTTPError, OSError) as error:
-        raise UserError(f"the hub's {name}: the download broke off ({_first_line(error)}); the same command goes on with it") from None
+        raise UserError(f"the hub's {name}: the download broke off ({first_line(error)}); the same command goes on with it") from None
 
 
 def _dial() -> queue.Queue:
@@ -98,7 +98,3 @@ def _apart(answer: queue.Queue) -> str:
 def _switched_off() -> str:
     """The variable of the environment that forbids going online, or ""."""
     return next((variable for variable in OFF if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")), "")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -23,7 +23,7 @@ def builder(name: str, config: str, path: str) -> Any:
     title = f"{name}/{config}" if config else name
     places = (root / title, root / config, root) if config else (root / name, root)
     versions = next((found for place in places if (found := _versions(place))), None)
-    advice = f"prepare it with `tfds build {title} --file_format=array_record`"
+    advice = f"prepare it by tensorflow_datasets.builder({title!r}, data_dir=DIR, file_format='array_record').download_and_prepare()"
     if versions is None:
         raise UserError(
             f"config.data.path: TFDS has not prepared {title} at {root}; {advice}, or name the data_dir that holds {title}/<version>/"

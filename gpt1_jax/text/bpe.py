@@ -71,18 +71,19 @@ def load(path: pathlib.Path) -> Tokenizer:
     return Tokenizer(backend)
 
 
-def train(documents: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
-    """Learns the merges from a corpus; the same documents and `vocab_size` give the same file.
+def train(texts: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
+    """Learns the merges from a corpus; the same texts, however cut between words, and the same `vocab_size` give the same file.
 
     Args:
-        documents: gives a fresh pass over the texts at every call (one counts characters, one learns).
+        texts: gives a fresh pass over the corpus at every call (one counts characters, one learns), in pieces that fit in memory and
+            are counted in parallel.
         vocab_size: ids in all without the special tokens; 40,478 gives the paper's 40,000 merges. A corpus too small for that
             many merges gives fewer.
 
     Raises:
         UserError: when the characters alone fill `vocab_size`, or there is no text.
     """
-    alphabet = _alphabet(documents())
+    alphabet = _alphabet(texts())
     if not alphabet:
         raise UserError("config.data.path: the corpus holds no text; name one that does")
     if vocab_size <= 1 + 2 * len(alphabet):
@@ -103,7 +104,7 @@ def train(documents: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
         min_frequency=2,
         show_progress=False,
     )
-    learner.train_from_iterator(_pieces(documents()), trainer)
+    learner.train_from_iterator(texts(), trainer)
     model = json.loads(learner.to_str())["model"]
     backend = _backend(
         models.BPE(
@@ -125,12 +126,12 @@ def _backend(model: models.BPE) -> tokenizers.Tokenizer:
     return backend
 
 
-def _alphabet(documents: Iterable[str]) -> list[str]:
+def _alphabet(texts: Iterable[str]) -> list[str]:
     """The most frequent characters after normalisation, newline always among them, in code point order."""
     normalize = standardize.normalizer().normalize_str
     raw = collections.Counter()
-    for document in documents:
-        raw.update(document)
+    for text in texts:
+        raw.update(text)
     counts = collections.Counter()
     for character, count in raw.items():
         # NFC may join a letter and a combining mark; both parts are then counted, which only spends a place or two.
@@ -139,24 +140,3 @@ def _alphabet(documents: Iterable[str]) -> list[str]:
                 counts[part] += count
     frequent = sorted(counts, key=lambda character: (-counts[character], character))[: ALPHABET - 1]
     return sorted([*frequent, "\n"]) if counts else []
-
-
-def _pieces(documents: Iterable[str], size: int = 1 << 16) -> Iterable[str]:
-    """Documents cut at newlines into pieces of about `size` characters, so that the library can count them in parallel."""
-    for document in documents:
-        yield from cut(document, size)
-
-
-def cut(document: str, size: int) -> list[str]:
-    """The document in pieces that end where a line ends, each at least `size` characters long except the last.
-
-    No word spans a newline, so the ids of the pieces, with a newline between two, are the ids of the document.
-    """
-    pieces, start = [], 0
-    while start + size < len(document):
-        end = document.find("\n", start + size)
-        if end < 0:
-            break
-        pieces.append(document[start:end])
-        start = end + 1
-    return [piece for piece in (*pieces, document[start:]) if not piece.isspace()]

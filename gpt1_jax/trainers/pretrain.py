@@ -1,20 +1,22 @@
 """Language model pretraining on books (section 3.1 of the paper)."""
 
 import hashlib
+import itertools
 import json
 import math
 import os
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from gpt1_jax.datasets import corpora
+from gpt1_jax.datasets import corpora, tokens
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
-from gpt1_jax.registry import CORPORA, TRAINERS
+from gpt1_jax.registry import TRAINERS
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import settings
 from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params
@@ -31,36 +33,31 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         devices.check(config.batch_size, config.optim.accumulate)
         sizes = config.model.to_dict()
         body = settings.body(sizes.pop("name"), sizes)
-        documents = CORPORA[config.data.corpus](config.data.path, config.data.column)
-        tokenizer = _tokenizer(config, documents)
+        parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
+        tokenizer = _tokenizer(config, parts)
         tokenizer.save(run.workdir / "tokenizer.json")
-        corpus = _prepare(config, documents, tokenizer)
-        workdir.write_json(run.workdir / "data.json", corpus.about)
-        for split, count in corpus.about["splits"].items():
-            run.log.line(f"{split}: {count['documents']} documents, {count['characters']} characters, {count['tokens']} tokens")
+        prepared = _prepare(config, run, parts, tokenizer)
 
         body = body(tokenizer.vocab_size, **sizes)
         model = LanguageModel(body)
         length = config.model.context
-        windows = corpora.Windows(corpus.splits["train"], length)
-        batching.updates_per_epoch(len(windows), config.batch_size, stride=length)
-        rows = {"size": len(windows), "batch_size": config.batch_size, "seed": config.seed, "stride": length}
+        density = _density(parts, prepared, "train")
 
         def loss(params, batch, key):
             per_row = _row_losses(model, params, batch["tokens"], train=True, key=key)
             return per_row.mean(), {}
 
-        evaluate = _evaluation(config, model, corpus)
+        evaluate = _evaluation(config, model, parts, prepared)
         fitted = fit(
             config,
             run,
             params=fresh_params(model, config.seed, np.zeros((1, length), np.int32)),
             loss=loss,
-            batch_at=lambda step: windows[batching.indices(step, **rows)],
+            batch_at=_batches(config, parts, prepared),
             steps=config.steps,
             schedule=optim.warmup_cosine(config.steps, config.optim.warmup_steps / config.steps),
             flops=lambda tokens, length: 3 * tokens * (body.flops(length) + 2 * body.width * tokenizer.vocab_size),
-            derive=lambda means: _readable(means["loss"], corpus.about["splits"]["train"]),
+            derive=lambda means: _readable(means["loss"], density),
             evaluation=Evaluation(config.eval.every, lambda params: (evaluate(params), None)),
             meta={"tokenizer": tokenizer.fingerprint},
         )
@@ -75,28 +72,60 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         return run.finish(result)
 
 
-def _tokenizer(config: ConfigDict, documents: corpora.Documents) -> bpe.Tokenizer:
-    """The tokenizer that the config names, else the one of this corpus: learnt once, then found in the cache."""
+def _tokenizer(config: ConfigDict, parts: Sequence[corpora.Part]) -> bpe.Tokenizer:
+    """The tokenizer that the config names, else the one of this corpus, all its parts: learnt once, then found in the cache."""
     if config.tokenizer.path:
         return bpe.load(pathlib.Path(config.tokenizer.path))
-    made_from = json.dumps([documents.fingerprint, config.tokenizer.vocab_size, config.data.wrapped, bpe.VERSION])
+    fingerprints = [part.documents.fingerprint for part in parts]
+    made_from = json.dumps([*fingerprints, config.tokenizer.vocab_size, config.data.wrapped, bpe.VERSION])
     name = hashlib.sha256(made_from.encode()).hexdigest()[:20]
     cached = _cache(config) / "tokenizers" / f"{name}.json"
     if not cached.exists():
-        tokenizer = bpe.train(lambda: corpora.texts(documents, config.data.wrapped), config.tokenizer.vocab_size)
+        texts = lambda: itertools.chain.from_iterable(tokens.texts(part.documents, config.data.wrapped) for part in parts)
+        tokenizer = bpe.train(texts, config.tokenizer.vocab_size)
         cached.parent.mkdir(exist_ok=True)
         tokenizer.save(cached)
     return bpe.load(cached)
 
 
-def _prepare(config: ConfigDict, documents: corpora.Documents, tokenizer: bpe.Tokenizer) -> corpora.Tokens:
-    return corpora.prepare(
-        documents,
-        tokenizer,
-        wrapped=config.data.wrapped,
-        validation=config.data.validation,
-        cache=str(_cache(config)),
-    )
+def _prepare(config: ConfigDict, run: workdir.Run, parts: Sequence[corpora.Part], tokenizer: bpe.Tokenizer) -> list[tokens.Tokens]:
+    """The tokens of every part; what they are goes to data.json and the log."""
+    kept = dict(wrapped=config.data.wrapped, validation=config.data.validation, cache=str(_cache(config)))
+    prepared, about = [], {}
+    for part in parts:
+        corpus = tokens.prepare(part.documents, tokenizer, **kept)
+        prepared.append(corpus)
+        about[part.name] = {"weight": part.weight, **corpus.about}
+        mark = f"{part.name}, " if len(parts) > 1 else ""
+        for split, count in corpus.about["splits"].items():
+            run.log.line(f"{mark}{split}: {count['documents']} documents, {count['characters']} characters, {count['tokens']} tokens")
+        speed = corpus.about["pass"]
+        run.log.line(f"{mark}tokenised: {speed['megabytes']:.1f} MB in {speed['seconds']:.1f} s, {speed['megabytes_per_second']:.2f} MB/s")
+    workdir.write_json(run.workdir / "data.json", {"parts": about} if len(parts) > 1 else prepared[0].about)
+    return prepared
+
+
+def _batches(config: ConfigDict, parts: Sequence[corpora.Part], prepared: Sequence[tokens.Tokens]):
+    """step -> the batch of windows of training documents; of a mixture, rows in proportion to its weights."""
+    length, batch_size = config.model.context, config.batch_size
+    windows = [tokens.Windows(corpus.splits["train"], length) for corpus in prepared]
+    rows = {"batch_size": batch_size, "seed": config.seed, "stride": length}
+    if len(parts) == 1:
+        batching.updates_per_epoch(len(windows[0]), batch_size, stride=length)
+        return lambda step: windows[0][batching.indices(step, size=len(windows[0]), **rows)]
+    for part, its in zip(parts, windows, strict=True):
+        if len(its) < length:
+            raise UserError(
+                f"config.data.path: the training part {part.name} is shorter than a window of {length} tokens; give it more text"
+            )
+    mixture = {"sizes": tuple(map(len, windows)), "weights": tuple(part.weight for part in parts)}
+
+    def batch_at(step):
+        chosen = zip(*batching.mixed(step, **mixture, **rows), strict=True)
+        return {"tokens": np.concatenate([windows[part][[start]]["tokens"] for part, start in chosen])}
+
+    batch_at(0)  # tells of a weight that is too small before anything is trained
+    return batch_at
 
 
 def _cache(config: ConfigDict) -> pathlib.Path:
@@ -118,32 +147,47 @@ def _row_losses(model, params, tokens, *, train, key=None):
     return losses.language_model(hidden, table, targets, jnp.ones(targets.shape))
 
 
-def _evaluation(config: ConfigDict, model: LanguageModel, corpus: corpora.Tokens):
-    """params -> loss, perplexity and bits per character over the first windows of the held-out documents."""
+def _evaluation(config: ConfigDict, model: LanguageModel, parts: Sequence[corpora.Part], prepared: Sequence[tokens.Tokens]):
+    """params -> loss, perplexity and bits per character over the first windows of the held-out documents, by weight.
+
+    Of a mixture, the loss of each part too.
+    """
     length, batch_size = config.model.context, config.batch_size
-    windows = corpora.Windows(corpus.splits["validation"], length)
-    starts = np.arange(0, len(windows), length)[: config.eval.windows]
     step = devices.parallelise(
         lambda params, batch, _: devices.gather(_row_losses(model, params, batch["tokens"], train=False)),
         backend=config.backend,
     )
 
-    def evaluate(params):
-        if not len(starts):
-            return {}
+    def mean(params, windows, starts):
         total = 0.0
         for first in range(0, len(starts), batch_size):
             chosen = starts[first : first + batch_size]
             batch = batching.fill(windows[chosen], batch_size)
             total += float(np.sum(jax.device_get(step(params, devices.split(batch), np.int32(0)))[: len(chosen)]))
-        loss = total / len(starts)
-        readable = _readable(loss, corpus.about["splits"]["validation"])
-        return {f"validation_{name}": value for name, value in {"loss": loss, **readable}.items()}
+        return total / len(starts)
+
+    held_out = [tokens.Windows(corpus.splits["validation"], length) for corpus in prepared]
+    starts = [np.arange(0, len(windows), length)[: config.eval.windows] for windows in held_out]
+
+    def evaluate(params):
+        if not all(map(len, starts)):
+            return {}
+        by_part = [mean(params, *chosen) for chosen in zip(held_out, starts, strict=True)]
+        loss = sum(part.weight * own for part, own in zip(parts, by_part, strict=True))
+        values = {"loss": loss, **_readable(loss, _density(parts, prepared, "validation"))}
+        if len(parts) > 1:
+            values |= {f"loss_{part.name}": own for part, own in zip(parts, by_part, strict=True)}
+        return {f"validation_{name}": value for name, value in values.items()}
 
     return evaluate
 
 
-def _readable(loss: float, count: dict[str, int]) -> dict[str, float]:
-    """Nats a token as perplexity and, by the split's characters a token, as bits per character."""
-    bits = loss / math.log(2) * count["tokens"] / count["characters"]
-    return {"perplexity": math.exp(min(loss, 700.0)), "bits_per_character": bits}
+def _density(parts: Sequence[corpora.Part], prepared: Sequence[tokens.Tokens], split: str) -> float:
+    """Characters a token, of the parts by weight."""
+    counts = [corpus.about["splits"][split] for corpus in prepared]
+    return sum(part.weight * count["characters"] / max(count["tokens"], 1) for part, count in zip(parts, counts, strict=True))
+
+
+def _readable(loss: float, density: float) -> dict[str, float]:
+    """Nats a token as perplexity and, at `density` characters a token, as bits per character."""
+    return {"perplexity": math.exp(min(loss, 700.0)), "bits_per_character": loss / math.log(2) / density}

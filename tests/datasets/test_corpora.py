@@ -1,31 +1,30 @@
-"""Books from files of every kind, tokenised once, split by document."""
+"""Corpora by name: files of every kind, a local copy of the hub, TFDS as array_record, mixtures by weight."""
 
 import pathlib
-import time
 
 import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tokenizers
+import tensorflow_datasets as tfds
 
-from gpt1_jax.datasets import corpora
+from gpt1_jax.datasets import corpora, documents
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import CORPORA
-from gpt1_jax.text import bpe
-
-SENTENCES = [f"book {number} tells of the cat that sat on {number} mats." for number in range(40)]
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> bpe.Tokenizer:
-    return bpe.train(lambda: SENTENCES, 90)
 
 
 def parquet(file: pathlib.Path, **columns) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), file)
+
+
+def read(name: str, path: object, *column: str) -> list[str]:
+    """The documents of a corpus; two passes give the same."""
+    found = CORPORA[name](str(path), *column)
+    first, second = (["".join(chunks) for chunks in found.read()] for _ in range(2))
+    assert first == second
+    return first
 
 
 @pytest.fixture
@@ -34,8 +33,8 @@ def folder(tmp_path) -> pathlib.Path:
     root = tmp_path / "books"
     (root / "more").mkdir(parents=True)
     (root / "a.txt").write_bytes(b"\xef\xbb\xbfa txt\nof two lines")  # with a byte order mark
-    (root / "b.jsonl").write_text('{"text": "row one", "id": 1}\n{"text": "row two \\u00e9"}\n')
-    parquet(root / "more" / "c.parquet", text=["page one", None, "page two"], id=[1, 2, 3])
+    (root / "b.jsonl").write_text('{"text": "row one", "id": "1"}\n{"text": "row two \\u00e9", "id": "2"}\n')
+    parquet(root / "more" / "c.parquet", text=["page one", None, "page two"], id=["1", "2", "3"])
     (root / "more" / "d.txt").write_text("last")
     (root / "notes.md").write_text("not a book")
     return root
@@ -45,9 +44,8 @@ DOCUMENTS = ["a txt\nof two lines", "row one", "row two \u00e9", "page one", "pa
 
 
 def test_a_folder_is_read_to_its_depth_in_a_fixed_order_again_and_again(folder):
-    documents = CORPORA["text"](str(folder))
-    assert list(documents.read()) == DOCUMENTS and list(documents.read()) == DOCUMENTS
-    assert documents.size == sum(file.stat().st_size for file in folder.rglob("*.*") if file.suffix != ".md")
+    assert read("text", folder) == DOCUMENTS
+    assert CORPORA["text"](str(folder)).size == sum(file.stat().st_size for file in folder.rglob("*.*") if file.suffix != ".md")
 
 
 @pytest.mark.parametrize(
@@ -55,13 +53,13 @@ def test_a_folder_is_read_to_its_depth_in_a_fixed_order_again_and_again(folder):
     [("*.txt", DOCUMENTS[:1]), ("**/*.txt", [DOCUMENTS[0], DOCUMENTS[5]]), ("b.jsonl", DOCUMENTS[1:3]), ("more", DOCUMENTS[3:])],
 )
 def test_a_glob_a_file_or_a_folder_below(folder, pattern, expected):
-    assert list(CORPORA["text"](str(folder / pattern)).read()) == expected
+    assert read("text", folder / pattern) == expected
 
 
 def test_the_column_can_be_chosen(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"story": "once"}\n')
     parquet(tmp_path / "y.parquet", story=["upon"], text=["no"])
-    assert list(CORPORA["text"](str(tmp_path), "story").read()) == ["once", "upon"]
+    assert read("text", tmp_path, "story") == ["once", "upon"]
 
 
 def test_the_fingerprint_follows_the_content(folder):
@@ -75,6 +73,19 @@ def test_the_fingerprint_follows_the_content(folder):
     assert len(fingerprints) == 4
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 1000])
+def test_a_txt_file_is_read_in_chunks_without_a_trace(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(documents, "CHUNK", chunk)
+    (tmp_path / "x.txt").write_bytes("\ufeff\u732b caf\u00e9 \U0001f408\r\n".encode())
+    assert read("text", tmp_path) == ["\u732b caf\u00e9 \U0001f408\r\n"]
+    (tmp_path / "x.txt").write_bytes("caf\u00e9 \U0001f408".encode() + b"\xe9 a")
+    with pytest.raises(UserError, match=r"x\.txt: byte 10 is not UTF-8"):
+        read("text", tmp_path)
+    (tmp_path / "x.txt").write_bytes("caf\u00e9".encode()[:-1])
+    with pytest.raises(UserError, match=r"x\.txt: byte 3 is not UTF-8"):
+        read("text", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -85,6 +96,7 @@ def test_the_fingerprint_follows_the_content(folder):
         ("x.jsonl", b'{"text": 3}\n', r"x\.jsonl:1: has no text in the field"),
         ("x.jsonl", b'["a"]\n', r"x\.jsonl:1: has no text in the field"),
         ("x.jsonl", b'{"text": "a\xff"}\n', r"x\.jsonl:1: byte of the line 11 is not UTF-8"),
+        ("x.jsonl", b'{"text": "a\\ud83d"}\n', r"x\.jsonl:1: character 1 of 'text' is half a surrogate pair; write the text anew"),
         ("x.parquet", b"no parquet at all", r"x\.parquet: not a parquet file"),
         ("x.parquet", b"", r"x\.parquet: not a parquet file"),
     ],
@@ -92,14 +104,16 @@ def test_the_fingerprint_follows_the_content(folder):
 def test_what_cannot_be_read_names_file_and_row(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
-        list(CORPORA["text"](str(tmp_path)).read())
+        read("text", tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_a_parquet_file_without_the_column_lists_those_it_has(tmp_path):
-    parquet(tmp_path / "x.parquet", title=["a"], body=["b"])
+def test_a_parquet_file_without_the_column_or_without_text_in_it_is_refused(tmp_path):
+    parquet(tmp_path / "x.parquet", title=["a"], body=[1])
     with pytest.raises(UserError, match=r"x\.parquet: has no column 'text', only title, body; set config\.data\.column"):
-        list(CORPORA["text"](str(tmp_path)).read())
+        read("text", tmp_path)
+    with pytest.raises(UserError, match=r"x\.parquet: has no text in the column 'body', but int; set config\.data\.column"):
+        read("text", tmp_path, "body")
 
 
 @pytest.mark.parametrize(
@@ -111,140 +125,152 @@ def test_a_path_without_files_is_refused(tmp_path, path, message):
         CORPORA["text"](str(tmp_path / path) if path else "")
 
 
-def test_hard_wrapped_paragraphs_become_lines():
-    wrapped = "  The cat\r\nsat on\r\n the mat.\r\n\r\n \r\nThen it\nslept.\n\n\n"
-    assert corpora.reflow(wrapped) == "The cat sat on the mat.\nThen it slept.\n"
-    documents = corpora.Documents(lambda: iter(["a\nb\n\nc"]), "", 0)
-    assert list(corpora.texts(documents, wrapped=True)) == ["a b\nc"] and list(corpora.texts(documents, wrapped=False)) == ["a\nb\n\nc"]
+BOOKS = ["first book", "second book", "third book"]
 
 
-def documents(texts=tuple(SENTENCES), fingerprint="f") -> corpora.Documents:
-    return corpora.Documents(lambda: iter(texts), fingerprint, 100)
+@pytest.fixture
+def copy(tmp_path) -> pathlib.Path:
+    """A local copy of a data set of the hub, with two configurations; one has no split train, and there is a row without text."""
+    configs = "- config_name: plain\n  data_files:\n  - split: train\n    path: plain/train-*\n"
+    configs += "- config_name: other\n  data_files:\n  - split: test\n    path: other/*\n"
+    root = tmp_path / "copy"
+    for shard, books in enumerate((BOOKS[:2], [None, BOOKS[2]])):
+        parquet(root / "plain" / f"train-0000{shard}-of-00002.parquet", title=["t"] * 2, text=pa.array(books, pa.string()))
+    parquet(root / "other" / "test.parquet", text=["no"])
+    (root / "README.md").write_text(f"---\nconfigs:\n{configs}---\n")
+    return root
 
 
-def prepare(cache, tokenizer, source=None, wrapped=False, validation=0.1):
-    return corpora.prepare(source or documents(), tokenizer, wrapped=wrapped, validation=validation, cache=str(cache))
+def test_a_local_copy_of_the_hub_is_read_and_comes_before_the_hub(copy, tmp_path, monkeypatch):
+    assert read("hub", copy / "plain") == BOOKS
+    assert read("hub", copy / "plain", "title") == ["t"] * 4
+    # The same rows as the library gives for that layout, the empty one aside.
+    rows = datasets.load_dataset(str(copy), "plain", split="train", cache_dir=str(tmp_path / "cache"))["text"][:]
+    assert [row for row in rows if row] == BOOKS
+    (tmp_path / "owner").mkdir()
+    copy.rename(tmp_path / "owner/name")
+    monkeypatch.chdir(tmp_path)
+    assert read("hub", "owner/name/plain") == BOOKS
+    (tmp_path / "owner/name/plain").rename(tmp_path / "owner/name/data")  # now it is only the README that knows the name
+    readme = tmp_path / "owner/name/README.md"
+    readme.write_text(readme.read_text().replace("plain/", "data/"))
+    assert read("hub", "owner/name/plain") == BOOKS
 
 
-@pytest.mark.parametrize(("validation", "every"), [(0.1, 10), (0.05, 20), (0.25, 4), (0.5, 2), (0.01, 100)])
-def test_the_first_and_every_nth_document_are_held_out(tmp_path, tokenizer, validation, every):
-    splits = prepare(tmp_path, tokenizer, validation=validation).splits
-    expected = {"train": [], "validation": []}
-    for index, text in enumerate(SENTENCES):
-        expected["train" if index % every else "validation"] += [*tokenizer.encode([text])[0], tokenizer.newline]
-    assert {name: ids.tolist() for name, ids in splits.items()} == expected
+def test_two_local_folders_of_one_name_are_never_confused(tmp_path):
+    for place in ("here", "there"):
+        parquet(tmp_path / place / "books" / "train.parquet", text=[place])
+        assert read("hub", tmp_path / place / "books") == [place]
+    fingerprints = {CORPORA["hub"](str(tmp_path / place / "books")).fingerprint for place in ("here", "there")}
+    assert len(fingerprints) == 2
 
 
-def test_the_tokens_decode_to_the_text_and_the_counts_are_true(tmp_path, tokenizer):
-    prepared = prepare(tmp_path, tokenizer)
-    train = [text for index, text in enumerate(SENTENCES) if index % 10]
-    words = "\n".join(text.replace(".", " .") for text in train)
-    assert tokenizer.decode(prepared.splits["train"]).split() == words.split()
-    count = prepared.about["splits"]["train"]
-    assert count == {"documents": 36, "characters": sum(len(text) + 1 for text in train), "tokens": len(prepared.splits["train"])}
-    assert prepared.about["tokenizer"] == tokenizer.fingerprint
+def test_jsonl_in_the_hubs_layout_is_read_too(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"story": "one"}\n{"story": "two"}\n')
+    assert read("hub", tmp_path, "story") == ["one", "two"]
 
 
-def test_no_validation_holds_nothing_out(tmp_path, tokenizer):
-    splits = prepare(tmp_path, tokenizer, validation=0.0).splits
-    assert len(splits["validation"]) == 0 and len(splits["train"]) > 0
+@pytest.mark.parametrize(
+    ("path", "column", "message"),
+    [
+        ("", "text", r"config\.data\.path: .*cannot be read as a data set of the hub .*[Cc]onfig"),
+        ("absent", "text", r"/absent' is neither a folder nor a data set of the hub"),
+        ("other", "text", r"config\.data\.path: .*cannot be read .*train"),
+        ("plain", "story", r"config\.data\.column: .* has no column 'story'; it has title, text"),
+    ],
+)
+def test_what_a_local_copy_lacks_is_one_line(copy, path, column, message):
+    (copy / "other").rename(copy / "rest")
+    (copy / "plain").rename(copy / "data")
+    readme = (copy / "README.md").read_text().replace("plain/", "data/").replace("other/*", "rest/*")
+    (copy / "README.md").write_text(readme)
+    with pytest.raises(UserError, match=message) as error:
+        read("hub", copy / path, column)
+    assert "\n" not in str(error.value)
 
 
-def test_long_documents_are_cut_without_a_trace(tmp_path, tokenizer, monkeypatch):
-    monkeypatch.setattr(corpora, "PIECE", 64)
-    monkeypatch.setattr(corpora, "CHUNK", 256)
-    long = "\n".join(SENTENCES)
-    ids = prepare(tmp_path, tokenizer, documents([long]), validation=0.0).splits["train"]
-    assert ids.tolist() == [*tokenizer.encode([long])[0], tokenizer.newline]
+def test_a_script_is_never_run(tmp_path):
+    (tmp_path / f"{tmp_path.name}.py").write_text("raise SystemExit('run')")
+    with pytest.raises(UserError, match=r"cannot be read as a data set of the hub"):
+        read("hub", tmp_path)
 
 
-def test_a_corpus_is_tokenised_once(tmp_path, tokenizer):
-    first = prepare(tmp_path, tokenizer)
-
-    def read():
-        raise AssertionError("the second call must not read the documents")
-
-    again = prepare(tmp_path, tokenizer, corpora.Documents(read, "f", 100))
-    np.testing.assert_array_equal(first.splits["train"], again.splits["train"])
-    assert isinstance(again.splits["train"], np.memmap) and not again.splits["train"].flags.writeable
-
-
-def test_other_texts_tokenizers_and_settings_have_folders_of_their_own(tmp_path, tokenizer):
-    other = bpe.train(lambda: SENTENCES, tokenizer.vocab_size - 1)
-    prepare(tmp_path, tokenizer)
-    prepare(tmp_path, other)
-    prepare(tmp_path, tokenizer, documents(fingerprint="g"))
-    prepare(tmp_path, tokenizer, wrapped=True)
-    prepare(tmp_path, tokenizer, validation=0.2)
-    assert len(list((tmp_path / "tokens").iterdir())) == 5
-
-
-def test_a_pass_that_breaks_off_leaves_nothing(tmp_path, tokenizer):
-    def read():
-        yield from SENTENCES
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare(tmp_path, tokenizer, corpora.Documents(read, "f", 100))
-    assert list((tmp_path / "tokens").iterdir()) == []
-
-
-@pytest.mark.parametrize(("texts", "validation"), [(["only one"], 0.1), ([], 0.0), (["one"], 1.0)])
-def test_too_few_documents_for_a_split_are_refused(tmp_path, tokenizer, texts, validation):
-    with pytest.raises(UserError, match=r"config\.data\.validation: [01] documents cannot be split"):
-        prepare(tmp_path, tokenizer, documents(texts), validation=validation)
-    assert list((tmp_path / "tokens").iterdir()) == []
-
-
-@pytest.mark.parametrize(("size", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
-def test_ids_take_the_smallest_type_that_holds_them(tmp_path, size, dtype):
-    names = ["<unk>", "\n</w>", *(f"{number}</w>" for number in range(size - 2))]
-    model = tokenizers.models.BPE(
-        {name: i for i, name in enumerate(names)}, [], unk_token="<unk>", end_of_word_suffix="</w>", ignore_merges=True
-    )
-    backend = tokenizers.Tokenizer(model)
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    backend.add_special_tokens(list(bpe.SPECIALS))
-    wide = bpe.Tokenizer(backend)
-    ids = prepare(tmp_path, wide, documents(["5"]), validation=0.0).splits["train"]
-    assert wide.vocab_size == size and ids.dtype == dtype
-    assert ids.nbytes == next((tmp_path / "tokens").rglob("train.bin")).stat().st_size
-
-
-def test_windows_are_runs_of_tokens():
-    windows = corpora.Windows(np.arange(100, dtype=np.uint16), 8)
-    assert len(windows) == 92
-    batch = windows[np.array([0, 91])]
-    assert batch["tokens"].tolist() == [list(range(9)), list(range(91, 100))] and batch["tokens"].dtype == np.int32
-    assert len(corpora.Windows(np.arange(5, dtype=np.uint16), 8)) == 0
-
-
-HUB_README = "---\nconfigs:\n- config_name: plain_text\n  data_files:\n  - split: train\n    path: plain_text/train-*\n---\n"
-
-
-def test_bookcorpusopen_is_read_from_a_local_copy_in_the_hubs_layout(tmp_path):
-    (tmp_path / "README.md").write_text(HUB_README)
-    for shard, books in enumerate((["first book", "second book"], ["third book"])):
-        parquet(tmp_path / "plain_text" / f"train-0000{shard}-of-00002.parquet", title=["t"] * len(books), text=books)
-    assert list(CORPORA["bookcorpusopen"](str(tmp_path)).read()) == ["first book", "second book", "third book"]
-    # The same rows as the library itself gives for that layout.
-    assert datasets.load_dataset(str(tmp_path), split="train", cache_dir=str(tmp_path / "cache"))["text"][:] == [
-        "first book",
-        "second book",
-        "third book",
-    ]
-
-
-def test_a_hub_out_of_reach_is_one_line_at_once():
-    begin = time.perf_counter()
-    with pytest.raises(
-        UserError, match=r"config\.data\.corpus: the hub's lucadiliello/bookcorpusopen is out of reach; .*config\.data\.path$"
-    ):
+def test_bookcorpusopen_is_read_from_a_local_copy_else_from_the_hub(copy):
+    assert read("bookcorpusopen", copy / "plain") == BOOKS
+    with pytest.raises(UserError, match=r"the hub's lucadiliello/bookcorpusopen is not whole in the cache"):
         CORPORA["bookcorpusopen"]("")
-    assert time.perf_counter() - begin < 1
+
+
+def prepare(data_dir: pathlib.Path, name: str, column: str, texts: list[str], version="1.0.0", file_format="array_record") -> None:
+    """Prepares a data set as the real one is, only smaller."""
+
+    def _info(self):
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({column: tfds.features.Text(), "id": np.int64}))
+
+    def _split_generators(self, download_manager):
+        return {"train": self._generate_examples(), "test": iter([("a", {column: "of another split", "id": 0})])}
+
+    def _generate_examples(self):
+        yield from ((number, {column: text, "id": number}) for number, text in enumerate(texts))
+
+    members = {"VERSION": tfds.core.Version(version), "name": name, "pkg_dir_path": data_dir}
+    members |= {function.__name__: function for function in (_info, _split_generators, _generate_examples)}
+    with tfds.core.registered.skip_registration():
+        builder = type(name, (tfds.core.GeneratorBasedBuilder,), members)
+    builder(data_dir=data_dir, file_format=file_format).download_and_prepare()
+
+
+@pytest.mark.parametrize(("name", "column"), [("pg19", "book_text"), ("lm1b", "text")])
+def test_prepared_data_sets_are_read_whole_from_their_newest_version(tmp_path, monkeypatch, name, column):
+    texts = [f"text {number} \u00e9" for number in range(1500)]
+    prepare(tmp_path, name, column, texts[:3], version="0.9.0")
+    prepare(tmp_path, name, column, texts, version="0.10.0")
+    assert sorted(read(name, tmp_path)) == sorted(texts)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(UserError, match=rf"config\.data\.path: TFDS has not prepared {name} at .*/home/tensorflow_datasets;"):
+        CORPORA[name]("")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/tensorflow_datasets").symlink_to(tmp_path)
+    assert sorted(read(name, "")) == sorted(texts)
+
+
+def test_tfds_of_another_kind_is_refused_in_one_line(tmp_path):
+    prepare(tmp_path / "parquet", "lm1b", "text", ["a"], file_format="parquet")
+    with pytest.raises(UserError, match=r"lm1b/1\.0\.0: is prepared as parquet, array_record expected; prepare it by"):
+        CORPORA["lm1b"](str(tmp_path / "parquet"))
+    prepare(tmp_path, "pg19", "text", ["a"])
+    with pytest.raises(UserError, match=r"pg19/1\.0\.0: has no split train with a feature 'book_text'"):
+        CORPORA["pg19"](str(tmp_path))
+
+
+def test_a_mixture_has_its_parts_by_weight(folder, copy):
+    parts = corpora.parts("mixture", f"3*text:{folder},1.0*hub:{copy}/plain", "text")
+    assert [(part.name, part.weight) for part in parts] == [("text", 0.75), ("hub", 0.25)]
+    assert [["".join(chunks) for chunks in part.documents.read()] for part in parts] == [DOCUMENTS, BOOKS]
+    parts = corpora.parts("mixture", f" 1e-1*text:{folder}/a.txt, 0.1*text:{folder}/more, 0.2*hub:{copy}/plain ", "text")
+    assert [(part.name, round(part.weight, 6)) for part in parts] == [("text1", 0.25), ("text2", 0.25), ("hub", 0.5)]
+
+
+def test_a_corpus_is_a_mixture_of_one(folder):
+    (part,) = corpora.parts("text", str(folder), "text")
+    assert (part.name, part.weight) == ("text", 1.0) and part.documents.fingerprint == CORPORA["text"](str(folder)).fingerprint
+
+
+@pytest.mark.parametrize("path", ["", "DIR", "text:DIR", "0.5text:DIR", "0*text:DIR", "-1*text:DIR", "x*text:DIR", "nan*text:DIR", "1*DIR"])
+@pytest.mark.parametrize("more", ["{}", "1*text:FOLDER,{}"])
+def test_a_malformed_mixture_shows_the_form(folder, path, more):
+    with pytest.raises(UserError, match=r"is no part of a mixture; expected WEIGHT\*CORPUS:PATH,.*weights above 0") as error:
+        CORPORA["mixture"](more.format(path).replace("FOLDER", str(folder)))
+    assert path in str(error.value)
+
+
+def test_a_mixture_of_mixtures_or_of_unknown_corpora_is_refused(folder):
+    with pytest.raises(UserError, match=r"'1\*mixture:x' is no part"):
+        CORPORA["mixture"]("1*mixture:x")
+    with pytest.raises(UserError, match=r"no corpus is called 'txt'; choose one of: .*text"):
+        CORPORA["mixture"](f"1*txt:{folder}")
 
 
 def test_the_novels_beside_the_project_are_read(real_data):
     documents = CORPORA["text"](str(real_data / "novels"))
-    first = next(iter(corpora.texts(documents, wrapped=True)))
-    assert len(first) > 100_000 and max(map(len, first.splitlines())) > 200  # re-flowed: a paragraph a line
+    assert len("".join(next(documents.read()))) > 100_000

@@ -243,7 +243,7 @@ def test_a_folder_wins_over_the_hub(tmp_path, monkeypatch):
             "tfds",
             "rte",
             "nowhere",
-            r"TFDS has not prepared glue/rte at nowhere; prepare it with `tfds build glue/rte --file_format=array_record`",
+            r"TFDS has not prepared glue/rte at nowhere; prepare it by tensorflow_datasets\.builder\('glue/rte', ",
         ),
     ],
 )
@@ -275,7 +275,7 @@ def test_tfds_other_formats_are_refused(tmp_path):
     write_tfds(tmp_path, rte)
     info = tmp_path / "glue/rte/1.2.10/dataset_info.json"
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
-    with pytest.raises(UserError, match=r"1\.2\.10: is prepared as tfrecord, array_record expected; prepare it with `tfds build"):
+    with pytest.raises(UserError, match=r"1\.2\.10: is prepared as tfrecord, array_record expected; prepare it by"):
         load(rte, "train", source="tfds", path=str(tmp_path))
     with pytest.raises(UserError, match=r"1\.2\.10 is TFDS's glue, snli expected"):
         load(TASKS["snli"], "train", source="tfds", path=str(info.parent))

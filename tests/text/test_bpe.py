@@ -2,14 +2,13 @@
 
 import json
 import os
-import random
 import subprocess
 import sys
 
 import pytest
 
 from gpt1_jax.errors import UserError
-from gpt1_jax.text import bpe
+from gpt1_jax.text import bpe, pieces
 
 
 def model(tokenizer: bpe.Tokenizer, folder) -> dict:
@@ -112,20 +111,7 @@ def test_a_tokenizer_without_the_special_tokens_is_refused(tokenizer, tmp_path):
         bpe.load(file)
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_pieces_joined_by_newlines_have_the_ids_of_the_whole(tokenizer, seed):
-    chance = random.Random(seed)
-    words = ["cat", "didn't", "hat...", "\u201cNo,\u201d", "that", "\u2014", "x", "\n", "\n", " \n\n"]
-    document = " ".join(chance.choices(words, k=80)).strip()
-    pieces = bpe.cut(document, 40)
-    assert "\n".join(pieces) == document
-    assert len(pieces) > 2 and all(len(piece) >= 40 for piece in pieces[:-1])
-    joined = []
-    for ids in tokenizer.encode(pieces):
-        joined += [*ids, tokenizer.newline]
-    assert joined[:-1] == tokenizer.encode([document])[0]
-
-
-def test_a_document_without_newlines_is_one_piece():
-    assert bpe.cut("a" * 100, 10) == ["a" * 100]
-    assert bpe.cut("", 10) == [""]
+@pytest.mark.parametrize("size", [5, 40, 1000])
+def test_the_merges_do_not_depend_on_the_pieces(corpus, tokenizer, size):
+    cut = [piece for text in corpus for piece in pieces.cut([text], size)]
+    assert bpe.train(lambda: iter(cut), 100).fingerprint == tokenizer.fingerprint

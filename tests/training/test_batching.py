@@ -148,3 +148,46 @@ def test_an_evaluation_covers_every_example_once_in_batches_of_one_size(batch_si
 def test_filling_repeats_the_first_row():
     batch = batching.fill({"tokens": np.array([[1, 2], [3, 4]]), "label": np.array([5.0, 6.0])}, 4)
     assert batch["tokens"].tolist() == [[1, 2], [3, 4], [1, 2], [1, 2]] and batch["label"].tolist() == [5, 6, 5, 5]
+
+
+MIXTURE = dict(sizes=(57, 1000, 23), weights=(0.5, 0.3, 0.2), batch_size=50, seed=3, stride=1)
+
+
+def rows(steps: int, **changed) -> list[tuple[int, int]]:
+    drawn = [batching.mixed(step, **MIXTURE | changed) for step in range(steps)]
+    return [(part, item) for parts, items in drawn for part, item in zip(parts.tolist(), items.tolist(), strict=True)]
+
+
+def test_parts_have_their_share_whatever_their_sizes():
+    parts = np.array([part for part, _ in rows(2 * batching.SLOTS // 50)])
+    for period in np.split(parts, 2):
+        assert np.bincount(period).tolist() == [5000, 3000, 2000]
+    spread = np.array([np.bincount(batch, minlength=3) for batch in np.split(parts, 400)])
+    assert np.abs(spread - [25, 15, 10]).max() < 20  # every batch has its mixture
+    thirds = [part for part, _ in rows(batching.SLOTS // 50, weights=(1 / 3, 1 / 3, 1 / 3))]
+    assert sorted(np.bincount(thirds)) == [3333, 3333, 3334]
+
+
+def test_every_part_has_epochs_of_its_own_also_across_the_end_of_the_schedule():
+    drawn = rows(2 * batching.SLOTS // 50)
+    for part, size in enumerate(MIXTURE["sizes"]):
+        items = [item for number, item in drawn if number == part]
+        epochs = [items[start : start + size] for start in range(0, len(items) - size + 1, size)]
+        assert all(sorted(epoch) == list(range(size)) for epoch in epochs) and len(epochs) > 5
+        assert epochs[0] != epochs[1]
+
+
+def test_a_mixed_batch_depends_on_its_step_alone_and_windows_tile_every_part():
+    strided = dict(sizes=(1003, 509, 203), stride=10)
+    forward = [batching.mixed(step, **MIXTURE | strided) for step in range(10)]
+    for step in (9, 0, 4):
+        np.testing.assert_array_equal(batching.mixed(step, **MIXTURE | strided), forward[step])
+    starts = [item for part, item in rows(10, **strided) if part == 0][:100]
+    assert (np.diff(np.sort(starts)) == 10).all()
+    other = batching.mixed(0, **MIXTURE | strided | {"seed": 4})
+    assert not np.array_equal(other[0], forward[0][0])
+
+
+def test_a_weight_without_a_row_is_refused():
+    with pytest.raises(UserError, match=r"config\.data\.path: a part of weight 1e-05 has not one row in 10000; give it more"):
+        batching.mixed(0, sizes=(9, 9), weights=(1 - 1e-5, 1e-5), batch_size=2, seed=0)
