@@ -1,5 +1,6 @@
 """Every command of the README runs as it stands, only smaller."""
 
+import json
 import os
 import pathlib
 import re
@@ -70,10 +71,25 @@ def test_recipes_run_one_after_the_other(environment):
 
 
 def test_commands_of_the_results_run_on_real_data(environment, real_data):
-    block = "".join(blocks("sh")).replace("\\\n", "").replace("NOVELS", f"{real_data}/novels/1[0-2]*.txt")
+    block = (
+        next(block for block in blocks("sh") if "NOVELS" in block).replace("\\\n", "").replace("NOVELS", f"{real_data}/novels/1[0-2]*.txt")
+    )
     pretraining, finetuning = block.replace("GLUE_DIR", f"{real_data}/glue_data").strip().splitlines()
     call(smaller(pretraining), environment)
     call(smaller(finetuning.replace("examples=8000", "examples=64")), environment)
+
+
+def test_submission_is_made_of_finished_runs(environment):
+    """Of one run, with --partial, in place of all nine."""
+    (command,) = (block.strip() for block in blocks("sh") if "submission" in block)
+    run = environment[0] / "runs/exp_cola"
+    (run / "predictions").mkdir(parents=True)
+    (run / "result.json").write_text(json.dumps({"trainer": "finetune", "task": "cola"}))
+    lines = ["index\tprediction\tlabel", *(f"{row}\tacceptable\t" for row in range(1063))]
+    (run / "predictions/test.tsv").write_text("\n".join(lines) + "\n")
+    first = command[: command.index("runs/exp_cola")]
+    assert call(f"{first} runs/exp_cola --partial", environment) == "submission.zip: CoLA.tsv\n"
+    assert (environment[0] / "submission.zip").exists()
 
 
 @pytest.mark.skipif(sys.prefix != str(REPOSITORY / ".venv"), reason="the two commands work in .venv, and these tests run in another")

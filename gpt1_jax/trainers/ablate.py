@@ -3,6 +3,7 @@
 Each pretraining and each cell of the table is a run in its own folder below this one; what is finished is not done again.
 """
 
+import hashlib
 import pathlib
 import statistics
 
@@ -38,7 +39,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
             run.log.line(f"pretraining the {body}: {pretrained[body]}")
             TRAINERS[cell.trainer](cell, pretrained[body])
 
-        scores = {}
+        scores, columns = {}, {}
         for seed in range(config.seeds):
             for name, task in tasks.items():
                 for variant, settings in config.finetune.items():
@@ -47,8 +48,16 @@ def ablate(config: ConfigDict, path: str) -> dict:
                     cell.init.path = pretrained[cell.model.name]
                     folder = f"{path}/{name}_{variant}_{seed}"
                     run.log.line(f"finetuning {name}, {variant}, seed {seed}: {folder}")
-                    metrics = TRAINERS[cell.trainer](cell, folder)["metrics"][task.validation[0]]
-                    scores.setdefault(variant, {}).setdefault(name, []).append(metrics[task.metrics[0]])
+                    result = TRAINERS[cell.trainer](cell, folder)
+                    score = result["metrics"][task.validation[0]][task.metrics[0]]
+                    scores.setdefault(variant, {}).setdefault(_column(columns, name, result["data"]), []).append(score)
         means = {variant: {name: statistics.mean(seeds) for name, seeds in row.items()} for variant, row in scores.items()}
         run.log.line(tables.markdown(means, corner="100 x the paper's metric"))
         return run.finish({"trainer": "ablate", "scores": scores, "means": means})
+
+
+def _column(columns: dict[str, list], name: str, data: dict) -> str:
+    """The task's column; one of its own, told by its hash, for a cell that has read other rows than the task's first cell."""
+    read = sorted((split, facts["sha256"]) for split, facts in data["splits"].items() if split != "test")
+    known = columns.setdefault(name, read)
+    return name if read == known else f"{name} ({hashlib.sha256(str(read).encode()).hexdigest()[:8]})"
