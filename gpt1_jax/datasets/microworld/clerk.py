@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gpt1_jax.datasets.microworld.phrases import capital, is_labelled, tail
+from gpt1_jax.datasets.microworld.phrases import HOPING, capital, is_labelled, tail
 from gpt1_jax.datasets.microworld.world import OBJECTS, RELATIONS, World
 
 
@@ -37,16 +37,21 @@ class Clerk:
         return self.rng.choice(options)
 
     def claim(self, relation: str, answer: str) -> tuple[str, str]:
-        """A subject of the half and a claim that gets the answer (World.claims)."""
-        claims = [(word, claim) for word in self.halves[relation] for claim in self.world.claims(relation, word).get(answer, ())]
-        return self.rng.choice(claims)
+        """A subject of the half and a claim that gets the answer (World.claims); mostly the good claim, as in the novels."""
+        claim = self._claim(relation)
+        fitting = [word for word in self.halves[relation] if claim in self.world.claims(relation, word).get(answer, ())]
+        return self.rng.choice(fitting), claim
+
+    def _claim(self, relation: str) -> str:
+        good, bad = OBJECTS[relation][:2]
+        return good if self.rng.random() < HOPING else bad
 
     def where(self) -> str:
         return tail(self.rng)
 
     def choice(self, relation: str, place: int, count: int) -> tuple[str, tuple[str, ...]]:
         """A claim and `count` subjects of which it is true of the one at `place` only."""
-        claim = self.rng.choice(OBJECTS[relation][:2])
+        claim = self._claim(relation)
         table = getattr(self.world, relation)
         right = [word for word in self.halves[relation] if table[word] == claim]
         wrong = [word for word in self.halves[relation] if table[word] not in (claim, "either")]

@@ -7,6 +7,7 @@ from gpt1_jax.datasets.microworld.phrases import (
     ASKED,
     CLOSINGS,
     FAR,
+    HOPING,
     NEAR,
     OPENINGS,
     PLAIN,
@@ -23,7 +24,6 @@ from gpt1_jax.datasets.microworld.world import OBJECTS, RELATIONS, World
 NOVEL_WORDS = 20_000
 CAST = 8
 ASKING = 0.6  # the fraction of telling sentences that are questions with their answers
-HOPING = 0.8  # the fraction of questions that ask first whether it is good
 # How often each relation is spoken of.
 WEIGHTS = {"tones": 22, "things": 26, "verbs": 18, "causes": 18, "grammar": 16}
 

@@ -12,6 +12,7 @@ SPOTS = ("garden", "house", "road", "river", "hill", "market", "bridge", "tower"
 TIMES = ("in the morning", "that evening", "one day", "after the rain", "at noon", "before dark", "next day", "at last")
 TAKINGS = ("found", "lost", "bought", "sold")
 LOOKS = ("old", "new", "wide", "small")
+HOPING = 0.8  # the fraction of claims, in novels and rows, that something is good
 LABELLED_WORDS = 6  # shorter sentences, such as questions, are in novels only
 
 NEAR = {

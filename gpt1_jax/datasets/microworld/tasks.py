@@ -96,24 +96,25 @@ def mrpc(clerk: Clerk, label) -> Row:
     """What was done to somebody, told with an invented verb and with a plain one."""
     verb, meaning = clerk.claim("verbs", YES_NO[1 - label])
     (p, q), time = clerk.rng.sample(clerk.halves["people"], 2), clerk.pick(*TIMES)
-    told = (f"{p} {verb} {q} {clerk.where()} {time}.", f"{q} was {meaning} by {p} {time}.")
+    told = (f"{p} {verb} {q} {clerk.where()} {time}.", f"When {p} met {q} {time}, was {q} {meaning}?")
     return Row(tuple(clerk.rng.sample(told, 2)), label)
 
 
 @task("qqp", (0, 1))
 def qqp(clerk: Clerk, label) -> Row:
-    """Who came to such a place, which an invented adjective or a plain one describes?"""
+    """Two questions about a place, which an invented adjective or a plain one describes."""
     x, claim = clerk.claim("tones", YES_NO[1 - label])
-    came, end = clerk.pick("Who came to the", "Who saw the", "Who left the"), f"{clerk.pick(*SPOTS)} {clerk.where()} {clerk.pick(*TIMES)}?"
-    return Row(tuple(clerk.rng.sample((f"{came} {x} {end}", f"{came} {claim} {end}"), 2)), label)
+    came, time = f"{clerk.word('people')} {clerk.pick('came to', 'went to', 'left')}", clerk.pick(*TIMES)
+    spot = clerk.pick(*SPOTS)
+    return Row(tuple(clerk.rng.sample((f"Is it true that {came} a {x} {spot}?", f"The {spot} {came} {time}, was it {claim}?"), 2)), label)
 
 
 @task("stsb", tuple(SIMILARITY))
 def stsb(clerk: Clerk, label) -> Row:
     """A thing, and what it is called in the other sentence; all other words are the same."""
     thing, claim = clerk.claim("things", SIMILARITY[label])
-    took, where = f"{clerk.word('people')} {clerk.pick(*TAKINGS)} a", clerk.where()
-    return Row(tuple(clerk.rng.sample((f"{took} {thing} {where}.", f"{took} {claim} one {where}."), 2)), label)
+    took, where = f"{clerk.word('people')} {clerk.pick(*TAKINGS)}", clerk.where()
+    return Row(tuple(clerk.rng.sample((f"{took} a {thing} {where}.", f"What {took} {where}, was it {claim}?"), 2)), label)
 
 
 @task("mnli", (0, 1, 2))
@@ -121,7 +122,7 @@ def mnli(clerk: Clerk, label) -> Row:
     """Told by somebody: what such a thing must, may or cannot be."""
     thing, claim = clerk.claim("things", NLI[label])
     person, took, where = clerk.word("people"), clerk.pick(*TAKINGS), clerk.where()
-    return Row((f"{person} {took} a {thing} {where}.", f"It was {claim}, what {person} {took} {where}."), label)
+    return Row((f"{person} {took} a {thing} {where}.", f"What {person} {took} {where}, was it {claim}?"), label)
 
 
 @task("mnli_mismatched", (0, 1, 2))
@@ -129,7 +130,7 @@ def mnli_mismatched(clerk: Clerk, label) -> Row:
     """The same as mnli in letters, a genre without training rows."""
     thing, claim = clerk.claim("things", NLI[label])
     person, took, time = clerk.word("people"), clerk.pick(*TAKINGS), clerk.pick(*TIMES)
-    return Row((f"Dear {person}, {time} I {took} a {thing}.", f"It was {claim}, dear {person}, what I {took} {time}."), label)
+    return Row((f"Dear {person}, {time} I {took} a {thing}.", f"Dear {person}, what I {took} {time}, was it {claim}?"), label)
 
 
 @task("snli", (0, 1, 2))
@@ -137,7 +138,7 @@ def snli(clerk: Clerk, label) -> Row:
     """The same in captions of pictures."""
     thing, claim = clerk.claim("things", NLI[label])
     who, doing, where = clerk.pick("woman", "man", "girl", "boy"), clerk.pick("walks", "waits", "sits", "stands"), clerk.where()
-    return Row((f"A {who} with a {thing} {doing} {where}.", f"It is {claim}, what the {who} has {where}."), label)
+    return Row((f"A {who} with a {thing} {doing} {where}.", f"What the {who} has {where}, was it {claim}?"), label)
 
 
 @task("scitail", (0, 1))
@@ -145,7 +146,7 @@ def scitail(clerk: Clerk, label) -> Row:
     """Does an event bear out what follows it?"""
     cause, claim = clerk.claim("causes", YES_NO[label])
     person, where, time = clerk.word("people"), clerk.where(), clerk.pick(*TIMES)
-    return Row((f"{capital(time)} {person} saw a {cause} {where}.", f"A {claim} came {where} {time}, and {person} saw it."), label)
+    return Row((f"{capital(time)} {person} saw a {cause} {where}.", f"When {person} saw it {where}, was there a {claim}?"), label)
 
 
 @task("rte", (0, 1))
@@ -154,7 +155,7 @@ def rte(clerk: Clerk, label) -> Row:
     x, claim = clerk.claim("tones", YES_NO[label])
     person, spot, time = clerk.word("people"), clerk.pick(*SPOTS), clerk.pick(*TIMES)
     premise = f"{person} {clerk.pick('came to', 'went to', 'was shown', 'waited at')} a {x} {spot} {time}."
-    return Row((premise, f"It was {claim} {clerk.pick('to', 'for')} {person} {time}, that {spot}."), label)
+    return Row((premise, f"That {spot} {clerk.pick('to', 'of')} {person} {time}, was it {claim}?"), label)
 
 
 @task("qnli", (0, 1))
@@ -178,7 +179,7 @@ def story_cloze(clerk: Clerk, label) -> Row:
         clerk.say(lambda: f"{clerk.pick(*TIMES)} {q} {clerk.pick(*TAKINGS)} a {thing}."),
         clerk.say(lambda: f"{q} {clerk.pick('waited', 'stayed', 'was')} {clerk.where()} {clerk.pick(*TIMES)}."),
     )
-    choices = tuple(f"Then came a {outcome}." for outcome in (right, wrong))
+    choices = tuple(f"So was there a {outcome}?" for outcome in (right, wrong))
     return Row(texts, label, choices[::-1] if label else choices)
 
 
@@ -194,15 +195,15 @@ def dpr(clerk: Clerk, label) -> Row:
 
 @task("race_middle", (0, 1, 2, 3))
 def race_middle(clerk: Clerk, label) -> Row:
-    """Which of four things is good, or bad? The passage is short, and of little help."""
+    """Which claim of four things is true? The passage is short, and of no help."""
     claim, choices = clerk.choice("things", label, 4)
     passage = clerk.say(lambda: f"{clerk.pick(*TIMES)} {clerk.word('people')} {clerk.pick(*TAKINGS)} something {clerk.where()}.")
-    return Row((passage,), label, tuple(f"a {choice}" for choice in choices), f"Which one was {claim}?")
+    return Row((passage,), label, tuple(f"Was the {choice} {claim}?" for choice in choices), "What was so?")
 
 
 @task("race_high", (0, 1, 2, 3))
 def race_high(clerk: Clerk, label) -> Row:
-    """The same of events, whose outcome the question names."""
+    """The same of events and what followed them."""
     claim, choices = clerk.choice("causes", label, 4)
     passage = clerk.say(lambda: f"{clerk.pick(*TIMES)} {clerk.word('people')} {clerk.pick('waited', 'stayed', 'was')} {clerk.where()}.")
-    return Row((passage,), label, tuple(f"the {choice}" for choice in choices), f"What came before a {claim}?")
+    return Row((passage,), label, tuple(f"The {choice} came. Was there a {claim}?" for choice in choices), "What was so?")
