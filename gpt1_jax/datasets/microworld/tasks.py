@@ -129,8 +129,8 @@ def mnli(clerk: Clerk, label) -> Row:
 def mnli_mismatched(clerk: Clerk, label) -> Row:
     """The same as mnli in letters, a genre without training rows."""
     thing, claim = clerk.claim("things", NLI[label])
-    person, took, time = clerk.word("people"), clerk.pick(*TAKINGS), clerk.pick(*TIMES)
-    return Row((f"Dear {person}, {time} I {took} a {thing}.", f"Dear {person}, what I {took} {time}, was it {claim}?"), label)
+    person, took, time, where = clerk.word("people"), clerk.pick(*TAKINGS), clerk.pick(*TIMES), clerk.where()
+    return Row((f"Dear {person}, {time} I {took} a {thing} {where}.", f"Dear {person}, what I {took} {where}, was it {claim}?"), label)
 
 
 @task("snli", (0, 1, 2))
@@ -168,19 +168,16 @@ def qnli(clerk: Clerk, label) -> Row:
 
 @task("story_cloze", (0, 1))
 def story_cloze(clerk: Clerk, label) -> Row:
-    """What the cause brings in the end, against what another brings."""
-    p, q = clerk.rng.sample(clerk.halves["people"], 2)
-    (cause, right), thing = clerk.claim("causes", "yes"), clerk.word("things")
-    wrong = clerk.world.claims("causes", cause)["no"][0]
-    about = clerk.pick("saw", "heard of", "spoke of", "feared")
+    """Two endings, of which one fits: they name different events, one of which brings what the ending says."""
+    claim, choices = clerk.choice("causes", label, 2)
+    (p, q), thing = clerk.rng.sample(clerk.halves["people"], 2), clerk.word("things")
     texts = (
-        clerk.say(lambda: f"{clerk.pick(*TIMES)} {p} {about} {clerk.pick('a', 'the')} {cause} {clerk.where()}."),
         clerk.say(lambda: f"{p} met {q} {clerk.where()}."),
         clerk.say(lambda: f"{clerk.pick(*TIMES)} {q} {clerk.pick(*TAKINGS)} a {thing}."),
         clerk.say(lambda: f"{q} {clerk.pick('waited', 'stayed', 'was')} {clerk.where()} {clerk.pick(*TIMES)}."),
+        clerk.say(lambda: f"{clerk.pick(*TIMES)} {p} heard of something {clerk.where()}."),
     )
-    choices = tuple(f"So was there a {outcome}?" for outcome in (right, wrong))
-    return Row(texts, label, choices[::-1] if label else choices)
+    return Row(texts, label, tuple(f"The {choice} came. Was there a {claim}?" for choice in choices))
 
 
 @task("dpr", (0, 1))
