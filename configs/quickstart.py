@@ -1,4 +1,4 @@
-"""The whole factory in miniature, on two CPU cores in minutes: two bodies, two tasks, the four rows of Table 5.
+"""The whole factory in miniature, on two CPU cores in minutes: two bodies, four tasks, the four rows of Table 5.
 
     python -m gpt1_jax.main --config=configs/quickstart.py --workdir=runs/exp_quickstart
     python -m gpt1_jax.main --config=configs/quickstart.py --config.books=DIR --config.labelled=GLUE_DIR --config.tasks="('cola','rte')"
@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.trainer = "ablate"
     config.seed = 0  # of the embedded world
     config.seeds = 1  # finetuning runs a cell
-    config.tasks = ("sst2", "rte")
+    config.tasks = ("sst2", "rte", "mrpc", "qqp")
     config.books = ""  # a folder of books to read instead of the embedded world's
     config.labelled = ""  # a GLUE folder, likewise
     config.world = ConfigDict(dict(words=300_000, train=1_500, dev=500))
@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     for variant in common.VARIANTS:
         config.finetune[variant] = finetune.get_config(f"sst2,{variant}")
         _still(config.finetune[variant].model)
-        config.finetune[variant].epochs = 3
+        config.finetune[variant].epochs = 2
         config.finetune[variant].batch_size = 16
         config.finetune[variant].optim.lr = 5e-4  # a tiny model wants more than the paper's 6.25e-5
         config.finetune[variant].optim.warmup_fraction = 0.1

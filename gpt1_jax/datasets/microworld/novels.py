@@ -106,7 +106,7 @@ class Author:
                 return capital(text)
         raise RuntimeError("no sentence is left for the novels: the patterns are too few")
 
-    def tell(self, topic: str, x: str, slots: dict) -> str:
+    def tell(self, topic: str, x: str | None, slots: dict) -> str:
         """A pattern for a fact of the topic, after putting what it names into slots; a finished sentence for grammar."""
         rng, world = self.rng, self.world
         if topic == "grammar":

@@ -18,7 +18,7 @@ OBJECTS = {
 }
 RELATIONS = tuple(OBJECTS)
 
-_LEAST = dict(tones=8, things=12, verbs=4, people=8, causes=4, stuffs=2)
+_LEAST = dict(tones=8, things=18, verbs=4, people=8, causes=12, stuffs=2)
 
 _ONSETS = "b d h k l m n p r s t v w z br dr tr pl sk st".split()
 _MIDDLES = "b d k l m n p r s t v z nd rt lk mb st".split()
