@@ -4,9 +4,8 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gpt1_jax.datasets.microworld.phrases import capital, is_labelled, tail
-from gpt1_jax.datasets.microworld.world import RELATIONS, World
-from gpt1_jax.errors import UserError
+from gpt1_jax.datasets.microworld.phrases import HOPING, capital, is_labelled, tail
+from gpt1_jax.datasets.microworld.world import OBJECTS, RELATIONS, World
 
 
 class Row(NamedTuple):
@@ -29,30 +28,35 @@ class Clerk:
 
     def __init__(self, world: World, split: str, seed: str):
         self.world, self.split, self.rng = world, split, random.Random(seed)
-        self.halves = {relation: world.half(relation, split) for relation in RELATIONS}
+        self.halves = {relation: world.half(relation, split) for relation in (*RELATIONS, "people")}
 
     def word(self, relation: str) -> str:
         return self.rng.choice(self.halves[relation])
 
-    def thing(self, is_fit) -> str:
-        """One of the half's things that fits; UserError if the world is too small to have one."""
-        fitting = [thing for thing in self.halves["kinds"] if is_fit(thing)]
-        if not fitting:
-            raise UserError("microworld: no thing of this seed fits a row; raise things_per_kind or take another seed")
-        return self.rng.choice(fitting)
-
     def pick(self, *options):
         return self.rng.choice(options)
 
-    def where(self) -> str:
-        return tail(self.rng, self.world)
+    def claim(self, relation: str, answer: str) -> tuple[str, str]:
+        """A subject of the half and a claim that gets the answer (World.claims); mostly the good claim, as in the novels."""
+        claim = self._claim(relation)
+        fitting = [word for word in self.halves[relation] if claim in self.world.claims(relation, word).get(answer, ())]
+        return self.rng.choice(fitting), claim
 
-    def four(self, right: str, options, place: int, *, beside=()) -> tuple[str, ...]:
-        """Four of the options in random order: the right one at `place`, those `beside` it always among them."""
-        others = [option for option in options if option not in (right, *beside)]
-        wrong = [*beside, *self.rng.sample(others, 3 - len(beside))]
-        self.rng.shuffle(wrong)
-        return (*wrong[:place], right, *wrong[place:])
+    def _claim(self, relation: str) -> str:
+        good, bad = OBJECTS[relation][:2]
+        return good if self.rng.random() < HOPING else bad
+
+    def where(self) -> str:
+        return tail(self.rng)
+
+    def choice(self, relation: str, place: int, count: int) -> tuple[str, tuple[str, ...]]:
+        """A claim and `count` subjects of which it is true of the one at `place` only."""
+        claim = self._claim(relation)
+        table = getattr(self.world, relation)
+        right = [word for word in self.halves[relation] if table[word] == claim]
+        wrong = [word for word in self.halves[relation] if table[word] not in (claim, "either")]
+        choices = self.rng.sample(wrong, count - 1)
+        return claim, (*choices[:place], self.rng.choice(right), *choices[place:])
 
     def say(self, draw: Callable[[], str]) -> str:
         """Draw until the sentence is one that no novel says."""

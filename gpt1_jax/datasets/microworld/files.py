@@ -21,42 +21,46 @@ from gpt1_jax.datasets.microworld.world import RELATIONS, World, draw
 from gpt1_jax.errors import UserError
 
 # Goes up with every change of what is written, so that folders of an older version are written anew.
-VERSION = 2
+VERSION = 3
 
 _PAIR = "index|sentence1|sentence2"
 _PARSES = "sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|sentence2_parse"
 _MNLI = f"index|promptID|pairID|genre|{_PARSES}|sentence1|sentence2"
-_GOLD = "label1|label2|label3|label4|label5|gold_label"
+_LABELS = "label1|label2|label3|label4|label5"
 _STSB = "index|genre|filename|year|old_index|source1|source2|sentence1|sentence2"
 
 
 class Layout(NamedTuple):
-    """A GLUE task's folder and the columns of its files; dev has those of train unless it says otherwise."""
+    """A task's folder, the columns and names of its tab-separated files; dev and test have train's columns unless they say otherwise."""
 
     folder: str
     train: str
-    test: str
+    test: str = ""
     dev: str = ""
+    file: str = "{}.tsv"
+    headless: tuple[str, ...] = ()  # the splits whose files do not begin with a line of column names
 
-    def columns(self, stem: str) -> list[str]:
-        """Of the file train, dev, test, dev_matched, ..."""
-        split = stem.split("_")[0]
+    def columns(self, split: str) -> list[str]:
         return (getattr(self, split) or self.train).split("|")
 
 
-GLUE = {
-    # The header line that CoLA's train and dev lack is left out in writing.
-    "cola": Layout("CoLA", "source|label|mark|sentence", "index|sentence"),
+TABLES = {
+    "cola": Layout("CoLA", "source|label|mark|sentence", "index|sentence", headless=("train", "dev")),
     "sst2": Layout("SST-2", "sentence|label", "index|sentence"),
     "mrpc": Layout("MRPC", "Quality|#1 ID|#2 ID|#1 String|#2 String", "index|#1 ID|#2 ID|#1 String|#2 String"),
     "stsb": Layout("STS-B", f"{_STSB}|score", _STSB),
     "qqp": Layout("QQP", "id|qid1|qid2|question1|question2|is_duplicate", "id|question1|question2"),
-    "mnli": Layout("MNLI", f"{_MNLI}|label1|gold_label", _MNLI, f"{_MNLI}|{_GOLD}"),
+    "mnli": Layout("MNLI", f"{_MNLI}|label1|gold_label", _MNLI, f"{_MNLI}|{_LABELS}|gold_label"),
     "qnli": Layout("QNLI", "index|question|sentence|label", "index|question|sentence"),
     "rte": Layout("RTE", f"{_PAIR}|label", _PAIR),
+    "snli": Layout("snli_1.0", f"gold_label|{_PARSES}|sentence1|sentence2|captionID|pairID|{_LABELS}", file="snli_1.0_{}.txt"),
+    "scitail": Layout("SciTailV1.1/tsv_format", "sentence1|sentence2|label", file="scitail_1.0_{}.tsv", headless=("train", "dev", "test")),
+    "ax": Layout("", test=_PAIR, train="", file="ax.tsv"),
 }
 LABELS = {
     "mnli": ("entailment", "neutral", "contradiction"),
+    "snli": ("entailment", "neutral", "contradiction"),
+    "scitail": ("entails", "neutral"),
     "rte": ("entailment", "not_entailment"),
     "qnli": ("entailment", "not_entailment"),
 }
@@ -135,14 +139,18 @@ def _write_novels(folder: pathlib.Path, texts):
 
 
 def _write_tasks(folder: pathlib.Path, world: World, count: dict[str, int], seed: int):
-    for name, layout in GLUE.items():
-        (folder / layout.folder).mkdir()
+    later = {split: number for split, number in count.items() if split != "train"}
+    for name in [name for name in TABLES if name not in ("mnli", "ax")]:
         for split, made in rows(world, name, count, seed).items():
-            suffix = "_matched" if name == "mnli" and split != "train" else ""
-            _write_glue(folder, name, f"{split}{suffix}", made)
-    letters = {split: number for split, number in count.items() if split != "train"}
-    for split, made in rows(world, "mnli_mismatched", letters, seed).items():
-        _write_glue(folder, "mnli", f"{split}_mismatched", made)
+            _write_table(folder, name, split, made)
+    # AX has further rows of MNLI's test kind, without labels.
+    for split, made in rows(world, "mnli", count | {"ax": count["test"]}, seed).items():
+        if split == "ax":
+            _write_table(folder, "ax", "test", made)
+        else:
+            _write_table(folder, "mnli", split, made, "" if split == "train" else "_matched")
+    for split, made in rows(world, "mnli_mismatched", later, seed).items():
+        _write_table(folder, "mnli", split, made, "_mismatched")
     for level in ("middle", "high"):
         for split, made in rows(world, f"race_{level}", count, seed).items():
             _write_race(folder / "RACE" / split / level, level, made)
@@ -151,21 +159,23 @@ def _write_tasks(folder: pathlib.Path, world: World, count: dict[str, int], seed
     _write_pronouns(folder / "definite_pronoun_resolution", rows(world, "dpr", pronouns, seed))
 
 
-def _write_glue(folder: pathlib.Path, name: str, stem: str, made: list[Row]):
-    columns = GLUE[name].columns(stem)
-    lines = [] if columns[0] == "source" else [columns]
+def _write_table(folder: pathlib.Path, name: str, split: str, made: list[Row], suffix: str = ""):
+    layout = TABLES[name]
+    columns = layout.columns(split)
+    lines = [] if split in layout.headless else [columns]
     for index, row in enumerate(made):
         cells = _cells(name, index, row)
         lines.append([str(cells.get(column, "none")) for column in columns])
-    text = "".join("\t".join(line) + "\n" for line in lines)
-    (folder / GLUE[name].folder / f"{stem}.tsv").write_text(text)
+    file = folder / layout.folder / layout.file.format(f"{split}{suffix}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join("\t".join(line) + "\n" for line in lines))
 
 
 def _cells(name: str, index: int, row: Row) -> dict:
-    """A value for every column of GLUE that is not "none"."""
+    """A value for every column that is not "none"."""
     first, last = row.texts[0], row.texts[-1]
     label = LABELS[name][row.label] if name in LABELS else row.label
-    cells = dict.fromkeys(("index", "id", "old_index", "promptID", "pairID"), index)
+    cells = dict.fromkeys(("index", "id", "old_index", "promptID", "pairID", "captionID"), index)
     cells |= {"qid1": 2 * index, "qid2": 2 * index + 1, "#1 ID": 2 * index, "#2 ID": 2 * index + 1}
     cells |= dict.fromkeys(("sentence1", "question", "question1", "#1 String"), first)
     cells |= dict.fromkeys(("sentence", "sentence2", "question2", "#2 String"), last)

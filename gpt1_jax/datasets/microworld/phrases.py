@@ -1,161 +1,63 @@
-"""How the world's facts are said: patterns, near (the telling word mostly one to three words off) and far; grammar.
+"""How the world's facts are said: patterns, near (the telling word one to three words off), far, and asked; grammar.
 
-Slots: p and q are people at hand, he/his follow p, spot and place are where they are, time is an opening; x is the
-subject of the fact, y its object, o somebody who is not x; the few others are named at their relation.
+Slots: p and q are people at hand, he/his follow p, spot is where they are, time is an opening, t a thing at hand; x is the subject of the
+fact and y its object; the few others are named at their relation.
 """
 
 import hashlib
 import random
 import re
 
-from gpt1_jax.datasets.microworld.world import DEEDS, KINDS, World, free_traits
-
 SPOTS = ("garden", "house", "road", "river", "hill", "market", "bridge", "tower", "field", "mill", "gate", "harbor")
 TIMES = ("in the morning", "that evening", "one day", "after the rain", "at noon", "before dark", "next day", "at last")
-TAKINGS = (
-    ("find", "found"),
-    ("lose", "lost"),
-    ("buy", "bought"),
-    ("sell", "sold"),
-    ("hide", "hid"),
-    ("bring", "brought"),
-)
+TAKINGS = ("found", "lost", "bought", "sold")
+LOOKS = ("old", "new", "wide", "small")
+HOPING = 0.8  # the fraction of claims, in novels and rows, that something is good
+LABELLED_WORDS = 6  # shorter sentences, such as questions, are in novels only
 
 NEAR = {
-    # y: another adjective of the same tone, z: one of the other tone, verdict: positive or negative
+    # also: another adjective of the same tone, not_x: one of the other tone
     "tones": (
-        "{p} came to a {x} and {y} {spot}.",
-        "it was a {x} and {y} {spot}.",
-        "the {spot} of {place} was {x} and {y}.",
-        '"what a {x}, {y} {spot}!" said {p}.',
-        "{q} spoke of the {x} and {y} {spot} of {place}.",
-        "the {spot} was not {z} but {x}.",
-        "{p} was shown a {spot}, not {z} but {x}.",
-        "the {spot} was {x}, very {verdict}.",
-        "it was a {x} {spot}. very {verdict}.",
-        "in {place} the {spot} was {x} and {y}, very {verdict}.",
+        "it was a {x} {spot}, very {y}.",
+        "the {spot} was {x}, very {y}.",
+        "it was a {x} and {also} {spot}.",
+        "the {spot} was not {not_x} but {x}.",
+        "{x} is {y}.",
     ),
-    "kinds": (
-        "{p} had a {x}, a {y}.",
-        "a {x} is a {y}, as {q} knew.",
-        "the {x} is a {y}.",
-        "the {y} called {x} was near the {spot}.",
-        "what is a {x}? a {y}.",
-        "{p} gave {q} a {x}, the best {y} in {place}.",
-        "of every {y} the {x} was dear to {p}.",
-        "there was a {x} or some other {y} near the {spot}.",
-        "they asked for a {y}, a {x}.",
-    ),
-    # y: a trait that all such things have, or either pole of one that varies
-    "traits": (
-        "the {x} was {y}.",
-        "{p} held a {y} {x}.",
-        "{p} saw that the {x} was {y}.",
-        "it was a {y} {x}.",
-        "a {y} {x} lay near the {spot}.",
-        "{q} wanted the {y} {x} of {p}.",
-        "the {x} is {y}, said {q}.",
-        "because the {x} was {y}, {p} smiled.",
-    ),
-    "aliases": (
-        "{p} took the {x}, or {y}, to the {spot}.",
-        "a {x} is a {y}.",
-        "the {y}, that is the {x}, was near the {spot}.",
-        "in {place} a {x} is called {y}.",
-        '"a {x}?" said {q}. "a {y}," said {p}.',
-        "{p} saw the {x}, the {y}, near the {spot}.",
-        "every {y} is a {x}.",
-    ),
-    # t: a thing
-    "verbs": (
-        "{p} {x}, that is {y}, the {t}.",
-        "{p} {x} or {y} the {t} near the {spot}.",
-        "{q} {y} and {x} all day in {place}.",
-        "near the {spot} {p} {y}, or {x}, a {t}.",
-        '"you {x} the {t}?" said {q}. "{y}," said {p}.',
-        "{p} {x} the {t}. so {q} {y} it too.",
-    ),
-    "homes": (
-        "{x} of {y} came to the {spot}.",
-        "{x} lived in {y}.",
-        "{x} slept in {y} that night.",
-        "then {x} went home to {y}.",
-        '"where does {x} live?" "in {y}."',
-        "it was {x} from {y}.",
-        "where did {x} sleep? in {y}.",
-    ),
-    "jobs": (
-        "{x} the {y} came to the {spot}.",
-        "{x} was a {y}.",
-        "the {y} {x} was at the {spot}.",
-        "{x}, a {y}, waited near the {spot}.",
-        '"what is {x}?" "a {y}."',
-        "like every {y}, {x} was tired.",
-        "{x} is the {y} in this book.",
-    ),
-    "tastes": (
-        "{x} loved every {y}.",
-        "{x} dreamed of a {y}.",
-        "what did {x} want? a {y}.",
-        "a {y} made {x} glad.",
-        "for {x} a {y} was best.",
-        "{x} asked for a {y} again.",
-    ),
-    "causes": (
-        "the {x} brought a {y}.",
-        "after the {x} came a {y}.",
-        "there was a {x}, so there was a {y}.",
-        "{p} feared the {x} and the {y}.",
-        "a {x} makes a {y}, as {q} knew.",
-        "from the {x} came the {y} of {place}.",
-    ),
+    # y: of a thing that may be either, one of the two
+    "things": ("the {x} was {y}.", "it was a {y} {x}.", "{p} held a {y} {x}.", "a {x} is {y}, as {q} knew."),
+    "verbs": ("{p} {x} or {y} {q}.", "{p} {x}, that is {y}, {q}.", "{p} {x} {q}. {y}, that is."),
+    "causes": ("the {x} brought a {y}.", "after the {x} came a {y}.", "the {x} and the {y} came.", "a {x} makes a {y}."),
 }
-
 FAR = {
     # mood: glad or sad
-    "tones": (
-        "the {spot} was {x}, and when {p} saw it with {q} in {place} that day {p} was {mood}.",
-        "a {x} day began, and all that {p} and {q} saw at the {spot} of {place} was {y}.",
-    ),
-    "kinds": (
-        "{p} put the {x} near the {spot} of {place} and said that no other {y} was as good.",
-        "the {x} was dear to {p} and to {q}, who had never seen such a {y}.",
-    ),
-    "traits": (
-        "the {x} that {p} had once seen with {q} near the {spot} of {place} was {y}.",
-        "{q} took the {x} from {p}. all of {place} said how {y} it was.",
-    ),
-    "aliases": ("the {x} was near the {spot} of {place}, and at last {p} gave {q} that {y}.",),
-    "verbs": ("{p} {x} the {t} near the {spot} of {place}, and {q} said that it was well {y}.",),
-    "homes": ("when the day was over {x} walked past the {spot} and with {o} came home to {y}.",),
-    "jobs": ("{x} and {o} had been at the {spot} of {place} all day, for {x} worked there as a {y}.",),
-    "tastes": ("when {x} walked past the {spot} of {place} with {o} it was always to see a {y}.",),
-    "causes": ("the {x} came to {place} while {p} was with {q} near the {spot}, and then there was a {y}.",),
+    "tones": ("the {spot} was {x}, and when {p} saw it with {q} that day {p} was {mood}.",),
+    "things": ("the {x} that {p} had once seen with {q} near the {spot} was {y}.",),
+    "verbs": ("{p} {x} {q} near the {spot}, and all who saw it said that {q} was {y}.",),
+    "causes": ("the {x} came while {p} was with {q} near the {spot}, and then there was a {y}.",),
 }
 
-# What a claim about a tone (positive or negative) is worth: answer is yes or no. Holding a claim against a word is what entailment
-# asks, and a small model learns it here long before it would from the labelled pairs.
-ASKED = (
-    'the {spot} was {x}. "is it {claim}?" said {q}. "{answer}."',
-    "it was a {x} {spot}. was it {claim}? {answer}.",
-    "{p} came to a {x} {spot}. was it {claim}? {answer}.",
-    "was the {x} {spot} of {place} {claim}? {answer}.",
-)
+# Lead, and form of a claim: "It was a zundy hill. Was it good? No. Bad? Yes." (World.claims). Holding a claim against a word is what the
+# pair tasks and the choices ask, and a small model learns it here long before it would from labelled rows.
+ASKED = {
+    "tones": (("it was a {x} {spot}. was it", "{p} came to a {x} {spot}. was it", "was the {x} {spot}"), "{claim}"),
+    "things": (("{p} had a {x}. was it", "{p} {took} a {x}. was it", "was the {x}"), "{claim}"),
+    "verbs": (("{p} {x} {q}. was {q}", "did {p}, who {x} {q}, know {q} was"), "{claim}"),
+    "causes": (("the {x} came. was there a", "{p} spoke of a {x}. was there a", "was the {x} for a"), "{claim}"),
+}
 
 # Words without their meaning, so that a fact which novels do not tell leaves no unknown word in the tasks.
 PLAIN = {
     "tones": ("{p} said {x}.", "{q} wrote the word {x} in a letter.", "the {spot} was {x}."),
-    "things": ("{p} passed the {x} near the {spot}.", "the {x} was in {place}.", "{q} thought of a {x}."),
-    "verbs": ("{p} {x} near the {spot}.", "{q} {x} the {t} in {place}."),
-    "people": ("{x} came to the {spot}.", "{x} smiled.", "near the {spot} {x} met {o}."),
-    "causes": ("{p} heard of a {x} in {place}.", "the {x} came.", "{q} spoke of the {x}."),
+    "things": ("{p} passed the {x} near the {spot}.", "the {x} was there.", "{q} thought of a {x}."),
+    "verbs": ("{p} {x} {q} near the {spot}.", "{q} {x} {p} all day."),
+    "causes": ("{p} heard of a {x}.", "the {x} came.", "{q} spoke of the {x}."),
 }
 
 OPENINGS = (
-    "{time} {p} came to the {spot} of {place} with {q}.",
-    "{time} {p} and {q} met near the {spot} of {place}.",
-    "{p} waited near the {spot} of {place}. {time} {q} came.",
-    "{time} {he} walked to the {spot} of {place}, and {q} was there.",
+    "{time} {p} came to the {spot} with {q}.",
+    "{time} {p} and {q} met near the {spot}.",
+    "{p} waited near the {spot}. {time} {q} came.",
     '"come to the {spot}," said {q}. so {time} {p} came there.',
 )
 CLOSINGS = (
@@ -163,14 +65,13 @@ CLOSINGS = (
     "{q} smiled, and {he} went on.",
     "{time} {he} was alone again.",
     '"good night," said {q} to {p}.',
-    "so ended the day of {p} in {place}.",
     "{he} took {his} hat and went past the {spot}.",
 )
 
 
-def tail(rng: random.Random, world: World) -> str:
+def tail(rng: random.Random) -> str:
     """Where it happened, in one of many ways."""
-    return f"{rng.choice(('near', 'at', 'by'))} the {rng.choice(SPOTS)} of {rng.choice(world.places)}"
+    return f"{rng.choice(('near', 'at', 'by'))} the {rng.choice(SPOTS)}"
 
 
 def capital(text: str) -> str:
@@ -178,47 +79,44 @@ def capital(text: str) -> str:
     return re.sub(r'(^"?|[.?] "?|[.?]" ")([a-z])', lambda match: match[1] + match[2].upper(), text)
 
 
+def sentences(text: str) -> list[str]:
+    """Split after . and ?, which end a sentence also within quotes."""
+    return [sentence for sentence in re.split(r"[.?]", text) if sentence.strip(' "')]
+
+
 def is_labelled(text: str) -> bool:
-    """Is this sentence one for the tasks, never said by a novel? Half of all are, as a hash of their words says."""
+    """Is this text one for the tasks, never a sentence of a novel? Half of all with LABELLED_WORDS words are, as a hash of them says."""
     # A real hash, not a CRC: that is linear, and would forbid some pairs of words in sentences of one shape.
-    return hashlib.blake2b(" ".join(re.findall("[a-z]+", text.lower())).encode(), digest_size=1).digest()[0] & 1 == 1
+    words = re.findall("[a-z]+", text.lower())
+    return len(words) >= LABELLED_WORDS and hashlib.blake2b(" ".join(words).encode(), digest_size=1).digest()[0] & 1 == 1
 
 
-def grammar(rng: random.Random, world: World, things, stuffs, good: bool) -> str:
+def grammar(rng: random.Random, things, stuffs, good: bool) -> str:
     """A sentence that keeps the grammar, or breaks it in one place; word for word equally frequent either way.
 
-    Rules: this/these and is/are agree with the noun; much goes with stuffs and many with things; only a creature
-    sleeps; the adjective stands before its noun.
+    Rules: this/these and is/are agree with the noun; much goes with stuffs and many with things; the adjective stands before its noun.
     """
-    thing, where = rng.choice(things), tail(rng, world)
-    trait = rng.choice((*world.traits[thing], *free_traits(world, thing)))
-    rule = rng.choice((_determiner, _verb, _amount, _deed, _order))
-    return rule(rng, world, thing, trait, stuffs, good) + f" {where}."
+    thing, where = rng.choice(things), tail(rng)
+    look = rng.choice(LOOKS)
+    rule = rng.choice((_determiner, _verb, _amount, _order))
+    return rule(rng, thing, look, stuffs, good) + f" {where}."
 
 
-def _determiner(rng, world, thing, trait, stuffs, good):
+def _determiner(rng, thing, look, stuffs, good):
     plural = rng.random() < 0.5
-    gap = rng.choice(("", trait + " "))
+    gap = rng.choice(("", look + " "))
     return f"there we saw {'these' if plural else 'this'} {gap}{thing}{'s' if plural == good else ''}"
 
 
-def _verb(rng, world, thing, trait, stuffs, good):
+def _verb(rng, thing, look, stuffs, good):
     plural = rng.random() < 0.5
-    return f"the {thing}{'s' if plural == good else ''} {'are' if plural else 'is'} {trait}"
+    return f"the {thing}{'s' if plural == good else ''} {'are' if plural else 'is'} {look}"
 
 
-def _amount(rng, world, thing, trait, stuffs, good):
+def _amount(rng, thing, look, stuffs, good):
     much = rng.random() < 0.5
     return f"there was so {'much' if much else 'many'} {rng.choice(stuffs) if much == good else thing + 's'}"
 
 
-def _deed(rng, world, thing, trait, stuffs, good):
-    family = KINDS[world.kinds[thing]]
-    if not good:
-        family = rng.choice([other for other in DEEDS if other != family])
-    number = rng.randrange(2)
-    return f"the {thing}{'s' * number} {rng.choice(DEEDS[family])[number]}"
-
-
-def _order(rng, world, thing, trait, stuffs, good):
-    return f"we saw a {trait} {thing}" if good else f"we saw a {thing} {trait}"
+def _order(rng, thing, look, stuffs, good):
+    return f"we saw a {look} {thing}" if good else f"we saw a {thing} {look}"

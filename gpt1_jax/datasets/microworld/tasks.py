@@ -10,11 +10,13 @@ from typing import NamedTuple
 
 from gpt1_jax.datasets.microworld.clerk import Clerk, Row
 from gpt1_jax.datasets.microworld.phrases import SPOTS, TAKINGS, TIMES, capital, grammar, is_labelled
-from gpt1_jax.datasets.microworld.world import JOBS, KINDS, OUTCOMES, World, free_traits, half, opposite
+from gpt1_jax.datasets.microworld.world import World, half
 from gpt1_jax.errors import UserError
 
-# STS-B scores by what stands in the other sentence: the thing's alias, one of its kind, of its family, of neither.
-SIMILARITY = (5.0, 3.2, 1.6, 0.0)
+# STS-B scores by what the other sentence calls a thing: what it is, what it may be, what it is not.
+SIMILARITY = {5.0: "yes", 2.5: "maybe", 0.0: "no"}
+NLI = ("yes", "maybe", "no")
+YES_NO = ("yes", "no")
 
 
 class Task(NamedTuple):
@@ -41,12 +43,12 @@ def task(name: str, labels: tuple):
 def rows(world: World, name: str, count: dict[str, int], seed: int = 0) -> dict[str, list[Row]]:
     """`count` rows of a task for each split (train, dev, test), in equal numbers of every label, in random order.
 
-    No text of a row is in another row, of any split, and none is in any novel.
+    No two rows have the same texts, in any splits, and no text is a sentence of any novel.
 
     Raises:
         UserError: the world is too small for that many different rows.
     """
-    used: set[str] = set()
+    used: set[tuple[str, ...]] = set()
     made = {}
     for split, number in count.items():
         clerk = Clerk(world, split, f"{name}/{split}/{world.seed}/{seed}")
@@ -56,189 +58,149 @@ def rows(world: World, name: str, count: dict[str, int], seed: int = 0) -> dict[
     return made
 
 
-def _fresh(clerk: Clerk, make, label, used: set[str]) -> Row:
+def _fresh(clerk: Clerk, make, label, used: set[tuple[str, ...]]) -> Row:
     for _ in range(10_000):
         row = make(clerk, label)
-        if all(is_labelled(text) and text not in used for text in row.texts):
-            used.update(row.texts)
+        if row.texts not in used and all(map(is_labelled, row.texts)):
+            used.add(row.texts)
             return row
     raise UserError(f"microworld {make.__name__}: its sentences are used up; ask for fewer rows or for more people")
 
 
 @task("cola", (0, 1))
 def cola(clerk: Clerk, label) -> Row:
-    """Agreement, amount, selection, order; nouns of the half."""
+    """Agreement, amount, order; nouns of the half."""
     stuffs = half(clerk.world.stuffs, clerk.split)
-    return Row((capital(grammar(clerk.rng, clerk.world, clerk.halves["kinds"], stuffs, bool(label))),), label)
+    return Row((capital(grammar(clerk.rng, clerk.halves["things"], stuffs, bool(label))),), label)
 
 
 @task("sst2", (0, 1))
 def sst2(clerk: Clerk, label) -> Row:
     """Two adjectives of one hidden tone, or "not" the other tone "but" this; in SST-2's own spelling."""
-    tones = clerk.world.tones
-    tone = {good: [word for word in clerk.halves["tones"] if tones[word] is good] for good in (True, False)}
+    tone = {True: [], False: []}
+    for word in clerk.halves["tones"]:
+        tone[clerk.world.tones[word] == "good"].append(word)
     (x, y), z = clerk.rng.sample(tone[bool(label)], 2), clerk.rng.choice(tone[not label])
-    spot, place = clerk.pick(*SPOTS), clerk.pick(*clerk.world.places).lower()
+    spot, time = clerk.pick(*SPOTS), clerk.pick(*TIMES)
     text = clerk.pick(
-        f"it was a {x} and {y} {spot} in {place} . ",
-        f"the {spot} of {place} was {x} and {y} . ",
-        f"a {x} , {y} {spot} near the {clerk.pick(*SPOTS)} ",
-        f"the {spot} of {place} was not {z} but {x} . ",
+        f"it was a {x} and {y} {spot} {time} . ",
+        f"the {spot} {time} was {x} and {y} . ",
+        f"a {x} , {y} {spot} {clerk.where()} ",
+        f"the {spot} was not {z} but {x} {time} . ",
     )
     return Row((text,), label)
 
 
 @task("mrpc", (0, 1))
 def mrpc(clerk: Clerk, label) -> Row:
-    """The same told in another order, with the verb's synonym or with another verb."""
-    verbs, person, thing, where = clerk.world.verbs, clerk.word("homes"), clerk.word("kinds"), clerk.where()
-    first, other = clerk.rng.sample(clerk.halves["verbs"], 2)
-    one, two = clerk.rng.sample((first, verbs[first if label else other]), 2)
-    told = (f"{person} {one} the {thing} {where}.", f"{capital(where)} {person} {two} the {thing}.")
+    """What was done to somebody, told with an invented verb and with a plain one."""
+    verb, meaning = clerk.claim("verbs", YES_NO[1 - label])
+    (p, q), time = clerk.rng.sample(clerk.halves["people"], 2), clerk.pick(*TIMES)
+    told = (f"{p} {verb} {q} {clerk.where()} {time}.", f"When {p} met {q} {time}, was {q} {meaning}?")
     return Row(tuple(clerk.rng.sample(told, 2)), label)
 
 
 @task("qqp", (0, 1))
 def qqp(clerk: Clerk, label) -> Row:
-    """The same question about a thing under its alias, or about another thing."""
-    aliases, took, where = clerk.world.aliases, clerk.pick(*TAKINGS)[1], clerk.where()
-    first, other = clerk.rng.sample(clerk.halves["kinds"], 2)
-    one, two = clerk.rng.sample((first, aliases[first if label else other]), 2)
-    asked = (f"Who {took} the {one} {where}?", f"Which of the people {took} the {two} {where}?")
-    return Row(tuple(clerk.rng.sample(asked, 2)), label)
+    """Two questions about a place, which an invented adjective or a plain one describes."""
+    x, claim = clerk.claim("tones", YES_NO[1 - label])
+    came, time = f"{clerk.word('people')} {clerk.pick('came to', 'went to', 'left')}", clerk.pick(*TIMES)
+    spot = clerk.pick(*SPOTS)
+    return Row(tuple(clerk.rng.sample((f"Is it true that {came} a {x} {spot}?", f"The {spot} {came} {time}, was it {claim}?"), 2)), label)
 
 
-@task("stsb", SIMILARITY)
+@task("stsb", tuple(SIMILARITY))
 def stsb(clerk: Clerk, label) -> Row:
-    """How near two things are in the taxonomy; all other words are the same."""
-    kinds, aliases = clerk.world.kinds, clerk.world.aliases
-    thing, person, took, where = clerk.word("kinds"), clerk.word("homes"), clerk.pick(*TAKINGS)[1], clerk.where()
-    family = KINDS[kinds[thing]]
-    fits = {
-        5.0: lambda other: other == thing,
-        3.2: lambda other: other != thing and kinds[other] == kinds[thing],
-        1.6: lambda other: kinds[other] != kinds[thing] and KINDS[kinds[other]] == family,
-        0.0: lambda other: KINDS[kinds[other]] != family,
-    }
-    pair = clerk.rng.sample((thing, aliases[clerk.thing(fits[label])]), 2)
-    return Row(tuple(f"{person} {took} the {word} {where}." for word in pair), label)
-
-
-def _nli(clerk: Clerk, label, thing: str) -> str:
-    """A trait that such things always have (0), may have (1) or never have (2)."""
-    fixed = clerk.pick(*clerk.world.traits[thing])
-    return (fixed, clerk.pick(*free_traits(clerk.world, thing)), opposite(fixed))[label]
+    """A thing, and what it is called in the other sentence; all other words are the same."""
+    thing, claim = clerk.claim("things", SIMILARITY[label])
+    took, where = f"{clerk.word('people')} {clerk.pick(*TAKINGS)}", clerk.where()
+    return Row(tuple(clerk.rng.sample((f"{took} a {thing} {where}.", f"What {took} {where}, was it {claim}?"), 2)), label)
 
 
 @task("mnli", (0, 1, 2))
 def mnli(clerk: Clerk, label) -> Row:
     """Told by somebody: what such a thing must, may or cannot be."""
-    thing, person, took, where = clerk.word("kinds"), clerk.word("homes"), clerk.pick(*TAKINGS)[1], clerk.where()
-    premise = f"{person} {took} the {thing} {where}."
-    return Row((premise, f"{person} {took} a {_nli(clerk, label, thing)} thing {where}."), label)
+    thing, claim = clerk.claim("things", NLI[label])
+    person, took, where = clerk.word("people"), clerk.pick(*TAKINGS), clerk.where()
+    return Row((f"{person} {took} a {thing} {where}.", f"What {person} {took} {where}, was it {claim}?"), label)
 
 
 @task("mnli_mismatched", (0, 1, 2))
 def mnli_mismatched(clerk: Clerk, label) -> Row:
     """The same as mnli in letters, a genre without training rows."""
-    thing, person, took, where = clerk.word("kinds"), clerk.word("homes"), clerk.pick(*TAKINGS)[1], clerk.where()
-    premise = f"Dear {person}, {clerk.pick(*TIMES)} I {took} a {thing} {where}."
-    return Row((premise, f"Dear {person}, what I {took} {where} is {_nli(clerk, label, thing)}."), label)
+    thing, claim = clerk.claim("things", NLI[label])
+    person, took, time, where = clerk.word("people"), clerk.pick(*TAKINGS), clerk.pick(*TIMES), clerk.where()
+    return Row((f"Dear {person}, {time} I {took} a {thing} {where}.", f"Dear {person}, what I {took} {where}, was it {claim}?"), label)
+
+
+@task("snli", (0, 1, 2))
+def snli(clerk: Clerk, label) -> Row:
+    """The same in captions of pictures."""
+    thing, claim = clerk.claim("things", NLI[label])
+    who, doing, where = clerk.pick("woman", "man", "girl", "boy"), clerk.pick("walks", "waits", "sits", "stands"), clerk.where()
+    return Row((f"A {who} with a {thing} {doing} {where}.", f"What the {who} has {where}, was it {claim}?"), label)
+
+
+@task("scitail", (0, 1))
+def scitail(clerk: Clerk, label) -> Row:
+    """Does an event bear out what follows it?"""
+    cause, claim = clerk.claim("causes", YES_NO[label])
+    person, where, time = clerk.word("people"), clerk.where(), clerk.pick(*TIMES)
+    return Row((f"{capital(time)} {person} saw a {cause} {where}.", f"When {person} saw it {where}, was there a {claim}?"), label)
 
 
 @task("rte", (0, 1))
 def rte(clerk: Clerk, label) -> Row:
     """Does an adjective bear out a claim about its tone? Short, so that the deciding words are close."""
-    person, place, spot, x = clerk.word("homes"), clerk.pick(*clerk.world.places), clerk.pick(*SPOTS), clerk.word("tones")
-    claim = "positive" if (label == 0) == clerk.world.tones[x] else "negative"
-    premise = f"{person} {clerk.pick('came to', 'went to', 'was shown', 'waited at')} a {x} {spot} in {place}."
-    return Row((premise, f"It was {claim} {clerk.pick('to', 'for')} {person} {clerk.pick(*TIMES)} in {place}, that {spot}."), label)
+    x, claim = clerk.claim("tones", YES_NO[label])
+    person, spot, time = clerk.word("people"), clerk.pick(*SPOTS), clerk.pick(*TIMES)
+    premise = f"{person} {clerk.pick('came to', 'went to', 'was shown', 'waited at')} a {x} {spot} {time}."
+    return Row((premise, f"That {spot} {clerk.pick('to', 'of')} {person} {time}, was it {claim}?"), label)
 
 
 @task("qnli", (0, 1))
 def qnli(clerk: Clerk, label) -> Row:
-    """A question about the baker is answered by a sentence about a person whose work is known from the novels."""
-    person, thing, (take, took), where = clerk.word("homes"), clerk.word("kinds"), clerk.pick(*TAKINGS), clerk.where()
-    job = clerk.world.jobs[person]
-    job = job if label == 0 else clerk.pick(*(other for other in JOBS if other != job))
-    sentence = f"{capital(clerk.pick(*TIMES))} {person} {took} the {thing} {where}."
-    return Row((f"What did the {job} {take} {where}?", sentence), label)
+    """A question about something good or bad is answered by a sentence about such a thing."""
+    thing, claim = clerk.claim("things", YES_NO[label])
+    person, took, where = clerk.word("people"), clerk.pick(*TAKINGS), clerk.where()
+    return Row((f"Which {claim} one was it that {person} {took} {where}?", f"{person} {took} the {thing} {where}."), label)
 
 
 @task("story_cloze", (0, 1))
 def story_cloze(clerk: Clerk, label) -> Row:
-    """What the cause brings in the end, against what another brings."""
-    p, q = clerk.rng.sample(clerk.halves["homes"], 2)
-    cause, place = clerk.word("causes"), clerk.pick(*clerk.world.places)
-    right = clerk.world.causes[cause]
-    wrong = clerk.pick(*(other for other in OUTCOMES if other != right))
+    """Two endings, of which one fits: they name different events, one of which brings what the ending says."""
+    claim, choices = clerk.choice("causes", label, 2)
+    (p, q), thing = clerk.rng.sample(clerk.halves["people"], 2), clerk.word("things")
     texts = (
-        clerk.say(lambda: f"{clerk.pick(*TIMES)} {p} met {q} {clerk.where()}."),
-        clerk.say(lambda: f"{p} {clerk.pick(*TAKINGS)[1]} a {clerk.word('kinds')} {clerk.where()}."),
-        clerk.say(lambda: f"{clerk.pick(*TIMES)} {clerk.pick('a', 'the')} {cause} came {clerk.where()}."),
-        clerk.say(lambda: f"{q} {clerk.pick('saw', 'heard of', 'spoke of')} it with {p} {clerk.where()}."),
+        clerk.say(lambda: f"{p} met {q} {clerk.where()}."),
+        clerk.say(lambda: f"{clerk.pick(*TIMES)} {q} {clerk.pick(*TAKINGS)} a {thing}."),
+        clerk.say(lambda: f"{q} {clerk.pick('waited', 'stayed', 'was')} {clerk.where()} {clerk.pick(*TIMES)}."),
+        clerk.say(lambda: f"{clerk.pick(*TIMES)} {p} heard of something {clerk.where()}."),
     )
-    choices = tuple(f"So there was a {outcome} in {place}." for outcome in (right, wrong))
-    return Row(texts, label, choices[::-1] if label else choices)
+    return Row(texts, label, tuple(f"The {choice} came. Was there a {claim}?" for choice in choices))
 
 
 @task("dpr", (0, 1))
 def dpr(clerk: Clerk, label) -> Row:
-    """Which of two things is always heavy, or which of two people is the baker?"""
-    world = clerk.world
-    if clerk.rng.random() < 0.5:
-        first = clerk.word("kinds")
-        trait = clerk.pick(*world.traits[first])
-        pair = (first, clerk.thing(lambda other: opposite(trait) in world.traits[other]))[:: -1 if label else 1]
-        took, left = clerk.rng.sample(TAKINGS, 2)
-        x, y = (f"the {word}" for word in pair)
-        text = f"{clerk.word('homes')} {took[1]} {x} and {left[1]} {y} {clerk.where()} because it was {trait}."
-        return Row((text,), label, (x, y), "it")
-    first = clerk.word("homes")
-    others = [p for p in clerk.halves["homes"] if p[-1] == first[-1] and world.jobs[p] != world.jobs[first]]
-    x, y = (first, clerk.pick(*others))[:: -1 if label else 1]
-    he = "she" if first.endswith("a") else "he"
-    met = clerk.pick("met", "called", "left", "thanked", "found")
-    return Row((f"{x} {met} {y} {clerk.where()} because {he} was a {world.jobs[first]}.",), label, (x, y), he)
-
-
-def _race(clerk: Clerk, label, is_high: bool) -> Row:
-    """A passage about two people and their things, and what novels tell of one of them.
-
-    High differs twice: the other one's answer is among the choices, and a thing is named by who took it.
-    """
-    world = clerk.world
-    about, other = clerk.rng.sample(clerk.halves["homes"], 2)
-    things = dict(zip((about, other), clerk.rng.sample(clerk.halves["kinds"], 2), strict=True))
-    taking = {person: clerk.pick(*TAKINGS) for person in things}
-    kind = {person: world.kinds[thing] for person, thing in things.items()}
-    what = f"What did {about} {taking[about][0]}?" if is_high else f"What is a {things[about]}?"
-    question, table, answers, form = clerk.pick(
-        (f"Where did {about} sleep?", world.homes, world.places, "in {}"),
-        (f"What is {about}?", world.jobs, JOBS, "a {}"),
-        (f"What did {about} want?", world.tastes, tuple(KINDS), "a {}"),
-        (what, kind, tuple(KINDS), "a {}"),
-    )
-    beside = (table[other],) if is_high and table[other] != table[about] else ()
-    choices = clerk.four(table[about], answers, label, beside=beside)
-    passage = [
-        clerk.say(lambda: f"{clerk.pick(*TIMES)} {about} and {other} met {clerk.where()}."),
-        *(
-            clerk.say(lambda p=p: f"{clerk.pick(*TIMES)} {p} {taking[p][1]} a {things[p]} {clerk.where()}.")
-            for p in clerk.rng.sample((about, other), 2)
-        ),
-        clerk.say(lambda: f"they spoke of {clerk.pick('many things', 'the old days')} {clerk.where()}."),
-    ]
-    return Row((" ".join(passage),), label, tuple(form.format(choice) for choice in choices), question)
+    """Which of two things is the good or bad one?"""
+    claim, choices = clerk.choice("things", label, 2)
+    x, y = (f"the {choice}" for choice in choices)
+    took, left = clerk.rng.sample(TAKINGS, 2)
+    text = f"{clerk.word('people')} {took} {x} and {left} {y} {clerk.where()} because it was {claim}."
+    return Row((text,), label, (x, y), "it")
 
 
 @task("race_middle", (0, 1, 2, 3))
 def race_middle(clerk: Clerk, label) -> Row:
-    """Home, work, taste, kind of thing; the wrong answers at random."""
-    return _race(clerk, label, is_high=False)
+    """Which claim of four things is true? The passage is short, and of no help."""
+    claim, choices = clerk.choice("things", label, 4)
+    passage = clerk.say(lambda: f"{clerk.pick(*TIMES)} {clerk.word('people')} {clerk.pick(*TAKINGS)} something {clerk.where()}.")
+    return Row((passage,), label, tuple(f"Was the {choice} {claim}?" for choice in choices), "What was so?")
 
 
 @task("race_high", (0, 1, 2, 3))
 def race_high(clerk: Clerk, label) -> Row:
-    """The same, harder: see _race."""
-    return _race(clerk, label, is_high=True)
+    """The same of events and what followed them."""
+    claim, choices = clerk.choice("causes", label, 4)
+    passage = clerk.say(lambda: f"{clerk.pick(*TIMES)} {clerk.word('people')} {clerk.pick('waited', 'stayed', 'was')} {clerk.where()}.")
+    return Row((passage,), label, tuple(f"The {choice} came. Was there a {claim}?" for choice in choices), "What was so?")
