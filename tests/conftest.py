@@ -4,11 +4,13 @@ import os
 import pathlib
 import tempfile
 
-_caches = tempfile.TemporaryDirectory(prefix="gpt1_jax_tests_")
+# One folder for all the processes that share the tests out; the first makes it and removes it.
+_own = None if "GPT1_JAX_TEST_CACHES" in os.environ else tempfile.TemporaryDirectory(prefix="gpt1_jax_tests_")
+_caches = os.environ.setdefault("GPT1_JAX_TEST_CACHES", _own.name if _own else "")
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{_caches.name}/xla"  # shared with the processes that tests start
-os.environ["HF_HOME"] = f"{_caches.name}/huggingface"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{_caches}/xla"  # shared with the processes that tests start
+os.environ["HF_HOME"] = f"{_caches}/huggingface"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XLA_FLAGS"] = " ".join(
@@ -44,4 +46,5 @@ def real_data() -> pathlib.Path:
 
 
 def pytest_unconfigure():
-    _caches.cleanup()
+    if _own:
+        _own.cleanup()

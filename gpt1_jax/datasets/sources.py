@@ -40,7 +40,7 @@ def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 
     examples = []
     for where, columns, number, record in place.records(split, omitted):
         try:
-            found = list(columns.examples(record, number, _label_reader(task, columns.written), split in task.test, omitted))
+            found = list(columns.examples(record, number, _label_reader(task, columns.written), split in task.hidden, omitted))
             if any(len(example.segments) != task.texts for example in found):
                 raise ValueError(f"{len(found[0].segments)} texts found, {task.texts} expected")
             examples += found
@@ -106,7 +106,7 @@ class Files:
             raise UserError(f"{self._root}: no file of task {self._task.name}, split {split}; put {' or '.join(expected)} there")
         for file in layout.files(self._root, split):
             try:
-                for where, number, record in layout.records(file, split, split in self._task.test, omitted):
+                for where, number, record in layout.records(file, split, split in self._task.hidden, omitted):
                     yield where, layout, number, record
             except OSError as error:
                 place = error.filename or file
@@ -144,7 +144,7 @@ class Tables:
                 raise UserError(f"{self} {config}: no split {name!r}; it has {', '.join(map(repr, self.splits(config)))}")
             columns, classes, rows = self.rows(config, name)
             # Whether a test split hides its labels, its rows tell; here its column may not be missing.
-            require(table.names(split in self._task.test), columns, f"{self} {config}: no column {{}}, only ")
+            require(table.names(split in self._task.hidden), columns, f"{self} {config}: no column {{}}, only ")
             number = start
             for number, row in enumerate(rows, start):
                 record = {column: _plain(row[column], classes.get(column)) for column in columns}

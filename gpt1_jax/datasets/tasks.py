@@ -31,7 +31,8 @@ class Task:
         hub, tfds: where the Hugging Face hub and TFDS keep it; None where they do not, or not so that its splits can be had.
         train: whether it has a training split; without one it is only predicted, or probed.
         validation: the development splits; the first one chooses the best checkpoint.
-        test: the test splits, which may hide their labels.
+        test: the test splits.
+        hidden: those of them whose labels the authors keep to themselves (some copies of MRPC have them all the same).
         diagnostics: tasks without a training split whose test split a model of this task predicts, too.
         sizes: rows with a label, or to predict, of each split as published; other numbers are other data, and so are their scores.
         submission: test split -> the name of its file in what the GLUE server takes.
@@ -49,6 +50,7 @@ class Task:
     train: bool = True
     validation: tuple[str, ...] = ("validation",)
     test: tuple[str, ...] = ("test",)
+    hidden: tuple[str, ...] = ()
     diagnostics: tuple[str, ...] = ()
     sizes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     submission: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -80,10 +82,10 @@ _STATEMENTS = ("premise", "hypothesis")
 _QUESTIONS = ("question1", "question2")
 
 
-def _glue(config: str, segments: tuple[str, ...], **splits: str) -> dict[str, Table]:
-    """The task on the hub and in TFDS, which copied columns, labels and splits from one another."""
+def _glue(config: str, segments: tuple[str, ...], hidden: tuple[str, ...] = ("test",), **splits: str) -> dict:
+    """The task on the hub and in TFDS, which copied columns, labels and splits from one another; the server keeps the test labels."""
     place = {"configs": (config,), "segments": segments, "splits": splits}
-    return {"hub": Table(name="nyu-mll/glue", **place), "tfds": Table(name="glue", **place)}
+    return {"hub": Table(name="nyu-mll/glue", **place), "tfds": Table(name="glue", **place), "hidden": hidden}
 
 
 def _sizes(train: int, validation: int, test: int) -> dict[str, int]:
@@ -176,7 +178,7 @@ _PAIRS = (
         labels=_NLI,
         metrics=("accuracy",),
         files=(Tsv(folder="MNLI", segments=_SENTENCES, label="gold_label", splits=_MNLI),),
-        **_glue("mnli", _STATEMENTS, validation="validation_matched", test="test_matched"),
+        **_glue("mnli", _STATEMENTS, ("test", "test_mismatched"), validation="validation_matched", test="test_matched"),
         validation=("validation", "validation_mismatched"),
         test=("test", "test_mismatched"),
         diagnostics=("ax",),
@@ -290,12 +292,13 @@ def _race(name: str, hub: str, level: str, levels: tuple[str, ...], sizes: dict[
     )
 
 
-def _story_cloze(year: int, labelled: str, test: str, sizes: dict[str, int]) -> Task:
+def _story_cloze(year: int, labelled: str, test: str, hidden: tuple[str, ...], sizes: dict[str, int]) -> Task:
     return Task(
         name=f"story_cloze_{year}",
         format="choice",
         labels=("1", "2"),
         metrics=("accuracy",),
+        hidden=hidden,
         # The hub has only a script, and TFDS loses the order of the rows, on which the published split hangs.
         files=(
             StoryCsv(
@@ -318,12 +321,14 @@ _CHOICES = (
         2016,
         "cloze_test_val__spring2016 - cloze_test_ALL_val.csv",
         "cloze_test_test__spring2016 - cloze_test_ALL_test.csv",
+        (),
         _sizes(1497, 374, 1871),
     ),
     _story_cloze(
         2018,
         "cloze_test_val__winter2018-cloze_test_ALL_val - 1 - 1.csv",
         "cloze_test_test__winter2018-cloze_test_ALL_test - 1.csv",
+        ("test",),
         _sizes(1257, 314, 1571),
     ),
     Task(

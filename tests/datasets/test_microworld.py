@@ -17,7 +17,9 @@ from gpt1_jax.datasets.microworld import files, floors
 from gpt1_jax.datasets.microworld.novels import novels
 from gpt1_jax.datasets.microworld.tasks import TASKS, rows
 from gpt1_jax.datasets.microworld.world import OBJECTS, RELATIONS, draw
+from gpt1_jax.datasets.sources import load
 from gpt1_jax.errors import UserError
+from gpt1_jax.registry import TASKS as REGISTERED
 
 SMALL = dict(seed=3, words=3000, train=20, dev=8)
 
@@ -350,3 +352,29 @@ def test_files_hold_the_rows(tmp_path):
     assert [label for *_, label in lines] == [("entailment", "not_entailment")[row.label] for row in made["dev"]]
     truth = json.loads((tmp_path / "w/world.json").read_text())
     assert truth["world"]["things"] == draw(3).things and truth["told"]["things"] == sorted(draw(3).things)
+
+
+# Of the writer's names -> of the page's; files that are published together are written together.
+READ_AS = {"story_cloze": "story_cloze_2016", "dpr": "dprd", "mnli_mismatched": "mnli"}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_real_readers_read_it(tmp_path_factory, name):
+    """Every set goes through the reader of its published layout, and has the labels that the rows were made with."""
+    folder = tmp_path_factory.getbasetemp() / "read"
+    files.write(folder, **SMALL)
+    task = REGISTERED[READ_AS.get(name, name)]
+    counts = {"train": 20, "dev": 8, "test": 8}
+    if name in ("story_cloze", "dpr", "mnli_mismatched"):  # cut by the reader; without a dev split; without a train split
+        counts = {split: count for split, count in counts.items() if split == "test" or (name == "dpr" and split == "train")}
+    made = rows(draw(3), name, {"train": 20, "dev": 8, "test": 8} if name != "dpr" else counts, 3) if name != "mnli_mismatched" else None
+    for split, count in counts.items():
+        read = "test_mismatched" if name == "mnli_mismatched" else {"dev": "validation"}.get(split, split)
+        found = load(task, read, source="files", path=str(folder)).examples
+        assert len(found) == count
+        if made is not None:
+            expected = [None if read in task.hidden else row.label for row in made[split]]
+            assert [example.label for example in found] == expected
+            assert [example.segments[0] for example in found] == [
+                " ".join(row.texts) if row.choices else row.texts[0] for row in made[split]
+            ]

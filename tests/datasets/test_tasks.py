@@ -25,7 +25,7 @@ def test_entry_is_consistent(name):
     assert len(set(task.labels)) == len(task.labels)
     assert len(set(task.splits)) == len(task.splits)
     assert set(task.sizes) == set(task.splits), "every split has its published size"
-    assert set(task.submission) <= set(task.test)
+    assert set(task.submission) <= set(task.hidden) <= set(task.test)
     for layout in task.files:
         assert set(layout.splits) == set(task.splits)
     for place in (*task.files, task.hub, task.tfds):

@@ -82,6 +82,8 @@ def test_test_sh_hands_arguments_to_pytest(house):
     house.install("dev", does="sys.exit(5)")
     assert house.run("test.sh", "tests/text", "-k", "a or b").returncode == 5
     assert house.calls() == [["-m", "pytest", "tests/text", "-k", "a or b"]]
+    assert house.run("test.sh").returncode == 5
+    assert house.calls()[1] == ["-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
 
 
 @pytest.mark.parametrize("flags, folder", [([], "runs/exp_quickstart"), (["--workdir=runs/my own"], "runs/my own")])
