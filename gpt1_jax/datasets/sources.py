@@ -31,11 +31,9 @@ def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 
     Raises:
         UserError: unknown source or split, missing folder, file or column, empty split, malformed row, unknown label.
     """
-    if source not in SOURCES:
-        raise UserError(f"config.data.source: no source is called {source!r}; choose one of: {', '.join(sorted(SOURCES))}")
+    place = _place(task, source, path)
     if split not in task.splits:
         raise UserError(f"task {task.name} has no split {split!r}; choose one of: {', '.join(task.splits)}")
-    place = SOURCES[source](task, path)
     omitted = Omitted(max_bad_rows, say)
     examples = []
     for where, columns, number, record in place.records(split, omitted):
@@ -53,7 +51,13 @@ def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 
 
 def has(task: Task, split: str, *, source: str, path: str) -> bool:
     """Whether the source holds the split: test splits may be missing. Errors as in `load`."""
-    return split in SOURCES[source](task, path)
+    return split in _place(task, source, path)
+
+
+def _place(task: Task, source: str, path: str) -> "Files | Tables":
+    if source not in SOURCES:
+        raise UserError(f"config.data.source: no source is called {source!r}; choose one of: {', '.join(sorted(SOURCES))}")
+    return SOURCES[source](task, path)
 
 
 def describe(task: Task, split: str, rows: Rows) -> dict:
