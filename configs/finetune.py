@@ -16,8 +16,8 @@ from ml_collections import ConfigDict, config_dict
 from configs import common
 from gpt1_jax.registry import TASKS
 
-# The default first; every task of the page is a pick.
-NAMES = ("sst2", *(name for name in TASKS if name != "sst2"))
+# The default first; every task of the page that can be trained is a pick.
+NAMES = ("sst2", *(name for name in TASKS if name != "sst2" and TASKS[name].trainable))
 
 
 def get_config(arg: str | None = None) -> ConfigDict:

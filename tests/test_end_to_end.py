@@ -66,7 +66,9 @@ def test_finetuning_every_task(gpt1, finetuning, tmp_path, task, body):
     assert {split: facts["rows"] for split, facts in result["data"]["splits"].items()} == (
         {"train": 12} | dict.fromkeys(development, 6) | dict.fromkeys(tests, 3)
     )
-    assert result["data"] == json.loads((tmp_path / "data.json").read_text()) and result["data"]["source"] == "files"
+    record = json.loads((tmp_path / "data.json").read_text())
+    assert record.pop("fingerprints").keys() == {*result["data"]["splits"], "tokenizer"}
+    assert result["data"] == record and record["source"] == "files"
     for split, rows in (dict.fromkeys(development, 6) | dict.fromkeys(tests, 3)).items():
         header, *lines = (tmp_path / "predictions" / f"{split}.tsv").read_text().splitlines()
         assert header.startswith("index\tprediction\tlabel\tp(")

@@ -297,3 +297,26 @@ def test_run_whose_own_checkpoints_are_all_damaged_never_starts_from_scratch(gpt
         ended = gpt1.run(*gpt1.command("pretrain.py:tiny", used, pretraining()))
         assert_refused(ended, f"{used}/checkpoints", "all 2 checkpoints are damaged", f"remove the folder {used}")
     assert sorted(folder.name.split("-")[1] for folder in used.glob("bad-*")) == ["10", "20"]
+
+
+def test_going_on_with_other_books_or_rows_is_refused(gpt1, pretraining, finetuning, books, glue, tmp_path):
+    """Checkpoints of a run are worth nothing on ids or labels that are not its own."""
+    shutil.copytree(books, tmp_path / "books")
+    shutil.copytree(glue, tmp_path / "glue")
+    changed = (
+        ("books/book_0.txt", "pretrain.py:tiny", pretraining(), "text, tokenizer"),
+        ("glue/RTE/dev.tsv", "finetune.py:rte", finetuning(), "validation"),
+    )
+    for file, config, settings, parts in changed:
+        run, place = tmp_path / config.split(".")[0], tmp_path / file.split("/")[0]
+        settings |= {"data.path": place}
+        gpt1.result(config, run, settings)
+        (run / "result.json").unlink()
+        kept = {name: (run / name).read_bytes() for name in ("data.json", "tokenizer.json")}
+        text = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(text.replace("king", "queen").replace("not_entailment", "entailment", 1))
+        ended = gpt1.run(*gpt1.command(config, run, settings))
+        assert_refused(ended, f"{run}/data.json: {parts} changed since this run began", "--workdir")
+        assert {name: (run / name).read_bytes() for name in kept} == kept
+        (tmp_path / file).write_text(text)
+        assert gpt1.run(*gpt1.command(config, run, settings)).code == 0

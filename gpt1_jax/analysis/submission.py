@@ -3,7 +3,6 @@
 python -m gpt1_jax.analysis.submission --output=submission.zip runs/exp_cola runs/exp_mnli ...
 """
 
-import io
 import json
 import pathlib
 import sys
@@ -21,15 +20,15 @@ NAMES = ("CoLA", "SST-2", "MRPC", "STS-B", "MNLI-m", "MNLI-mm", "QNLI", "QQP", "
 def write(output: pathlib.Path, runs: Sequence[pathlib.Path], *, partial: bool = False) -> list[str]:
     """Writes the zip, whole or not at all, and gives the names of its files.
 
-    A file has the header index, prediction; its rows are those of the published test set in order. Labels are written as GLUE's
-    files write them, graded scores as numbers.
+    A file has the header index, prediction; its rows are those of the published test set, in its order, whatever the order in
+    which a source gave them. Labels are written as GLUE's files write them, graded scores as numbers.
 
     Args:
         runs: folders of finished finetuning runs whose data had a test split.
         partial: allow that tasks are missing; the server then refuses the zip, but a person may look at it.
     Raises:
-        UserError: a run is not a finished one of a GLUE task, has no predictions of the test split or not as many as the published
-            one has rows; two runs give the same file; a file is missing.
+        UserError: a run is not a finished one of a GLUE task, or has no predictions of the test split, not as many as the published
+            one has rows, or not of the published indices; two runs give the same file; a file is missing.
     """
     files, origin = {}, {}
     for run in runs:
@@ -83,14 +82,15 @@ def _table(task, split: str, file: pathlib.Path) -> str:
     header, *lines = file.read_text(encoding="utf-8").splitlines()
     if len(lines) != task.sizes[split]:
         raise UserError(f"{file}: {len(lines)} rows, but GLUE's test set of {task.name} has {task.sizes[split]}; predict the whole of it")
-    place = header.split("\t").index("prediction")
+    columns = header.split("\t")
+    identity, place = columns.index("index"), columns.index("prediction")
+    answers = {cells[identity]: cells[place] for cells in (line.split("\t") for line in lines)}
+    indices = list(map(str, range(len(lines))))
+    if answers.keys() != set(indices):
+        raise UserError(f"{file}: its indices are not 0 to {len(lines) - 1}, each once; predict a copy that keeps GLUE's own")
     spelt = dict(zip(task.labels, task.files[0].written or task.labels, strict=True))
-    table = io.StringIO()
-    table.write("index\tprediction\n")
-    for index, line in enumerate(lines):
-        answer = line.split("\t")[place]
-        table.write(f"{index}\t{f'{float(answer):.3f}' if task.bins else spelt[answer]}\n")
-    return table.getvalue()
+    rows = (f"{index}\t{f'{float(answers[index]):.3f}' if task.bins else spelt[answers[index]]}\n" for index in indices)
+    return "index\tprediction\n" + "".join(rows)
 
 
 def main(argv: list[str]) -> None:

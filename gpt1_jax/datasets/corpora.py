@@ -150,8 +150,8 @@ def _snapshot(path: str) -> tuple[pathlib.Path, str]:
     folder = pathlib.Path(path).expanduser()
     if path and folder.is_dir():
         return folder, ""
-    readme = folder.parent / "README.md"
-    if readme.is_file() and re.search(rf"config_name: *['\"]?{re.escape(folder.name)}['\"]? *$", readme.read_text("utf-8"), re.MULTILINE):
+    readme, named = folder.parent / "README.md", rf"config_name: *['\"]?{re.escape(folder.name)}['\"]? *$"
+    if readme.is_file() and re.search(named, readme.read_text("utf-8", errors="replace"), re.MULTILINE):
         return folder.parent, folder.name
     name, _, config = path.rpartition("/") if path.count("/") == 2 else (path, "", "")
     return hugging_face.folder(name), config

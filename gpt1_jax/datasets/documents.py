@@ -33,8 +33,11 @@ def of_files(files: Sequence[pathlib.Path], column: str, read: Callable[[], Iter
     """Documents whose texts the content of `files` and the name `column` decide."""
     digest = hashlib.sha256(column.encode())
     for file in files:
-        with open(file, "rb") as content:
-            digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+        try:
+            with open(file, "rb") as content:
+                digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+        except OSError as error:
+            raise UserError(f"{file}: cannot be read ({error.strerror or error}); check the file and its rights") from None
     return Documents(read, digest.hexdigest(), sum(file.stat().st_size for file in files))
 
 
@@ -66,6 +69,8 @@ def _chunks(file: pathlib.Path) -> Iterator[str]:
 def _read_jsonl(file: pathlib.Path, column: str) -> Iterator[list[str]]:
     with open(file, "rb") as lines:
         for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
             try:
                 row = json.loads(decode(f"{file}:{number}", line, "byte of the line"))
             except ValueError as error:

@@ -32,8 +32,9 @@ def builder(name: str, config: str, path: str) -> Any:
         found = tfds.builder_from_directory(versions[-1])
     except Exception as error:  # the library raises many kinds for a damaged folder
         raise UserError(f"{versions[-1]}: cannot be read as a TFDS data set ({first_line(error)}); {advice}") from None
-    if found.info.name != name:
-        raise UserError(f"config.data.path: {versions[-1]} is TFDS's {found.info.name}, {name} expected")
+    is_there = "/".join(filter(None, (found.info.name, found.info.config_name)))
+    if is_there != title:
+        raise UserError(f"config.data.path: {versions[-1]} is TFDS's {is_there}, {title} expected")
     if found.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
         kind = found.info.file_format.value if found.info.file_format else "unknown"
         raise UserError(f"{versions[-1]}: is prepared as {kind}, array_record expected; {advice}")

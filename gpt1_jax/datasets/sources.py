@@ -172,8 +172,9 @@ class Hub(Tables):
                 f"config.data.path: {path!r} is no folder; name a copy of {task.hub.name}, or a data set of the hub as owner/name"
             )
         else:
-            patterns = tuple(pattern for config in task.hub.configs for pattern in (f"{config}/*", f"data/{config}-*"))
-            self._folder = hub.folder(path or task.hub.name, ("README.md", *patterns))
+            # Of the task's own data set only what the task needs is fetched; how another one is laid out is not known before.
+            patterns = None if path else ("README.md", *(f"{config}/*" for config in task.hub.configs))
+            self._folder = hub.folder(path or task.hub.name, patterns)
         self._opened = {}
 
     def __str__(self):
@@ -193,7 +194,7 @@ class Hub(Tables):
                     self._opened[config] = read(str(self._folder / config))
                 elif described == ["default"]:
                     self._opened[config] = read(str(self._folder))
-            except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+            except (ValueError, RuntimeError, OSError, datasets.exceptions.DatasetsError) as error:
                 raise UserError(f"{self}: not a copy of a data set of the hub ({first_line(error)}); {_EXPECTED.format(config)}") from None
             if config not in self._opened:
                 raise UserError(f"{self}: has no configuration {config!r}, only {', '.join(described)}; {_EXPECTED.format(config)}")
@@ -203,7 +204,16 @@ class Hub(Tables):
         rows = self.splits(config)[split]
         features = rows.features or {}
         columns = list(features) or list(next(iter(rows), {}))
-        return columns, {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}, iter(rows)
+        return columns, _classes(features), self._guarded(rows, config, split)
+
+    def _guarded(self, rows, config, split):
+        import datasets
+        import pyarrow
+
+        try:
+            yield from rows
+        except (ValueError, OSError, pyarrow.ArrowException, datasets.exceptions.DatasetsError) as error:
+            raise UserError(f"{self} {config} {split}: a file cannot be read ({first_line(error)}); fetch it again") from None
 
 
 class Tfds(Tables):
@@ -221,17 +231,15 @@ class Tfds(Tables):
 
     def rows(self, config, split):
         features = self._builders[config].info.features
-        return (
-            list(features),
-            {name: feature.names for name, feature in features.items() if hasattr(feature, "names")},
-            self._read(config, split),
-        )
-
-    def _read(self, config, split):
-        return iter(self._builders[config].as_data_source(split))
+        return list(features), _classes(features), iter(self._builders[config].as_data_source(split))
 
 
 SOURCES = {"files": Files, "hub": Hub, "tfds": Tfds}
+
+
+def _classes(features: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of the classes of the columns that hold classes."""
+    return {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
 
 
 def _plain(value: Any, classes: list[str] | None) -> Any:

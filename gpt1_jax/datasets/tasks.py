@@ -56,6 +56,11 @@ class Task:
     submission: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
+    def trainable(self) -> bool:
+        """Whether it can be finetuned on: it has a split to train on and one to choose a checkpoint by."""
+        return self.train and bool(self.validation)
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """Every split's name: train, the development splits, the test splits."""
         return (*("train",) * self.train, *self.validation, *self.test)
@@ -332,7 +337,7 @@ _CHOICES = (
         _sizes(1257, 314, 1571),
     ),
     Task(
-        name="dprd",  # For the zero-shot probe alone: nothing to train, nothing to choose a checkpoint by.
+        name="dprd",  # For a zero-shot probe, as in the paper: there is no split to choose a checkpoint by.
         format="substitution",
         labels=("first", "second"),
         metrics=("accuracy",),

@@ -76,7 +76,7 @@ def prepare(documents: Documents, tokenizer: bpe.Tokenizer, *, wrapped: bool, va
             _make(folder, made_from, lambda partial: _write(partial, documents, tokenizer, wrapped, validation))
     except OSError as error:
         if error.filename and not str(error.filename).startswith(str(folder)):
-            raise  # of the documents
+            raise UserError(f"{error.filename}: cannot be read ({error.strerror or error}); check the file and its rights") from None
         why = error.strerror or error
         raise UserError(f"config.data.cache: cannot write to {folder.parent} ({why}); make room and go on, or choose another") from None
     about = json.loads((folder / "about.json").read_text())

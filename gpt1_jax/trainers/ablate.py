@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.analysis import tables
 from gpt1_jax.datasets.microworld import files as microworld
+from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.training import workdir
 
@@ -23,6 +24,9 @@ def ablate(config: ConfigDict, path: str) -> dict:
     the embedded world, which is written to data/.
     """
     tasks = {name: TASKS[name] for name in config.tasks}  # an unknown one is told before anything is trained
+    for task in tasks.values():
+        if not task.trainable:
+            raise UserError(f"config.tasks: {task.name} cannot be finetuned on; leave it out")
     with workdir.opened(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result

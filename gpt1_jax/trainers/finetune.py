@@ -1,5 +1,6 @@
 """Supervised finetuning of a pretrained body on one task (sections 3.2, 3.3 and 4.2 of the paper)."""
 
+import contextlib
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +35,9 @@ def finetune(config: ConfigDict, path: str) -> dict:
         source = _Source(config)
         rows, about = _rows(config, task, run.log.line)
         data = {split: _streams(config, task, examples, source) for split, examples in rows.items()}
-        workdir.write_json(run.workdir / "data.json", about)
+        fingerprints = {split: facts["sha256"] for split, facts in about["splits"].items()} | {"tokenizer": source.tokenizer.fingerprint}
+        workdir.same_data(run.workdir, fingerprints)
+        workdir.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
         source.tokenizer.save(run.workdir / "tokenizer.json")
 
         model = _classifier(config, task, source, context=max(streams.longest for streams in data.values()))
@@ -143,7 +146,7 @@ def _classifier(config: ConfigDict, task: Task, source: _Source, context: int) -
 def _task(config: ConfigDict) -> Task:
     """The entry, if it can be finetuned on as the config says."""
     task = TASKS[config.task]
-    if not (task.train and task.validation):
+    if not task.trainable:
         raise UserError(
             f"config.task: {task.name} has no split to train on or none to choose a checkpoint by; it is only predicted or probed"
         )
@@ -156,8 +159,11 @@ def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> tuple[d
     """split -> examples, and what was read; test splits, and those of the task's diagnostics by their names, where they are there."""
     place = {"source": config.data.source, "path": config.data.path}
     wanted = {split: (task, split) for split in ("train", *task.validation)}
-    further = {split: (task, split) for split in task.test} | {name: (TASKS[name], "test") for name in task.diagnostics}
-    wanted |= {name: entry for name, entry in further.items() if sources.has(*entry, **place)}
+    wanted |= {split: (task, split) for split in task.test if sources.has(task, split, **place)}
+    for name in task.diagnostics:
+        with contextlib.suppress(UserError):  # which says where it could be had; nobody has asked for it
+            if sources.has(TASKS[name], "test", **place):
+                wanted[name] = (TASKS[name], "test")
     rows, about = {}, {}
     for name, (entry, split) in wanted.items():
         read = sources.load(entry, split, **place, max_bad_rows=config.data.max_bad_rows, say=say)
@@ -184,7 +190,7 @@ def _streams(config: ConfigDict, task: Task, examples: list[Example], source: _S
         formats.streams(task.format, ids[start : start + task.texts], tokenizer, context, answers=len(task.labels))
         for start in range(0, len(ids), task.texts)
     ]
-    if examples[0].label is None:
+    if any(example.label is None for example in examples):
         return batching.Streams(streams, None, share_prefix)
     labels = np.array([example.label for example in examples])
     labels = labels.astype(np.float32) if config.regression else losses.soft_bins(labels, task.outputs)

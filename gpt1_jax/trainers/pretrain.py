@@ -35,8 +35,11 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         body = settings.body(sizes.pop("name"), sizes)
         parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
         tokenizer = _tokenizer(config, parts)
+        fingerprints = {part.name: part.documents.fingerprint for part in parts} | {"tokenizer": tokenizer.fingerprint}
+        workdir.same_data(run.workdir, fingerprints)
         tokenizer.save(run.workdir / "tokenizer.json")
-        prepared = _prepare(config, run, parts, tokenizer)
+        prepared, about = _prepare(config, run, parts, tokenizer)
+        workdir.write_json(run.workdir / "data.json", {**about, "fingerprints": fingerprints})
 
         body = body(tokenizer.vocab_size, **sizes)
         model = LanguageModel(body)
@@ -88,8 +91,10 @@ def _tokenizer(config: ConfigDict, parts: Sequence[corpora.Part]) -> bpe.Tokeniz
     return bpe.load(cached)
 
 
-def _prepare(config: ConfigDict, run: workdir.Run, parts: Sequence[corpora.Part], tokenizer: bpe.Tokenizer) -> list[tokens.Tokens]:
-    """The tokens of every part; what they are goes to data.json and the log."""
+def _prepare(
+    config: ConfigDict, run: workdir.Run, parts: Sequence[corpora.Part], tokenizer: bpe.Tokenizer
+) -> tuple[list[tokens.Tokens], dict]:
+    """The tokens of every part, and what they are, which goes to the log, too."""
     kept = dict(wrapped=config.data.wrapped, validation=config.data.validation, cache=str(_cache(config)))
     prepared, about = [], {}
     for part in parts:
@@ -99,10 +104,11 @@ def _prepare(config: ConfigDict, run: workdir.Run, parts: Sequence[corpora.Part]
         mark = f"{part.name}, " if len(parts) > 1 else ""
         for split, count in corpus.about["splits"].items():
             run.log.line(f"{mark}{split}: {count['documents']} documents, {count['characters']} characters, {count['tokens']} tokens")
+        if 0 < len(corpus.splits["validation"]) <= config.model.context:
+            run.log.line(f"{mark}held-out text is shorter than a window of {config.model.context} tokens: there will be no validation loss")
         speed = corpus.about["pass"]
         run.log.line(f"{mark}tokenised: {speed['megabytes']:.1f} MB in {speed['seconds']:.1f} s, {speed['megabytes_per_second']:.2f} MB/s")
-    workdir.write_json(run.workdir / "data.json", {"parts": about} if len(parts) > 1 else prepared[0].about)
-    return prepared
+    return prepared, {"parts": about} if len(parts) > 1 else prepared[0].about
 
 
 def _batches(config: ConfigDict, parts: Sequence[corpora.Part], prepared: Sequence[tokens.Tokens]):

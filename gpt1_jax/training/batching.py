@@ -76,7 +76,7 @@ def _schedule(weights: tuple[float, ...], seed: int) -> tuple[np.ndarray, np.nda
     return shares, slots, ranks
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def _order(size: int, seed: tuple[int, ...], epoch: int, stride: int) -> Int[np.ndarray, "N"]:
     random = np.random.default_rng((*seed, epoch))
     phase = random.integers(stride)

@@ -95,6 +95,17 @@ def same_config(workdir: pathlib.Path, config: Mapping) -> None:
     write_json(path, config)
 
 
+def same_data(workdir: pathlib.Path, fingerprints: Mapping[str, str]) -> None:
+    """UserError where a known run has read other data: its data.json has other "fingerprints", of the parts by their names."""
+    path = workdir / "data.json"
+    if not path.exists():
+        return
+    stored = read_json(path)["fingerprints"]
+    changed = sorted(name for name in stored.keys() | fingerprints.keys() if stored.get(name) != fingerprints.get(name))
+    if changed:
+        raise UserError(f"{path}: {', '.join(changed)} changed since this run began; restore it, or give another --workdir")
+
+
 def read_json(path: pathlib.Path) -> Any:
     """The content of a JSON file; UserError where it is missing or damaged."""
     try:

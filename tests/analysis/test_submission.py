@@ -27,7 +27,8 @@ def run(folder, name: str, rows: dict[str, int] | None = None):
     splits = {split: task.sizes[split] for split in task.test} | {other: TASKS[other].sizes["test"] for other in task.diagnostics}
     for split, count in (rows or splits).items():
         answers = [f"{number % 51 / 10:.4f}" if task.bins else task.labels[number % len(task.labels)] for number in range(count)]
-        lines = ["index\tprediction\tlabel", *(f"id{number}\t{answer}\t" for number, answer in enumerate(answers))]
+        rows = [f"{number}\t{answer}\t" for number, answer in enumerate(answers)]
+        lines = ["index\tprediction\tlabel", *rows[1::2], *rows[::2]]  # in an order of the source's own, as TFDS's is
         (folder / "predictions" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -78,6 +79,12 @@ def test_what_is_no_submission(runs, tmp_path):
         with pytest.raises(UserError, match=message):
             submission.write(tmp_path / f"{name}.zip", [folder], partial=True)
         assert not (tmp_path / f"{name}.zip").exists()
+    (tmp_path / "strange").mkdir()
+    strange = run(tmp_path / "strange" / "wnli", "wnli")
+    table = strange / "predictions/test.tsv"
+    table.write_text(table.read_text().replace("\n7\t", "\n8\t"))
+    with pytest.raises(UserError, match=r"test\.tsv: its indices are not 0 to 145, each once"):
+        submission.write(tmp_path / "strange.zip", [strange], partial=True)
     with pytest.raises(UserError, match=r"gives WNLI\.tsv, as .* does; name one run a task"):
         submission.write(tmp_path / "twice.zip", [runs[-1], runs[-1]], partial=True)
 

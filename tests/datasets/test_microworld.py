@@ -298,6 +298,14 @@ def test_an_identical_folder_is_left_alone_and_another_is_replaced(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["world"]
 
 
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"name": "my app"}')
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="holds something else than a microworld"):
+        files.write(tmp_path, **SMALL)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_write_pronouns", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -439,6 +439,15 @@ class TestOtherLayouts:
             write(tmp_path / "StoryCloze" / task.files[0].splits["test"], hidden if labels == [None] else self.stories(3))
             assert [row.label for row in read(tmp_path, name, "test")] == labels
 
+    def test_a_dropped_story_leaves_the_cut_of_the_others(self, tmp_path):
+        file = tmp_path / "StoryCloze" / TASKS["story_cloze_2016"].files[0].splits["train"]
+        write(file, self.stories(1871))
+        whole = [row.id for row in read(tmp_path, "story_cloze_2016", "validation")]
+        lines = self.stories(1871).splitlines(keepends=True)
+        write(file, b"".join([*lines[:6], b"x,a,b\r\n", *lines[7:]]))
+        kept = [row.id for row in read(tmp_path, "story_cloze_2016", "validation", max_bad_rows=1)]
+        assert kept == [name for name in whole if name != "id5"]
+
     def test_damaged_stories(self, tmp_path):
         file = tmp_path / "StoryCloze" / TASKS["story_cloze_2016"].files[0].splits["train"]
         write(file, self.stories(3) + b"x,a,b\r\n")

@@ -277,8 +277,31 @@ def test_tfds_other_formats_are_refused(tmp_path):
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
     with pytest.raises(UserError, match=r"1\.2\.10: is prepared as tfrecord, array_record expected; prepare it by"):
         load(rte, "train", source="tfds", path=str(tmp_path))
-    with pytest.raises(UserError, match=r"1\.2\.10 is TFDS's glue, snli expected"):
+    with pytest.raises(UserError, match=r"1\.2\.10 is TFDS's glue/rte, snli expected"):
         load(TASKS["snli"], "train", source="tfds", path=str(info.parent))
+
+
+def test_another_configuration_is_not_taken_for_the_one_asked_for(tmp_path):
+    write_tfds(tmp_path, TASKS["rte"])
+    with pytest.raises(UserError, match=r"1\.2\.10 is TFDS's glue/rte, glue/wnli expected"):
+        load(TASKS["wnli"], "train", source="tfds", path=str(tmp_path / "glue/rte"))
+
+
+@pytest.mark.parametrize("damage", ["page", "file", "script"])
+def test_a_damaged_copy_of_the_hub_is_told_in_one_line(tmp_path, damage):
+    write_hub(tmp_path, TASKS["rte"], readme=False)
+    file = tmp_path / "rte/train-00000-of-00001.parquet"
+    content = bytearray(file.read_bytes())
+    if damage == "page":
+        content[20:200] = bytes(180)
+    elif damage == "file":
+        content = content[:100]
+    else:
+        (tmp_path / "rte/rte.py").write_text("raise SystemExit(1)\n")
+    file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load(TASKS["rte"], "train", source="hub", path=str(tmp_path))
+    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
 
 
 def test_the_newest_version_is_read(tmp_path):

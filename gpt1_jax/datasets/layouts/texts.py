@@ -56,7 +56,7 @@ class StoryCsv(Layout):
     def records(self, file, split, hides_labels, omitted):
         rows = list(self._rows(file, hides_labels, omitted))
         if split not in ("train", "validation"):
-            return rows
+            return filter(None, rows)
         import sklearn.model_selection  # takes a second, and only this data needs it
 
         part, whole = self.held_out
@@ -64,9 +64,10 @@ class StoryCsv(Layout):
         if len(rows) < 2:
             raise UserError(f"{file}: {len(rows)} stories cannot be split into training and validation; fetch the file again")
         train, validation = sklearn.model_selection.train_test_split(rows, test_size=size, random_state=self.random_state)
-        return train if split == "train" else validation
+        return filter(None, train if split == "train" else validation)
 
     def _rows(self, file, hides_labels, omitted):
+        """The rows; None in the place of a malformed one, so that the cut of the others stays the published one."""
         try:
             text = file.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -78,6 +79,7 @@ class StoryCsv(Layout):
             where = f"{file}:{table.line_num}"
             if None in record or None in record.values():
                 omitted.malformed(where, ValueError(f"{len(table.fieldnames)} comma-separated columns expected, more or fewer found"))
+                yield None
                 continue
             yield where, row, {**record, "context": " ".join(record[name] for name in self.sentences)}
 

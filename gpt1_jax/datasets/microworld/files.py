@@ -115,8 +115,14 @@ def _check(parameters: dict):
 
 
 def _manifest(directory: pathlib.Path) -> str | None:
-    path = directory / "manifest.json"
-    return path.read_text() if path.is_file() else None
+    """The text of the manifest of a microworld; None where the folder has none, or one of something else."""
+    try:
+        text = (directory / "manifest.json").read_text(encoding="utf-8")
+        parameters = json.loads(text)
+    except (OSError, ValueError):
+        return None
+    is_ours = isinstance(parameters, dict) and {"version", "seed", "words", "facts", "far"} <= parameters.keys()
+    return text if is_ours and (directory / "world.json").is_file() else None
 
 
 @contextlib.contextmanager
