@@ -3,8 +3,9 @@
     python -m gpt1_jax.main --config=configs/quickstart.py --workdir=runs/exp_quickstart
     python -m gpt1_jax.main --config=configs/quickstart.py --config.books=DIR --config.labelled=GLUE_DIR --config.tasks="('cola','rte')"
 
-Of the embedded world, accuracy on new words for sst2, rte, mrpc, qqp, means of three seeds: full 90, 84, 100, 86; no_pretraining 53, 49, 49, 40;
-no_aux_lm 100, 87, 100, 98; lstm 66, 50, 82, 60 (docs/microworld.md; the program's table has F1 for mrpc and qqp).
+Of the embedded world, accuracy on new words for sst2, rte, mrpc, qqp, means of three seeds: full 90, 84, 100, 86;
+no_pretraining 53, 49, 49, 40; no_aux_lm 100, 87, 100, 98; lstm 66, 50, 82, 60 (docs/microworld.md; the program's table has
+F1 for mrpc and qqp).
 
 Without --config.books and --config.labelled it reads the embedded world, a little language that the project writes itself.
 """
