@@ -17,6 +17,9 @@ os.environ["XLA_FLAGS"] = " ".join(
     (
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=2",
+        # Most of the tests' time is the compiler's, and what they run is small.
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
         # A lost collective ends in a minute with a message instead of hanging the suite.
         "--xla_cpu_collective_call_terminate_timeout_seconds=60",
     )
