@@ -13,7 +13,7 @@ import numpy as np
 
 from gpt1_jax.datasets import hub, prepared
 from gpt1_jax.datasets.layouts.records import Columns, Label, Omitted, Record, Rows, Table
-from gpt1_jax.datasets.layouts.tables import require
+from gpt1_jax.datasets.layouts.tables import Layout, require
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError, first_line
 
@@ -35,10 +35,12 @@ def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 
     if split not in task.splits:
         raise UserError(f"task {task.name} has no split {split!r}; choose one of: {', '.join(task.splits)}")
     omitted = Omitted(max_bad_rows, say)
+    columns = place.columns(split)
+    label_of, hides_labels = _label_reader(task, columns.written), split in task.hidden
     examples = []
-    for where, columns, number, record in place.records(split, omitted):
+    for where, number, record in place.records(split, omitted):
         try:
-            found = list(columns.examples(record, number, _label_reader(task, columns.written), split in task.hidden, omitted))
+            found = list(columns.examples(record, number, label_of, hides_labels, omitted))
             if any(len(example.segments) != task.texts for example in found):
                 raise ValueError(f"{len(found[0].segments)} texts found, {task.texts} expected")
             examples += found
@@ -97,21 +99,30 @@ class Files:
 
     def where(self, split: str) -> str:
         """The split's place in words."""
-        return next((str(file) for layout in self._task.files for file in layout.files(self._root, split)), str(self._root))
+        _, files = self._found(split)
+        return str(files[0])
 
     def __contains__(self, split: str) -> bool:
         return any(layout.files(self._root, split) for layout in self._task.files)
 
-    def records(self, split: str, omitted: Omitted) -> Iterator[tuple[str, Columns, int, Record]]:
-        """(place of the row, its columns, running number, record) of every row."""
-        layout = next((layout for layout in self._task.files if layout.files(self._root, split)), None)
-        if layout is None:
-            expected = [layout.place(split) for layout in self._task.files if split in layout.splits]
-            raise UserError(f"{self._root}: no file of task {self._task.name}, split {split}; put {' or '.join(expected)} there")
-        for file in layout.files(self._root, split):
+    def _found(self, split: str) -> tuple[Layout, list[pathlib.Path]]:
+        """The first layout that holds the split, and its files; UserError where there is none."""
+        for layout in self._task.files:
+            if files := layout.files(self._root, split):
+                return layout, files
+        expected = [layout.place(split) for layout in self._task.files if split in layout.splits]
+        raise UserError(f"{self._root}: no file of task {self._task.name}, split {split}; put {' or '.join(expected)} there")
+
+    def columns(self, split: str) -> Columns:
+        """What makes an example of the split's records."""
+        return self._found(split)[0]
+
+    def records(self, split: str, omitted: Omitted) -> Iterator[tuple[str, int, Record]]:
+        """(place of the row, running number, record) of every row."""
+        layout, files = self._found(split)
+        for file in files:
             try:
-                for where, number, record in layout.records(file, split, split in self._task.hidden, omitted):
-                    yield where, layout, number, record
+                yield from layout.records(file, split, split in self._task.hidden, omitted)
             except OSError as error:
                 place = error.filename or file
                 raise UserError(f"{place}: cannot be read ({error.strerror}); check the file and its rights") from error
@@ -140,8 +151,12 @@ class Tables:
     def __contains__(self, split: str) -> bool:
         return all(self._table.splits.get(split, split) in self.splits(config) for config in self._table.configs)
 
-    def records(self, split: str, omitted: Omitted) -> Iterator[tuple[str, Columns, int, Record]]:
-        """(place of the row, its columns, running number, record) of every row, classes by their names."""
+    def columns(self, split: str) -> Columns:
+        """What makes an example of the split's records."""
+        return self._table
+
+    def records(self, split: str, omitted: Omitted) -> Iterator[tuple[str, int, Record]]:
+        """(place of the row, running number, record) of every row, classes by their names."""
         table, name, start = self._table, self._table.splits.get(split, split), 0
         for config in table.configs:
             if name not in self.splits(config):
@@ -152,7 +167,7 @@ class Tables:
             number = start
             for number, row in enumerate(rows, start):
                 record = {column: _plain(row[column], classes.get(column)) for column in columns}
-                yield f"{self} {config} {name}, row {number - start}", table, number, record
+                yield f"{self} {config} {name}, row {number - start}", number, record
             start = number + 1
 
 

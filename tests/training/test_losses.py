@@ -50,25 +50,16 @@ def test_its_gradients_are_those_of_log_softmax():
         np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("most", [8, 11, 15, 99])  # the mask has 8 ones
-def test_logits_of_masked_positions_alone_give_the_same(most):
-    packed = lambda hidden, table: losses.language_model(hidden, table, TARGETS, MASK, most=most)
-    np.testing.assert_allclose(packed(HIDDEN, TABLE), plain(HIDDEN, TABLE, TARGETS, MASK), rtol=1e-5)
-    ours = jax.grad(lambda *arrays: packed(*arrays).sum(), argnums=(0, 1))(HIDDEN, TABLE)
-    expected = jax.grad(lambda *arrays: plain(*arrays, TARGETS, MASK).sum(), argnums=(0, 1))(HIDDEN, TABLE)
-    for one, other in zip(ours, expected, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-
-
 WEIGHTS = jnp.asarray([[0.5, 1.5, 0.0, 0.25, 0.0], [2.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.1, 0.1, 0.0, 0.0]], jnp.float32)
 
 
-@pytest.mark.parametrize("most", [None, 7, 9])  # seven weights are not 0
-def test_weights_make_a_weighted_mean(most):
-    weighted = lambda hidden, table: losses.language_model(hidden, table, TARGETS, WEIGHTS, most=most)
-    np.testing.assert_allclose(weighted(HIDDEN, TABLE), plain(HIDDEN, TABLE, TARGETS, WEIGHTS), rtol=1e-5)
-    ours = jax.grad(lambda *arrays: weighted(*arrays).sum(), argnums=(0, 1))(HIDDEN, TABLE)
-    expected = jax.grad(lambda *arrays: plain(*arrays, TARGETS, WEIGHTS).sum(), argnums=(0, 1))(HIDDEN, TABLE)
+# The mask has 8 ones; of the weights seven are not 0.
+@pytest.mark.parametrize(("weights", "most"), [*((MASK, most) for most in (8, 11, 15, 99)), *((WEIGHTS, most) for most in (None, 7, 9))])
+def test_logits_of_weighted_positions_alone_give_the_weighted_mean(weights, most):
+    packed = lambda hidden, table: losses.language_model(hidden, table, TARGETS, weights, most=most)
+    np.testing.assert_allclose(packed(HIDDEN, TABLE), plain(HIDDEN, TABLE, TARGETS, weights), rtol=1e-5)
+    ours = jax.grad(lambda *arrays: packed(*arrays).sum(), argnums=(0, 1))(HIDDEN, TABLE)
+    expected = jax.grad(lambda *arrays: plain(*arrays, TARGETS, weights).sum(), argnums=(0, 1))(HIDDEN, TABLE)
     for one, other in zip(ours, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
