@@ -20,12 +20,13 @@ BODIES = {
     "lstm": dict(takes=("context", "width", "units"), dropout=dict(embd_dropout=0.1, resid_dropout=0.1)),
 }
 
-# The rows of the paper's Table 5, each as its difference from the full model.
+# What an ablation changes, each as its difference from the full model: the rows of the paper's Table 5, then further ones.
 VARIANTS = {
     "full": {},
     "no_pretraining": {"init.layers": -1},
     "no_aux_lm": {"lm_coef": 0.0},
     "lstm": {"model.name": "lstm"},
+    "frozen": {"init.frozen": True},
 }
 
 

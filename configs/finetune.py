@@ -40,6 +40,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.init = ConfigDict()
     config.init.path = ""  # the pretraining run
     config.init.layers = config_dict.placeholder(int)  # -1 nothing, 0 the embeddings, K also the first K blocks; all by default
+    config.init.frozen = False  # what is transferred stays as it is; only the rest is trained
     config.init.step = config_dict.placeholder(int)  # the update to start from; the last by default
 
     config.data = ConfigDict()

@@ -1,9 +1,11 @@
 """Supervised finetuning of a pretrained body on one task (sections 3.2, 3.3 and 4.2 of the paper)."""
 
 import contextlib
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -18,7 +20,7 @@ from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.text import bpe, formats
 from gpt1_jax.trainers import settings
-from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params
+from gpt1_jax.trainers.fitting import Evaluation, Recipe, Training, fit, fresh_params, recipe, training
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
 
@@ -42,23 +44,28 @@ def finetune(config: ConfigDict, path: str) -> dict:
 
         model = _classifier(config, task, source, context=max(streams.longest for streams in data.values()))
         example = data["train"][[0]]
-        params, fates = source.transfer(fresh_params(model, config.seed, example["tokens"], example["extract"]))
-        run.log.line(transfer.table(fates))
+        params, kept = source.transfer(fresh_params(model, config.seed, example["tokens"], example["extract"]))
+        run.log.line(transfer.table(source.fates(params, kept)))
 
         epoch = batching.updates_per_epoch(len(data["train"]), config.batch_size)
         order = {"size": len(data["train"]), "batch_size": config.batch_size, "seed": config.seed}
         steps = epoch * config.epochs
         parts = jax.device_count() * config.optim.accumulate
-        examine = _examination(config, model, task, rows, data)
+        programs = _programs(
+            model,
+            config.lm_coef,
+            config.regression,
+            recipe(config, optim.warmup_linear, steps, config.optim.warmup_fraction),
+            tuple(sorted(kept.items())) if config.init.frozen else (),
+        )
+        examine = _examination(config, programs, task, rows, data)
         softmax = 2 * model.body.width * source.tokenizer.vocab_size * (config.lm_coef != 0)
         fitted = fit(
             config,
             run,
             params=params,
-            loss=_loss(model, config.lm_coef),
+            training=programs.training,
             batch_at=lambda step: batching.with_room(data["train"][batching.indices(step, **order)], parts),
-            steps=steps,
-            schedule=optim.warmup_linear(steps, config.optim.warmup_fraction),
             flops=lambda tokens, length: 3 * tokens * (model.body.flops(length) + softmax),
             derive=lambda means: {},
             evaluation=Evaluation(epoch, lambda params: _score(examine(params, task.validation))),
@@ -77,6 +84,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
             "data": about,
             "params_sha256": loop.params_sha256(fitted.params),
             "seconds": round(time.time() - begin, 1),
+            "device": devices.kind(),
         }
         for split, values in scores.items():
             run.log.line(f"{split} (update {fitted.best_step})  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
@@ -123,13 +131,18 @@ class _Source:
         depth = pretrained["model"].get("layers", 1)
         self.layers = depth if config.init.layers is None else config.init.layers
 
-    def transfer(self, fresh: Mapping) -> tuple[dict, dict[str, str]]:
-        """`fresh` params with those of the run in their places, and each param's fate (`training.transfer`)."""
-        wanted = transfer.wanted(self._names, self.layers)
-        stored = checkpoint.read_params(self._workdir, self.step, wanted)
-        merged, fates = transfer.merge(fresh, stored)
+    def transfer(self, fresh: Mapping) -> tuple[dict, dict[str, int]]:
+        """`fresh` params with those of the run in their places, and how many rows of each are the run's (`transfer.merge`)."""
+        return transfer.merge(fresh, checkpoint.read_params(self._workdir, self.step, self._wanted()))
+
+    def fates(self, params: Mapping, kept: Mapping[str, int]) -> dict[str, str]:
+        """A word on every param, of the model and of the run."""
+        fates, wanted = transfer.fates(params, kept), self._wanted()
         left = {name: f"{fates[name]}, the run's dropped" if name in fates else "dropped" for name in self._names if name not in wanted}
-        return merged, fates | left
+        return fates | left
+
+    def _wanted(self) -> list[str]:
+        return transfer.wanted(self._names, self.layers)
 
 
 def _classifier(config: ConfigDict, task: Task, source: _Source, context: int) -> Classifier:
@@ -202,6 +215,32 @@ def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
     return model.apply({"params": params}, batch["tokens"], batch["extract"], branches=batch.get("branches"), **options)
 
 
+class _Programs(NamedTuple):
+    """What is compiled for a model: its training, and predict(params, batch, moment) -> scores of regression, else probabilities."""
+
+    training: Training
+    predict: Callable
+
+
+@functools.lru_cache(maxsize=32)
+def _programs(model: Classifier, lm_coef: float, regression: bool, recipe: Recipe, frozen: tuple[tuple[str, int], ...]) -> _Programs:
+    """The programs, the same ones for runs that differ in seed, data or start alone: the second such run compiles nothing.
+
+    Args:
+        frozen: how many first rows of each param stay as they are, by name; () for none.
+    """
+
+    def predict(params, batch, _):
+        scores, _, _ = _apply(model, params, batch, train=False)
+        scores = scores.reshape(len(scores), -1)
+        return devices.gather(scores if regression else jax.nn.softmax(scores))
+
+    return _Programs(
+        training(_loss(model, lm_coef), recipe, dict(frozen)),
+        devices.parallelise(predict, backend=recipe.backend),
+    )
+
+
 def _loss(model: Classifier, lm_coef: float):
     """Equation 5 of the paper; without the auxiliary loss its logits are never formed."""
 
@@ -219,20 +258,13 @@ def _loss(model: Classifier, lm_coef: float):
     return loss
 
 
-def _examination(config: ConfigDict, model: Classifier, task: Task, rows: Mapping, data: Mapping):
+def _examination(config: ConfigDict, programs: _Programs, task: Task, rows: Mapping, data: Mapping):
     """(params, splits, folder) -> split -> metric -> value, for splits with labels; predictions of all go to the folder."""
-
-    def step(params, batch, _):
-        scores, _, _ = _apply(model, params, batch, train=False)
-        scores = scores.reshape(len(scores), -1)
-        return devices.gather(scores if config.regression else jax.nn.softmax(scores))
-
-    step = devices.parallelise(step, backend=config.backend)
 
     def outputs(params, dataset):
         found = np.zeros((len(dataset), 1 if config.regression else task.outputs), np.float32)
         for chosen, batch in batching.evaluation(dataset, config.batch_size):
-            found[chosen] = jax.device_get(step(params, devices.split(batch), np.int32(0)))[: len(chosen)]
+            found[chosen] = jax.device_get(programs.predict(params, devices.split(batch), np.int32(0)))[: len(chosen)]
         return found
 
     def examine(params, splits, folder=None):

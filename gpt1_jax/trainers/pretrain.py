@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pathlib
+import time
 from collections.abc import Sequence
 
 import jax
@@ -19,7 +20,7 @@ from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import settings
-from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params
+from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params, recipe, training
 from gpt1_jax.training import batching, devices, loop, losses, optim, workdir
 
 
@@ -30,6 +31,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
     with workdir.opened(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result
+        begin = time.time()
         devices.check(config.batch_size, config.optim.accumulate)
         sizes = config.model.to_dict()
         body = settings.body(sizes.pop("name"), sizes)
@@ -55,10 +57,8 @@ def pretrain(config: ConfigDict, path: str) -> dict:
             config,
             run,
             params=fresh_params(model, config.seed, np.zeros((1, length), np.int32)),
-            loss=loss,
+            training=training(loss, recipe(config, optim.warmup_cosine, config.steps, config.optim.warmup_steps / config.steps)),
             batch_at=_batches(config, parts, prepared),
-            steps=config.steps,
-            schedule=optim.warmup_cosine(config.steps, config.optim.warmup_steps / config.steps),
             flops=lambda tokens, length: 3 * tokens * (body.flops(length) + 2 * body.width * tokenizer.vocab_size),
             derive=lambda means: _readable(means["loss"], density),
             evaluation=Evaluation(config.eval.every, lambda params: (evaluate(params), None)),
@@ -70,6 +70,8 @@ def pretrain(config: ConfigDict, path: str) -> dict:
             "tokens": config.steps * config.batch_size * length,
             **evaluate(fitted.params),
             "params_sha256": loop.params_sha256(fitted.params),
+            "seconds": round(time.time() - begin, 1),
+            "device": devices.kind(),
         }
         run.log.line("  ".join(f"{name} {value}" for name, value in result.items()))
         return run.finish(result)

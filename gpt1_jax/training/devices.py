@@ -65,9 +65,9 @@ def replicated(tree: Any) -> Any:
 
 
 def parallelise(step: Callable, *, donate: bool = False, backend: str = "pmap") -> Callable:
-    """The per-device `step(state, batch, number) -> results` on all devices, jitted.
+    """The per-device `step(state, batch, moment) -> results` on all devices, jitted.
 
-    `state` and `number` are the same on every device and `batch` is what `split` gives. What `step` returns must be equal on all
+    `state` and `moment` are the same on every device and `batch` is what `split` gives. What `step` returns must be equal on all
     devices, by collectives over AXIS; it comes back once.
 
     Args:
@@ -82,8 +82,8 @@ def parallelise(step: Callable, *, donate: bool = False, backend: str = "pmap") 
     if jax.process_count() > 1:
         raise UserError("config.backend: 'shard_map' runs on one host only; use 'pmap'")
 
-    def unstacked(state, batch, number):
-        return step(state, jax.tree.map(lambda leaf: leaf[0], batch), number)
+    def unstacked(state, batch, moment):
+        return step(state, jax.tree.map(lambda leaf: leaf[0], batch), moment)
 
     everywhere, by_device = PartitionSpec(), PartitionSpec(AXIS)
     # With check_vma=True the transpose sums gradients over the devices already, and an explicit mean then multiplies them.
@@ -95,6 +95,11 @@ def parallelise(step: Callable, *, donate: bool = False, backend: str = "pmap") 
         check_vma=False,
     )
     return jax.jit(mapped, donate_argnums=donated)
+
+
+def kind() -> str:
+    """How many devices of which kind this job has."""
+    return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 @functools.cache

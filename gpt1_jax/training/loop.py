@@ -119,7 +119,7 @@ def run(
     """Trains from update `start` to `steps` and gives the last state.
 
     Args:
-        train_step: what `devices.parallelise` made of a step; the state is donated to it.
+        train_step: (state, batch, step) -> (state, metrics), what `devices.parallelise` made of it; the state is donated to it.
         batch_at: step -> the global batch.
         flops: (tokens, length) -> floating-point operations of a training step on them.
         hooks: called in this order after their updates.
@@ -148,7 +148,7 @@ def run(
         for step in range(start, steps):
             batch = batch_at(step)
             shape = batch["tokens"].shape
-            state, metrics = train_step(state, devices.split(batch), np.int32(step))
+            state, metrics = train_step(state, devices.split(batch), step)
             pending.append((step + 1, metrics, math.prod(shape), flops(math.prod(shape), shape[-1])))
             settle(0 if meter.due(step + 1) else RUN_AHEAD)  # a line of the log times whole updates
             stop = interruption.due(step + 1)

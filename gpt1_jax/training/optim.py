@@ -5,11 +5,12 @@ scaled by Adam's bias correction as well as by the schedule; the schedule reads 
 has learning rate 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 Schedule = Callable[[jax.Array], jax.Array]
 
@@ -46,6 +47,25 @@ def adam(lr: float, schedule: Schedule, *, b1: float, b2: float, eps: float, dec
         optax.add_decayed_weights(decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
         optax.scale_by_schedule(rate),
     )
+
+
+def partly(optimizer: optax.GradientTransformation, frozen: Mapping[str, int]) -> optax.GradientTransformation:
+    """`optimizer` for a model of which parts are frozen: of each param named (slash-joined) the given number of first rows.
+
+    What is frozen has no gradient either, so it takes no part in the clipped norm.
+    """
+
+    def thawed(tree):
+        flat = flatten_dict(tree, sep="/")
+        for name, rows in frozen.items():
+            flat[name] = jnp.concatenate([jnp.zeros_like(flat[name][:rows]), flat[name][rows:]])
+        return unflatten_dict(flat, sep="/")
+
+    def update(grads, state, params=None):
+        updates, state = optimizer.update(thawed(grads), state, params)
+        return thawed(updates), state
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def _scale_by_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:

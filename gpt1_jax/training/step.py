@@ -4,24 +4,30 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jaxtyping import UInt32
 
 from gpt1_jax.training.devices import AXIS
 
 
-def key(seed: int, step: jax.Array) -> jax.Array:
-    """The random key of one step on one device, a pure function of the seed, so that a resumed run draws the same."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), step), jax.lax.axis_index(AXIS))
+def moment(seed: int, step: int) -> UInt32[np.ndarray, "2"]:
+    """What a compiled step is told of where it is: an argument, so that runs of other seeds share the program."""
+    return np.array([seed, step], np.uint32)
 
 
-def training(loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int, seed: int) -> Callable:
-    """step(state, batch, number) -> (state, metrics), to be run by `devices.parallelise`.
+def key(moment: UInt32[jax.Array, "2"]) -> jax.Array:
+    """The random key of one step on one device, a pure function of seed and step, so that a resumed run draws the same."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(moment[0]), moment[1]), jax.lax.axis_index(AXIS))
+
+
+def training(loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int) -> Callable:
+    """step(state, batch, moment) -> (state, metrics), to be run by `devices.parallelise`.
 
     Args:
         loss: (params, batch, key) -> (loss, metrics), a mean over the batch's rows; metrics are scalars.
         optimizer: clips, so it must see the averaged gradients.
         accumulate: parts into which the device's rows are cut, one after the other, to save memory; the sum is the same.
-        seed: of the dropout keys.
 
     The state is {"params", "opt_state"}; the metrics are means over all rows, with "loss" and "grad_norm" (before clipping) added.
     """
@@ -41,8 +47,8 @@ def training(loss: Callable, optimizer: optax.GradientTransformation, *, accumul
         total, _ = jax.lax.scan(add, gradient(params, *first), rest)
         return jax.tree.map(lambda leaf: leaf / accumulate, total)
 
-    def step(state, batch, number):
-        (value, metrics), grads = accumulated(state["params"], batch, key(seed, number))
+    def step(state, batch, moment):
+        (value, metrics), grads = accumulated(state["params"], batch, key(moment))
         grads, metrics = jax.lax.pmean((grads, {**metrics, "loss": value}), AXIS)
         updates, opt_state = optimizer.update(grads, state["opt_state"], state["params"])
         params = optax.apply_updates(state["params"], updates)

@@ -30,8 +30,8 @@ def wanted(names: list[str], layers: int) -> list[str]:
     return [name for name in names if name.split("/")[0] in parts]
 
 
-def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, str]]:
-    """The fresh tree with the stored arrays in their places, and a word on every param.
+def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, int]]:
+    """The fresh tree with the stored arrays in their places, and slash-joined name -> how many of a param's first rows are stored ones.
 
     Tables may differ in rows: a longer fresh one keeps its own last rows (new special tokens), a shorter one takes the first rows
     (positions that the data never reach).
@@ -44,7 +44,7 @@ def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[
         UserError: a stored array has no place in the new model, or another shape than its place.
     """
     merged = flatten_dict(fresh, sep="/")
-    fates = {name: "fresh" for name in merged}
+    kept = dict.fromkeys(merged, 0)
     for name, array in stored.items():
         if name not in merged:
             raise UserError(f"config.init.path: the checkpoint's {name} has no place in this model; give config.model the same sizes")
@@ -55,12 +55,17 @@ def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[
                 f"config.init.path: {name} is {array.shape} in the checkpoint and {target.shape} in this model; give config.model the "
                 "same sizes or set config.init.layers to leave it out"
             )
-        if rows and array.shape != target.shape:
-            merged[name] = np.concatenate([array[:rows], np.asarray(target)[rows:]])
-            fates[name] = f"restored {rows} of {len(target)} rows"
-        else:
-            merged[name], fates[name] = array, "restored"
-    return unflatten_dict(merged, sep="/"), fates
+        whole = array.shape == target.shape
+        merged[name] = array if whole else np.concatenate([array[:rows], np.asarray(target)[rows:]])
+        kept[name] = len(target) if whole else rows
+    return unflatten_dict(merged, sep="/"), kept
+
+
+def fates(merged: Mapping, kept: Mapping[str, int]) -> dict[str, str]:
+    """A word on every param of what `merge` gave."""
+    sizes = {name: len(array) for name, array in flatten_dict(merged, sep="/").items()}
+    told = lambda size, rows: f"restored {rows} of {size} rows" if 0 < rows < size else "restored" if rows else "fresh"
+    return {name: told(sizes[name], rows) for name, rows in kept.items()}
 
 
 def table(fates: Mapping[str, str]) -> str:

@@ -51,12 +51,12 @@ def training(streams: list[list[list[int]]], share_prefix: bool):
     optimizer = optim.adam(6.25e-5, optim.warmup_linear(1000, 0.002), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0)
     params = fresh_params(model, 0, batch["tokens"], batch["extract"])
     state = devices.replicated({"params": params, "opt_state": optimizer.init(params)})
-    train = devices.parallelise(step.training(_loss(model, 0.5), optimizer, accumulate=1, seed=0), donate=True)
+    train = devices.parallelise(step.training(_loss(model, 0.5), optimizer, accumulate=1), donate=True)
     softmax = 2 * _WIDTH.value * _VOCABULARY.value
 
     def once(number):
         nonlocal state
-        state, metrics = train(state, devices.split(batch), np.int32(number))
+        state, metrics = train(state, devices.split(batch), step.moment(0, number))
         return float(metrics["loss"])
 
     return once, batch["tokens"].size * body.flops(batch["tokens"].shape[-1]) + batch["room"].size * softmax

@@ -36,13 +36,13 @@ def ours(dropout: float):
         hidden, table = model.apply({"params": params}, inputs, train=True, rngs={"dropout": key})
         return losses.language_model(hidden, table, targets, np.ones(targets.shape, np.float32)).mean(), {}
 
-    train = devices.parallelise(step.training(loss, optimizer, accumulate=1, seed=0), donate=True)
+    train = devices.parallelise(step.training(loss, optimizer, accumulate=1), donate=True)
     random = np.random.default_rng(0)
 
     def once(number):
         nonlocal state
         tokens = random.integers(0, VOCABULARY, (BATCH, LENGTH + 1), dtype=np.int32)
-        state, metrics = train(state, devices.split({"tokens": tokens}), np.int32(number))
+        state, metrics = train(state, devices.split({"tokens": tokens}), step.moment(0, number))
         return float(metrics["loss"])
 
     return once

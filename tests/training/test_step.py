@@ -34,10 +34,10 @@ def calm():
 
 
 def trained(params, loss, optimizer, *, accumulate=1, backend="pmap", updates=1):
-    run = devices.parallelise(step.training(loss, optimizer, accumulate=accumulate, seed=3), backend=backend)
+    run = devices.parallelise(step.training(loss, optimizer, accumulate=accumulate), backend=backend)
     state = devices.replicated({"params": params, "opt_state": optimizer.init(params)})
     for number in range(updates):
-        state, metrics = run(state, devices.split(BATCH), np.int32(number))
+        state, metrics = run(state, devices.split(BATCH), step.moment(3, number))
     return jax.device_get((state, metrics))
 
 
@@ -69,10 +69,7 @@ def test_both_backends_agree_bit_for_bit():
 
 
 def test_every_step_device_and_seed_has_a_key_of_its_own():
-    def draw(seed):
-        return devices.parallelise(lambda _, batch, number: devices.gather(jax.random.bits(step.key(seed, number), (1,))))
-
-    first, second = draw(0), draw(1)
-    drawn = [first({}, devices.split(BATCH), np.int32(number)) for number in (0, 1)] + [second({}, devices.split(BATCH), np.int32(0))]
+    draw = devices.parallelise(lambda _, batch, moment: devices.gather(jax.random.bits(step.key(moment), (1,))))
+    drawn = [draw({}, devices.split(BATCH), step.moment(*moment)) for moment in ((0, 0), (0, 1), (1, 0))]
     assert len(set(np.concatenate(drawn).tolist())) == 6
-    np.testing.assert_array_equal(drawn[0], first({}, devices.split(BATCH), np.int32(0)))
+    np.testing.assert_array_equal(drawn[0], draw({}, devices.split(BATCH), step.moment(0, 0)))
