@@ -1,67 +1,197 @@
-"""The whole factory: pretrain each body once, finetune every variant on every task, one table.
+"""The whole factory: pretrain each body once, probe it as it goes, finetune every cell of the matrix, one report.
 
-Each pretraining and each cell of the table is a run in its own folder below this one; what is finished is not done again.
+Each of them is a run in its own folder below this one; what is finished is not done again, and several processes or machines may share
+the work (training/work.py).
 """
 
-import hashlib
+import contextlib
+import multiprocessing
+import os
 import pathlib
-import statistics
+import sys
+import threading
+import time
+from collections.abc import Sequence
 
+import jax
 from ml_collections import ConfigDict
 
-from gpt1_jax.analysis import tables
+from gpt1_jax.analysis import report
 from gpt1_jax.datasets.microworld import files as microworld
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS, TRAINERS
-from gpt1_jax.training import workdir
+from gpt1_jax.trainers.matrix import Matrix, matrix
+from gpt1_jax.training import devices, log, milestones, work, workdir
+from gpt1_jax.training.work import Job
+
+# Settings that say how much is done and by whom, not what a run computes: they may change from start to start.
+FREE = ("seeds", "tasks", "part", "workers", "plan", "experiments", "probed", "variants", *workdir.FREE)
 
 
 @TRAINERS.register("ablate")
 def ablate(config: ConfigDict, path: str) -> dict:
-    """Runs what is missing below the folder `path`; what comes back is also its result.json.
+    """Runs what is missing below the folder `path`, as far as it is of config.part, and writes the report of all that is finished.
 
-    config.pretrain holds a configuration for each body, config.finetune one for each variant. Without a path of their own they read
-    the embedded world, which is written to data/.
+    Raises:
+        SystemExit: 1 when a run has failed; the others are finished, and the report says which and why.
     """
-    tasks = {name: TASKS[name] for name in config.tasks}  # an unknown one is told before anything is trained
-    for task in tasks.values():
-        if not task.trainable:
-            raise UserError(f"config.tasks: {task.name} cannot be finetuned on; leave it out")
-    with workdir.opened(path, config.to_dict()) as run:
-        if run.result is not None:
-            return run.result
-        world = pathlib.Path(path) / "data"
-        books, labelled = config.books or str(world / "novels"), config.labelled or str(world)
-        if not (config.books and config.labelled):
-            microworld.write(world, seed=config.seed, words=config.world.words, train=config.world.train, dev=config.world.dev)
-
-        pretrained = {}
-        for body, settings in config.pretrain.items():
-            pretrained[body] = f"{path}/pretrain_{body}"
-            cell = settings.copy_and_resolve_references()
-            cell.data.path = books
-            run.log.line(f"pretraining the {body}: {pretrained[body]}")
-            TRAINERS[cell.trainer](cell, pretrained[body])
-
-        scores, columns = {}, {}
-        for seed in range(config.seeds):
-            for name, task in tasks.items():
-                for variant, settings in config.finetune.items():
-                    cell = settings.copy_and_resolve_references()
-                    cell.task, cell.seed, cell.data.path = name, seed, labelled
-                    cell.init.path = pretrained[cell.model.name]
-                    folder = f"{path}/{name}_{variant}_{seed}"
-                    run.log.line(f"finetuning {name}, {variant}, seed {seed}: {folder}")
-                    result = TRAINERS[cell.trainer](cell, folder)
-                    score = result["metrics"][task.validation[0]][task.metrics[0]]
-                    scores.setdefault(variant, {}).setdefault(_column(columns, name, result["data"]), []).append(score)
-        means = {variant: {name: statistics.mean(seeds) for name, seeds in row.items()} for variant, row in scores.items()}
-        run.log.line(tables.markdown(means, corner="100 x the paper's metric"))
-        return run.finish({"trainer": "ablate", "scores": scores, "means": means})
+    jobs, layout = _jobs(config, path)  # mistakes are told before anything is made
+    mine = work.share(jobs, config.part)
+    if config.plan:
+        return planning.plan(config, jobs)
+    if jax.process_count() > 1:
+        raise UserError("--multihost=on: an ablation's runs are shared out by --config.part, a machine each; leave it off")
+    folder = pathlib.Path(path)
+    with work.claimed(folder, "start", wait=True):  # of several that start at once, one writes
+        workdir.same_config(folder, config.to_dict(), free=FREE)
+        workdir.write_json(folder / "cells.json", layout)
+        if config.world.words:
+            world = config.world
+            microworld.write(folder / "data", seed=world.seed, words=world.words, train=world.train, dev=world.dev)
+    work.forget_failures(mine, folder)
+    with contextlib.closing(log.Log(folder)) as told:
+        _run(config, path, mine, told)
+        failed = {job.name: error for job in mine if (error := work.failure(folder, job.name))}
+        result = {"trainer": "ablate", "cells": {job.name: _score(folder, job.name) for job in jobs if work.finished(folder, job.name)}}
+        if len(result["cells"]) == len(jobs):
+            workdir.write_json(folder / "result.json", result)
+        for name, error in failed.items():
+            told.line(f"failed: {name}: {error}")
+        told.line(f"report: {report.write(folder)}")
+    if failed:
+        print(f"gpt1_jax: {len(failed)} of {len(mine)} runs failed; the same command tries them again", file=sys.stderr)
+        raise SystemExit(1)
+    return result
 
 
-def _column(columns: dict[str, list], name: str, data: dict) -> str:
-    """The task's column; one of its own, told by its hash, for a cell that has read other rows than the task's first cell."""
-    read = sorted((split, facts["sha256"]) for split, facts in data["splits"].items() if split != "test")
-    known = columns.setdefault(name, read)
-    return name if read == known else f"{name} ({hashlib.sha256(str(read).encode()).hexdigest()[:8]})"
+def _jobs(config: ConfigDict, path: str) -> tuple[list[Job], dict]:
+    """Every run below `path`, and cells.json: what the report reads of them."""
+    books, labelled = config.books, config.labelled
+    if config.world.words:
+        books, labelled = books or f"{path}/data/novels", labelled or f"{path}/data"
+    pretrained = {body: config.pretrained[body] or f"{path}/pretrain_{body}" for body in config.pretrain}
+    found = matrix(config, pretrained, labelled)
+    bodies = sorted({cell.model.name for cell in found.cells.values()} | set(config.probed), reverse=True)
+    configs = {}
+    for body in bodies:
+        configs[f"pretrain_{body}"] = config.pretrain[body].copy_and_resolve_references()
+        configs[f"pretrain_{body}"].data.path = books or config.pretrain[body].data.path
+        if body in config.probed:
+            configs[f"pretrain_{body}"].checkpoint.keep_steps = milestones.grid(config.pretrain[body].steps)
+            configs[f"zero_shot_{body}"] = config.zero_shot.copy_and_resolve_references()
+            configs[f"zero_shot_{body}"].init.path = pretrained[body]
+            configs[f"zero_shot_{body}"].data.path = labelled or config.zero_shot.data.path
+    configs |= found.cells
+    for body in bodies:
+        if config.pretrained[body]:  # somebody has done it
+            del configs[f"pretrain_{body}"]
+    return [_job(name, cell, set(configs), pretrained) for name, cell in configs.items()], _layout(config, found, bodies)
+
+
+def _job(name: str, config: ConfigDict, names: set[str], pretrained: dict[str, str]) -> Job:
+    origin = config.init.path if "init" in config else ""
+    needs = tuple(need for body, folder in pretrained.items() if folder == origin and (need := f"pretrain_{body}") in names)
+    return Job(name, needs, lambda folder: TRAINERS[config.trainer](config, folder))
+
+
+def _layout(config: ConfigDict, found: Matrix, bodies: Sequence[str]) -> dict:
+    experiments = {
+        name: {"setting": config.experiments[name].setting, "points": [point._asdict() for point in points]}
+        for name, points in found.points.items()
+    }
+    return {
+        "experiments": experiments,
+        "pretrain": {body: config.pretrained[body] or f"pretrain_{body}" for body in bodies},
+        "zero_shot": {body: f"zero_shot_{body}" for body in config.probed},
+    }
+
+
+def _score(folder: pathlib.Path, name: str) -> dict:
+    """What two runs of the same matrix may be compared by."""
+    result = workdir.read_json(folder / name / "result.json")
+    told = {key: result[key] for key in ("params_sha256", "probes", "validation_loss") if key in result}
+    if result["trainer"] == "finetune":
+        task = TASKS[result["task"]]
+        told[task.metrics[0]] = result["metrics"][task.validation[0]][task.metrics[0]]
+    return told
+
+
+def _run(config: ConfigDict, path: str, jobs: Sequence[Job], told: log.Log) -> None:
+    """Does the jobs, here or in processes of their own, and shows how far they are."""
+    folder, names = pathlib.Path(path), [job.name for job in jobs]
+    left = [name for name in names if not work.settled(folder, name)]
+    workers = min(config.workers or _cores(), len(left))
+    told.line(f"{len(names)} runs, {len(left)} of them to do, by {workers} process{'es' * (workers > 1)}")
+    with log.bar("runs") as advance:
+        if workers <= 1:
+            work.work(jobs, folder, lambda name: advance(sum(work.settled(folder, each) for each in names), len(names)))
+            return
+        seen = set(names) - set(left)
+        with _workers(config, path, workers) as alive:
+            while alive() and len(seen) < len(names):
+                for name in [name for name in names if name not in seen and work.settled(folder, name)]:
+                    seen.add(name)
+                    told.line(f"{name}: {work.failure(folder, name) or _summary(folder, name)}")
+                advance(len(seen), len(names))
+                time.sleep(work.WAIT)
+
+
+def _summary(folder: pathlib.Path, name: str) -> str:
+    values = [f"{key} {value:.4g}" for key, value in _score(folder, name).items() if isinstance(value, float)]
+    return "  ".join(values) or "finished"
+
+
+def _cores() -> int:
+    """How many processes use this machine well: small models leave all but one CPU core idle, an accelerator has one owner."""
+    return len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 1
+
+
+@contextlib.contextmanager
+def _workers(config: ConfigDict, path: str, count: int):
+    """Starts processes that do the jobs, each on its share of the cores; yields whether any is left, replacing those that died."""
+    context = multiprocessing.get_context("spawn")
+    cores = sorted(os.sched_getaffinity(0))
+    running = {}
+
+    def start(number):
+        own = cores[number::count] if len(cores) >= count else cores
+        running[number] = context.Process(target=_worker, args=(config.to_json_best_effort(), path, number, own))
+        running[number].start()
+
+    def alive():
+        for number, process in list(running.items()):
+            if process.exitcode is None:
+                continue
+            for name in work.held_by(pathlib.Path(path), process.pid):
+                work.record(pathlib.Path(path), name, f"its process ended with {process.exitcode}; out of memory?")
+            del running[number]
+            if process.exitcode:
+                start(number)
+        return bool(running)
+
+    for number in range(count):
+        start(number)
+    try:
+        yield alive
+        for process in running.values():
+            process.join()
+    finally:
+        for process in running.values():
+            process.terminate()  # the run in it saves itself
+        for process in running.values():
+            process.join()
+
+
+def _worker(config: str, path: str, number: int, cores: Sequence[int]) -> None:
+    """A process of its own: does the jobs that are left, its words in workers/<number>.log."""
+    threading.Thread(target=work.die_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    os.sched_setaffinity(0, cores)  # before jax counts them
+    told = pathlib.Path(path) / "workers" / f"{number}.log"
+    told.parent.mkdir(exist_ok=True)
+    with open(told, "a") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    devices.start("off")
+    config = ConfigDict(json.loads(config))
+    jobs, _ = _jobs(config, path)
+    work.work(work.share(jobs, config.part), pathlib.Path(path))

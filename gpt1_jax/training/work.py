@@ -1,0 +1,140 @@
+"""Many runs below one folder, shared by processes and machines: each is done once, by whoever claims it first.
+
+A job is settled by what lies in its folder: result.json, or failed.json. Claims are file locks, which the system drops with the
+process, however it dies; what was half done is then resumed by the next. Machines whose file system has no locks in common (a mounted
+bucket) want a share of the jobs each (`share`).
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.training import workdir
+
+WAIT = 0.5  # seconds between looks at what others are doing
+
+
+class Job(NamedTuple):
+    """One run: its folder's name, the names of the jobs that must be finished first, and what does it, given the folder."""
+
+    name: str
+    needs: tuple[str, ...]
+    run: Callable[[str], None]
+
+
+def share(jobs: Sequence[Job], part: str) -> list[Job]:
+    """The jobs of `part`, "i/n": every n-th from the i-th on; and those that they need. UserError if it is not such a part."""
+    try:
+        own, parts = map(int, part.split("/"))
+    except ValueError:
+        own, parts = 0, 0
+    if not 1 <= own <= parts:
+        raise UserError(f"config.part: {part!r} found, such as 3/8 expected: the third of eight shares")
+    free = [job for job in jobs if job.needs]
+    mine = free[own - 1 :: parts]
+    needed = {name for job in mine for name in job.needs}
+    while more := {name for job in jobs if job.name in needed for name in job.needs} - needed:
+        needed |= more
+    chosen = {job.name for job in mine} | needed
+    return [job for job in jobs if job.name in chosen]
+
+
+def finished(folder: pathlib.Path, name: str) -> bool:
+    """Whether the job has its result."""
+    return (folder / name / "result.json").exists()
+
+
+def failure(folder: pathlib.Path, name: str) -> str:
+    """What stopped the job; "" where nothing has."""
+    file = folder / name / "failed.json"
+    return workdir.read_json(file)["error"] if file.exists() and not finished(folder, name) else ""
+
+
+def settled(folder: pathlib.Path, name: str) -> bool:
+    """Whether there is nothing more to do for the job in this start."""
+    return finished(folder, name) or bool(failure(folder, name))
+
+
+def work(jobs: Sequence[Job], folder: pathlib.Path, done: Callable[[str], None] = lambda name: None) -> None:
+    """Does the jobs in their order until each is settled, by this process or another; calls `done` after each of its own.
+
+    A job that raises is recorded, and the rest go on; one that needs it is recorded, too.
+    """
+    pending = list(jobs)
+    while pending:
+        pending = [job for job in pending if not settled(folder, job.name)]
+        for job in pending:
+            if broken := next((name for name in job.needs if failure(folder, name)), None):
+                record(folder, job.name, f"needs {broken}, which failed")
+                break
+            if all(finished(folder, name) for name in job.needs) and _attempt(job, folder):
+                done(job.name)
+                break
+        else:
+            if pending:
+                time.sleep(WAIT)  # others are at work on what is left, or on what it needs
+
+
+def _attempt(job: Job, folder: pathlib.Path) -> bool:
+    """Does the job unless another process has it."""
+    with claimed(folder, job.name) as mine:
+        if not mine or settled(folder, job.name):
+            return False
+        try:
+            job.run(str(folder / job.name))
+        except UserError as error:
+            record(folder, job.name, str(error))
+        except Exception as error:  # one cell's bug or lack of memory is no reason to lose the others
+            record(folder, job.name, f"{type(error).__name__}: {first_line(error)}", traceback.format_exc())
+        return True
+
+
+@contextlib.contextmanager
+def claimed(folder: pathlib.Path, name: str, wait: bool = False) -> Iterator[bool]:
+    """Whether `name` is this process's own until the end of the block; with `wait`, it will be."""
+    (folder / ".claims").mkdir(parents=True, exist_ok=True)
+    with open(folder / ".claims" / name, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield True
+        file.truncate(0)
+
+
+def record(folder: pathlib.Path, name: str, error: str, trace: str = "") -> None:
+    """Notes that the job has failed."""
+    (folder / name).mkdir(exist_ok=True)
+    noted = {"error": error, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **({"traceback": trace} if trace else {})}
+    workdir.write_json(folder / name / "failed.json", noted)
+
+
+def forget_failures(jobs: Sequence[Job], folder: pathlib.Path) -> None:
+    """Makes the failed ones of an earlier start due again."""
+    for job in jobs:
+        with claimed(folder, job.name) as mine:
+            if mine:
+                (folder / job.name / "failed.json").unlink(missing_ok=True)
+
+
+def held_by(folder: pathlib.Path, process: int) -> list[str]:
+    """The jobs that a process, now dead, had claimed when it died."""
+    claims = (folder / ".claims").glob("*")
+    return [file.name for file in claims if file.read_text() == str(process) and not settled(folder, file.name)]
+
+
+def die_with(parent) -> None:
+    """In a thread of a child process: ends it when its parent is gone, so that nothing works on unseen."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
