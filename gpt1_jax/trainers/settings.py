@@ -37,6 +37,16 @@ RULES = (
         lambda value: all(isinstance(step, int) for step in value),
         ("checkpoint.keep_steps",),
     ),
+    (
+        "two different words, such as \"('bad','good')\",",
+        lambda value: len(value) == 2 and all(isinstance(word, str) and word.strip() for word in value) and value[0] != value[1],
+        ("sst2.words",),
+    ),
+    (
+        "a number above 0 and up to 1",
+        lambda value: 0 < value <= 1,
+        tuple(f"ceilings.{name}" for name in ("cola", "sst2", "race", "dprd", "story_cloze_2016", "story_cloze_2018")),
+    ),
     ("pmap or shard_map", lambda value: value in ("pmap", "shard_map"), ("backend",)),
     ("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"), ("model.dtype",)),
 )
