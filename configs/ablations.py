@@ -42,12 +42,12 @@ SCALES = {
 }
 
 
-def grid(variants: tuple[str, ...], tasks: tuple[str, ...], setting: str = "", values: tuple[int, ...] = (), seeds: int = 0) -> ConfigDict:
-    """The axes of an experiment: every variant, on every task, with every value of a setting of finetuning, with every seed.
+def grid(variants: tuple[str, ...], tasks: tuple[str, ...], setting: str = "", levels: tuple[int, ...] = (), seeds: int = 0) -> ConfigDict:
+    """The axes of an experiment: every variant, on every task, with every level of a setting of finetuning, with every seed.
 
     seeds=0 are those of config.seeds.
     """
-    return ConfigDict(dict(variants=variants, tasks=tasks, setting=setting, values=values, seeds=seeds))
+    return ConfigDict(dict(variants=variants, tasks=tasks, setting=setting, levels=levels, seeds=seeds))
 
 
 def table5(scale: dict) -> ConfigDict:
@@ -97,12 +97,16 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.books = ""  # what config.pretrain reads instead of what it says there
     config.labelled = ""  # what config.finetune and config.zero_shot read instead
     config.pretrained = ConfigDict({body: "" for body in common.BODIES})  # a finished pretraining run to take
-    config.world = ConfigDict(dict(words=300_000 if name == "quick" else 0, train=1_500, dev=500, seed=0))  # the embedded one, unless words=0
+    config.world = ConfigDict(
+        dict(words=300_000 if name == "quick" else 0, train=1_500, dev=500, seed=0)
+    )  # the embedded one, unless words=0
 
     config.pretrain = ConfigDict({body: pretrain.get_config(f"{scale['size']},{body}") for body in common.BODIES})
     config.finetune = finetune.get_config("sst2")
     del config.finetune.model, config.finetune.task, config.finetune.seed  # each cell's own
-    config.bodies = ConfigDict({body: common.as_pretrained(body) for body in common.BODIES})  # config.finetune's model section, of each body
+    config.bodies = ConfigDict(
+        {body: common.as_pretrained(body) for body in common.BODIES}
+    )  # config.finetune's model section, of each body
     config.zero_shot = zero_shot.get_config()
     config.probed = tuple(common.BODIES) if "zero_shot" in experiments else ()  # bodies whose pretraining is probed as it goes
 
@@ -162,6 +166,7 @@ def _quick(config: ConfigDict):
     config.finetune.optim.warmup_fraction = 0.1
     config.finetune.lm_coef = 0.1  # at the paper's 0.5 so short a run learns the sentences before the task
     config.zero_shot.data.examples = 200
+    config.zero_shot.sst2.words = ("bad", "good")  # as that world says it
 
 
 def _still(model: ConfigDict):

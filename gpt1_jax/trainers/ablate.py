@@ -8,6 +8,7 @@ import contextlib
 import multiprocessing
 import os
 import pathlib
+import signal
 import sys
 import threading
 import time
@@ -16,12 +17,11 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from gpt1_jax.analysis import report
 from gpt1_jax.datasets.microworld import files as microworld
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.trainers.matrix import Matrix, matrix
-from gpt1_jax.training import devices, log, milestones, work, workdir
+from gpt1_jax.training import devices, log, loop, milestones, work, workdir
 from gpt1_jax.training.work import Job
 
 # Settings that say how much is done and by whom, not what a run computes: they may change from start to start.
@@ -37,8 +37,6 @@ def ablate(config: ConfigDict, path: str) -> dict:
     """
     jobs, layout = _jobs(config, path)  # mistakes are told before anything is made
     mine = work.share(jobs, config.part)
-    if config.plan:
-        return planning.plan(config, jobs)
     if jax.process_count() > 1:
         raise UserError("--multihost=on: an ablation's runs are shared out by --config.part, a machine each; leave it off")
     folder = pathlib.Path(path)
@@ -57,7 +55,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
             workdir.write_json(folder / "result.json", result)
         for name, error in failed.items():
             told.line(f"failed: {name}: {error}")
-        told.line(f"report: {report.write(folder)}")
+        # told.line(f"report: {report.write(folder)}")
     if failed:
         print(f"gpt1_jax: {len(failed)} of {len(mine)} runs failed; the same command tries them again", file=sys.stderr)
         raise SystemExit(1)
@@ -117,23 +115,28 @@ def _score(folder: pathlib.Path, name: str) -> dict:
 
 
 def _run(config: ConfigDict, path: str, jobs: Sequence[Job], told: log.Log) -> None:
-    """Does the jobs, here or in processes of their own, and shows how far they are."""
-    folder, names = pathlib.Path(path), [job.name for job in jobs]
-    left = [name for name in names if not work.settled(folder, name)]
-    workers = min(config.workers or _cores(), len(left))
-    told.line(f"{len(names)} runs, {len(left)} of them to do, by {workers} process{'es' * (workers > 1)}")
-    with log.bar("runs") as advance:
-        if workers <= 1:
-            work.work(jobs, folder, lambda name: advance(sum(work.settled(folder, each) for each in names), len(names)))
-            return
-        seen = set(names) - set(left)
-        with _workers(config, path, workers) as alive:
-            while alive() and len(seen) < len(names):
-                for name in [name for name in names if name not in seen and work.settled(folder, name)]:
-                    seen.add(name)
-                    told.line(f"{name}: {work.failure(folder, name) or _summary(folder, name)}")
-                advance(len(seen), len(names))
-                time.sleep(work.WAIT)
+    """Does the jobs, here or in processes of their own, and says how far they are."""
+    folder = pathlib.Path(path)
+    pending = [job.name for job in jobs if not work.settled(folder, job.name)]
+    workers = min(config.workers or _cores(), len(pending))
+    told.line(f"{len(jobs)} runs, {len(pending)} of them to do, by {max(workers, 1)} process{'es' * (workers > 1)}")
+    begin, todo = time.monotonic(), len(pending)
+
+    def look(advance=lambda done, total: None):
+        for name in [name for name in pending if work.settled(folder, name)]:
+            pending.remove(name)
+            done = todo - len(pending)
+            left = (time.monotonic() - begin) / done * len(pending)
+            told.line(f"[{done}/{todo}, {left / 60:.0f} min left] {name}: {work.failure(folder, name) or _summary(folder, name)}")
+            advance(done, todo)
+
+    if workers <= 1:
+        work.work(jobs, folder, look)
+        return
+    with told.bar("runs") as advance, _workers(config, path, workers) as alive:
+        while alive():
+            time.sleep(work.WAIT)
+            look(advance)
 
 
 def _summary(folder: pathlib.Path, name: str) -> str:
@@ -155,34 +158,37 @@ def _workers(config: ConfigDict, path: str, count: int):
 
     def start(number):
         own = cores[number::count] if len(cores) >= count else cores
-        running[number] = context.Process(target=_worker, args=(config.to_json_best_effort(), path, number, own))
+        running[number] = context.Process(target=_worker, args=(config, path, number, own))
         running[number].start()
 
     def alive():
         for number, process in list(running.items()):
             if process.exitcode is None:
                 continue
-            for name in work.held_by(pathlib.Path(path), process.pid):
-                work.record(pathlib.Path(path), name, f"its process ended with {process.exitcode}; out of memory?")
             del running[number]
-            if process.exitcode:
+            held = work.held_by(pathlib.Path(path), process.pid)
+            for name in held:
+                work.record(pathlib.Path(path), name, f"its process ended with code {process.exitcode}; out of memory?")
+            if held:
                 start(number)
+            elif process.exitcode:
+                raise RuntimeError(f"process {number} ended with code {process.exitcode}; see {path}/workers/{number}.log")
         return bool(running)
 
-    for number in range(count):
-        start(number)
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(loop.TERMINATED))
     try:
+        for number in range(count):
+            start(number)
         yield alive
-        for process in running.values():
-            process.join()
     finally:
         for process in running.values():
             process.terminate()  # the run in it saves itself
         for process in running.values():
             process.join()
+        signal.signal(signal.SIGTERM, previous)
 
 
-def _worker(config: str, path: str, number: int, cores: Sequence[int]) -> None:
+def _worker(config: ConfigDict, path: str, number: int, cores: Sequence[int]) -> None:
     """A process of its own: does the jobs that are left, its words in workers/<number>.log."""
     threading.Thread(target=work.die_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     os.sched_setaffinity(0, cores)  # before jax counts them
@@ -192,6 +198,5 @@ def _worker(config: str, path: str, number: int, cores: Sequence[int]) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     devices.start("off")
-    config = ConfigDict(json.loads(config))
     jobs, _ = _jobs(config, path)
     work.work(work.share(jobs, config.part), pathlib.Path(path))

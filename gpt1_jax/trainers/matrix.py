@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
+from gpt1_jax.training.workdir import flatten
 
 
 class Point(NamedTuple):
@@ -41,21 +42,19 @@ def matrix(config: ConfigDict, pretrained: Mapping[str, str], labelled: str) -> 
     if unused := set(config.tasks) - {task for axes in wanted.values() for _, task, _, _ in axes}:
         raise UserError(f"config.tasks: {', '.join(sorted(unused))} is in none of the experiments; see config.experiments.*.tasks")
     points, cells, names = {name: [] for name in wanted}, {}, {}
-    for axes, name in _interleaved(wanted):
-        variant, task, value, seed = axes
-        setting = config.experiments[name].setting
-        cell = _cell(config, variant, task, {setting: value} if setting else {}, seed, pretrained, labelled)
-        identity = json.dumps(cell.to_dict(), sort_keys=True)
-        if identity not in names:
-            mark = "" if value is None else f"_{setting.rpartition('.')[2]}_{value}"
-            names[identity] = f"{task}_{variant}{mark}_{seed}"
-            cells[names[identity]] = cell
-        points[name].append(Point(*axes, names[identity]))
+    queue = [
+        (name, axes, _cell(config, config.experiments[name].setting, *axes, pretrained, labelled)) for axes, name in _interleaved(wanted)
+    ]
+    for name, axes, cell in sorted(queue, key=lambda entry: entry[1][2] is not None):  # a variant's own name goes before a value's
+        names.setdefault(_identity(cell), _name(config.experiments[name].setting, *axes))
+    for name, axes, cell in queue:
+        cells.setdefault(names[_identity(cell)], cell)
+        points[name].append(Point(*axes, names[_identity(cell)]))
     return Matrix(points, cells)
 
 
 def _axes(config: ConfigDict, name: str):
-    """(variant, task, value, seed) of every point of an experiment."""
+    """(variant, task, level, seed) of every point of an experiment."""
     axes = config.experiments[name]
     tasks = [task for task in axes.tasks if not config.tasks or task in config.tasks]
     for task in tasks:
@@ -67,9 +66,9 @@ def _axes(config: ConfigDict, name: str):
             raise UserError(f"config.experiments.{name}.variants: no variant is called {variant!r}; choose among: {known}")
     for seed in range(axes.seeds or config.seeds):
         for task in tasks:
-            for value in axes.values or (None,):
+            for level in axes.levels or (None,):
                 for variant in axes.variants:
-                    yield variant, task, value, seed
+                    yield variant, task, level, seed
 
 
 def _interleaved(wanted: Mapping[str, list[tuple]]):
@@ -80,19 +79,31 @@ def _interleaved(wanted: Mapping[str, list[tuple]]):
         yield axes, name
 
 
-def _cell(config: ConfigDict, variant: str, task: str, setting: Mapping, seed: int, pretrained: Mapping, labelled: str) -> ConfigDict:
+def _cell(
+    config: ConfigDict, setting: str, variant: str, task: str, level: float | None, seed: int, pretrained: Mapping, labelled: str
+) -> ConfigDict:
     """The finetuning configuration of a point."""
-    changes = config.variants[variant].copy_and_resolve_references()
-    body = changes.pop("model", {"name": "transformer"})["name"]
+    changes = flatten(config.variants[variant].to_dict())
+    body = changes.pop("model.name", "transformer")
     cell = config.finetune.copy_and_resolve_references()
-    cell.update({"task": task, "seed": seed, "model": config.bodies[body].to_dict()})
+    with cell.unlocked():
+        cell.task, cell.seed, cell.model = task, seed, config.bodies[body].copy_and_resolve_references()
     cell.data.path = labelled or cell.data.path
     cell.init.path = pretrained[body]
     try:
-        cell.update(changes)
-        cell.update_from_flattened_dict(setting)
+        cell.update_from_flattened_dict({**changes, **({} if level is None else {setting: level})})
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"config.variants.{variant}, or the setting {', '.join(setting)}: not one of config.finetune's ({error})") from None
+        raise UserError(f"config.variants.{variant}, or the setting {setting!r}: not of config.finetune ({error})") from None
     if cell.init.layers is None:
         cell.init.layers = config.pretrain[body].model.to_dict().get("layers", 1)
     return cell
+
+
+def _name(setting: str, variant: str, task: str, level: float | None, seed: int) -> str:
+    """The name of a cell's folder."""
+    mark = "" if level is None else f"_{setting.rpartition('.')[2]}_{level}"
+    return f"{task}_{variant}{mark}_{seed}"
+
+
+def _identity(cell: ConfigDict) -> str:
+    return json.dumps(cell.to_dict(), sort_keys=True)

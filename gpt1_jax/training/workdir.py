@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -80,15 +80,19 @@ def claim(workdir: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def same_config(workdir: pathlib.Path, config: Mapping) -> None:
-    """Stores the configuration of a new run; for a known run, UserError with the first differences unless it is the same."""
+def same_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = FREE) -> None:
+    """Stores the configuration of a new run; for a known run, UserError with the first differences unless it is the same.
+
+    Args:
+        free: the top-level settings that may differ.
+    """
     path = workdir / "config.json"
     config = json.loads(json.dumps(config))
     if not path.exists():
         write_json(path, config)
         return
     stored, wanted = flatten(read_json(path)), flatten(config)
-    names = sorted(name for name in stored.keys() | wanted.keys() if name.split(".")[0] not in FREE)
+    names = sorted(name for name in stored.keys() | wanted.keys() if name.split(".")[0] not in free)
     changes = [f"{name}={stored.get(name)!r} (now {wanted.get(name)!r})" for name in names if stored.get(name) != wanted.get(name)]
     if changes:
         raise UserError(f"{path}: this run was started with {', '.join(changes[:4])}; give the same again or another --workdir")
