@@ -151,7 +151,8 @@ def difference(
 
     p is twice the part of the replicates that does not have the sign of most, (1 + k) / (1 + R), so it is below 0.05 where the interval
     leaves 0 out. `detectable` is (t.975 + t.8) standard deviations of the replicates, with seeds - 1 degrees of freedom; with one seed
-    normal quantiles, for what is then left is the variation between the many examples.
+    normal quantiles, for what is then left is the variation between the many examples. Of an average over tasks it is cautious: that
+    rests on more runs than the seeds of one task.
     """
     import scipy.special
 
