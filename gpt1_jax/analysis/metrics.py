@@ -69,3 +69,69 @@ def score(names: Iterable[str], labels: Sequence | np.ndarray, predictions: Sequ
     if len(labels) != len(predictions) or len(labels) == 0:
         raise ValueError(f"{len(labels)} labels and {len(predictions)} predictions: not as many of both, or none")
     return {name: METRICS[name](labels, predictions) for name in names}
+
+
+def weighted(metric: str, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The metric where each example counts as often as its weight says: all runs in all replicates by a few matrix products.
+
+    Spearman's ranks are those among all examples, whatever the weights: no sorting, and the variance of bootstrap replicates comes out no
+    further from the true one than with new ranks for each (simulated: 1,500 normal pairs, correlations from 0 to 0.95).
+
+    Args:
+        metric: a key of metrics.METRICS.
+        labels: [N], class ids or scores.
+        predictions: [M N], a row a run.
+        weights: [R N], a row a replicate.
+    Returns:
+        [R M], 0.0 where the metric does not exist, as in METRICS.
+    """
+    if metric == "spearman":
+        import scipy.stats
+
+        labels, predictions = scipy.stats.rankdata(labels), scipy.stats.rankdata(predictions, axis=1)
+    return _WEIGHTED[metric](labels, predictions, weights)
+
+
+def _weighted_accuracy(labels, predictions, weights):
+    return weights @ (predictions == labels).T / weights.sum(1, keepdims=True)
+
+
+def _weighted_f1(labels, predictions, weights):
+    hits = weights @ ((predictions == 1) & (labels == 1)).T
+    return _ratio(2 * hits, weights @ (predictions == 1).T + (weights @ (labels == 1))[:, None])
+
+
+def _weighted_matthews(labels, predictions, weights):
+    """Of any number of classes (Gorodkin 2004)."""
+    classes = np.union1d(labels, predictions)
+    truth = np.stack([weights @ (labels == k) for k in classes], -1)[:, None]
+    given = np.stack([weights @ (predictions == k).T for k in classes], -1)
+    rows = weights.sum(1, keepdims=True)
+    covariance = rows * (weights @ (predictions == labels).T) - (truth * given).sum(-1)
+    return _ratio(covariance, np.sqrt((rows**2 - (truth**2).sum(-1)) * (rows**2 - (given**2).sum(-1))))
+
+
+def _weighted_pearson(labels, predictions, weights):
+    weights = weights / weights.sum(1, keepdims=True)
+    # Without the means of all examples, so that the moments below cancel no digits.
+    labels, predictions = (rows - rows.mean(-1, keepdims=True) for rows in (labels[None], predictions))
+    covariance = weights @ (labels * predictions).T - (weights @ labels.T) * (weights @ predictions.T)
+    return _ratio(covariance, np.sqrt(_variance(labels, weights) * _variance(predictions, weights)))
+
+
+def _variance(rows, weights):
+    variance = weights @ (rows**2).T - (weights @ rows.T) ** 2
+    return np.where(variance > 1e-12 * (rows**2).mean(1), variance, 0)  # what rounding leaves of a constant's variance is none
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    return np.divide(over, under, out=np.zeros(over.shape), where=under > 0)
+
+
+_WEIGHTED = {
+    "accuracy": _weighted_accuracy,
+    "f1": _weighted_f1,
+    "matthews": _weighted_matthews,
+    "pearson": _weighted_pearson,
+    "spearman": _weighted_pearson,
+}
