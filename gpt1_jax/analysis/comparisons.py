@@ -7,7 +7,8 @@ from gpt1_jax.analysis import paper, wording
 from gpt1_jax.analysis.results import Experiment
 from gpt1_jax.analysis.scores import Column, Condition, Scores
 from gpt1_jax.analysis.statistics import Difference, corrected
-from gpt1_jax.analysis.tables import Cell, Row, Table
+from gpt1_jax.analysis.tables import Row, Table
+from gpt1_jax.registry import TASKS
 
 SERVER = "paper, GLUE test server"
 AVERAGE = "Avg."
@@ -48,7 +49,12 @@ def table5(scores: Scores) -> Table:
         numbers = paper.table5(condition.variant)
         if numbers:
             theirs = [wording.published(None if column.data else numbers.get(column.task)) for column in scores.columns]
-            rows.append(Row(SERVER, [_published_average(shared, numbers), *theirs], "paper"))
+            average = (
+                None
+                if any(column.data for column in shared)
+                else paper.table5_average(condition.variant, [column.task for column in shared])
+            )
+            rows.append(Row(SERVER, [wording.published(average), *theirs], "paper"))
     notes = [wording.ESTIMATES.format(split=DEV), _average_note(shared, scores), *_paper_notes(scores.columns), *data_notes([scores])]
     return Table("table5", "Table 5: what each part is worth", "method", [AVERAGE, *_headed(scores.columns)], rows, notes)
 
@@ -60,10 +66,10 @@ def cells(name: str, title: str, scores: Scores) -> Table:
         for condition in _by_value(scores.conditions)
     ]
     notes = [wording.ESTIMATES.format(split="the development split"), *data_notes([scores])]
-    return Table(name, title, _corner(scores), _headed(scores.columns), rows, notes)
+    return Table(name, f"{title}: scores", _corner(scores), _headed(scores.columns), rows, notes)
 
 
-def differences(name: str, scores: Scores, found: Compared) -> Table:
+def differences(name: str, title: str, scores: Scores, found: Compared) -> Table:
     """Full minus each variant; an average only where it is over several columns."""
     pairs = list(dict.fromkeys((full, other) for full, other, _ in found.single))
     averaged = len(found.shared) > 1
@@ -75,13 +81,14 @@ def differences(name: str, scores: Scores, found: Compared) -> Table:
     notes = [wording.DIFFERENCES.format(**counts)]
     notes += [f"Avg. is over the columns that all rows have: {wording.names(found.shared)}."] * averaged
     columns = [AVERAGE] * averaged + _headed(scores.columns)
-    return Table(f"{name}_differences", "Full minus variant", f"full minus ({_corner(scores)})", columns, rows, notes)
+    return Table(f"{name}_differences", f"{title}: full minus variant", f"full minus ({_corner(scores)})", columns, rows, notes)
 
 
 def main_tables(experiment: Experiment) -> list[Table]:
     """Tables 2 to 4 as far as they were run."""
     tables = []
     for name, (title, columns) in paper.main_tables().items():
+        columns = [column._replace(split=_judged(experiment, column)) for column in columns]
         parts = [_only(experiment, column) for column in columns]
         rows = []
         for condition in dict.fromkeys(condition for part in parts for condition in part.conditions):
@@ -147,13 +154,6 @@ def _by_value(conditions: Sequence[Condition]) -> list[Condition]:
     return sorted(conditions, key=number)
 
 
-def _published_average(shared: Sequence[Column], numbers: dict[str, float]) -> Cell:
-    """The paper's average over the same tasks as ours; absent where the paper does not have them all."""
-    if not shared or any(column.data or column.task not in numbers for column in shared):
-        return wording.ABSENT
-    return wording.published(sum(numbers[column.task] for column in shared) / len(shared))
-
-
 def _average_note(shared: Sequence[Column], scores: Scores) -> str:
     left = [column for column in scores.columns if column not in shared]
     text = f"Avg. is over the columns that all rows have: {wording.names(shared)}."
@@ -185,6 +185,12 @@ def _paper_notes(columns: Sequence[Column]) -> list[str]:
 def _only(experiment: Experiment, column: paper.Published) -> Scores:
     points = tuple(point for point in experiment.points if point.task == column.task)
     return Scores(experiment._replace(points=points), {column.task: (column.split,)})
+
+
+def _judged(experiment: Experiment, column: paper.Published) -> str:
+    """The split that is nearest to the paper's, or the first development split where no run has answered that."""
+    answered = any(column.split in point.run.predictions for point in experiment.points if point.task == column.task)
+    return column.split if answered else TASKS[column.task].validation[0]
 
 
 def _split(name: str) -> str:

@@ -65,8 +65,12 @@ def _gains(name: str, scores: Scores, found: Compared, variant: str) -> Picture:
     """Full minus a variant against the setting."""
     lines, values = [], set()
     for slot, column in enumerate(scores.columns):
-        points = {key[0].value: entry for key, entry in sorted(found.single.items()) if key[1].variant == variant and key[2] == column}
-        lines += _banded(column.title, points, slot)
+        points = {
+            full.value: entry
+            for (full, other, own), entry in found.single.items()
+            if other.variant == variant and own == column and isinstance(full.value, int | float)
+        }
+        lines += _banded(column.title, dict(sorted(points.items())), slot)
         values |= points.keys()
     axis, other = _axis(scores, sorted(values)), paper.variant_of(variant).short
     title = f"Full minus {other} against {axis.label}"

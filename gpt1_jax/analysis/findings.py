@@ -16,6 +16,9 @@ HOW = (
 )
 
 
+SCALE = "0 is guessing, 1 the best system before the paper."
+
+
 def headline(scores: Scores) -> str:
     """How well the full model does; "" where it was not run."""
     full = next((condition for condition in scores.conditions if condition.variant == "full"), None)
@@ -72,7 +75,7 @@ def zero_shot(results: Results) -> list[str]:
         parts = [f"{paper.CURVES.get(probe['curve'], probe['curve'])} {probe['steps'][step]['relative']:.2f}" for probe, step in reached]
         if parts:
             name = paper.BODIES.get(body, body)
-            words.append(f"The {name} as it was pretrained (update {max(int(step) for _, step in reached):,}): {', '.join(parts)}.")
+            words.append(f"The {name} as it was pretrained (update {max(int(step) for _, step in reached):,}): {', '.join(parts)}. {SCALE}")
     return words
 
 

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+from collections.abc import Collection
 from typing import NamedTuple
 
 # Task -> what the paper's tables call it, in the order of Table 5; then those of its other tables.
@@ -73,6 +74,16 @@ def table5(variant: str) -> dict[str, float]:
     names = {title: task for task, title in TASKS.items()}
     columns = zip(table["columns"], table.get(variant_of(variant).row, ()), strict=False)
     return {names[column]: number for column, number in columns if column != "avg"}
+
+
+def table5_average(variant: str, tasks: Collection[str]) -> float | None:
+    """The paper's average of this variant over `tasks`: as it is printed where these are all of its tasks, None where it lacks one."""
+    row, table = table5(variant), numbers()["table5"]
+    if not tasks or not set(tasks) <= row.keys():
+        return None
+    if set(tasks) == row.keys():
+        return table[variant_of(variant).row][table["columns"].index("avg")]
+    return sum(row[task] for task in tasks) / len(tasks)
 
 
 def main_tables() -> dict[str, tuple[str, tuple[Published, ...]]]:

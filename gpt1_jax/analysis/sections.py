@@ -1,4 +1,4 @@
-"""The parts of a report, each made of blocks: ("text", str), ("points", (title, [str])), ("table", Table), ("pictures", [Picture]),
+"""The parts of a report, each made of blocks: ("text", str), ("groups", [(title, [str])]), ("table", Table), ("pictures", [Picture]),
 ("names", (title, [str])), ("samples", (title, [{"step", "text"}]))."""
 
 import collections
@@ -45,22 +45,21 @@ def every(results: Results) -> list[Section]:
         experiments.append(Section(experiment.name, title, _experiment(experiment, title, scores, found)))
         measured.append(scores)
         points = findings.comparisons(scores, found) + findings.ends(scores)
-        words += [("points", (title, points))] * bool(points)
+        words += [(title, points)] * bool(points)
     probed = _zero_shot(results)
-    words += [("points", (ZERO_SHOT, findings.zero_shot(results)))] * bool(probed)
+    words += [(ZERO_SHOT, findings.zero_shot(results))] * bool(probed)
     leading = [section for section in experiments if section.name in ("table5", "main", "transfer")]
     others = [section for section in experiments if section not in leading]
     first = [Section("findings", "What was found", _findings(results, words, measured))] if results.runs else []
     return [*first, *leading, *probed, *others, *_learning(measured), *_pretraining(results), *_runs(results)]
 
 
-def _findings(results: Results, words: list[Block], measured: Sequence[Scores]) -> list[Block]:
+def _findings(results: Results, words: list[tuple[str, list[str]]], measured: Sequence[Scores]) -> list[Block]:
     told, trouble = findings.runs(results)
     first = next(filter(None, map(findings.headline, measured)), "No run has finished yet.")
-    blocks = [("text", first), *words]
-    blocks += [("notes", findings.HOW)] * bool(words)
-    blocks.append(("points", ("Runs", [*filter(None, [findings.other_data(measured)]), *told])))
-    return blocks + [("names", item) for item in trouble.items()]
+    groups = [*words, ("Runs", [*filter(None, [findings.other_data(measured)]), *told])]
+    blocks = [("text", first), ("groups", groups), *(("names", item) for item in trouble.items())]
+    return blocks + [("notes", findings.HOW)] * bool(words)
 
 
 def _experiment(experiment, title: str, scores: Scores, found: comparisons.Compared) -> list[Block]:
@@ -73,7 +72,7 @@ def _experiment(experiment, title: str, scores: Scores, found: comparisons.Compa
     blocks = [("table", table), ("pictures", figures.experiment(experiment.name, scores, found))]
     if experiment.name != "table5":
         blocks.reverse()
-    return blocks + [("table", comparisons.differences(experiment.name, scores, found))] * bool(found.single)
+    return blocks + [("table", comparisons.differences(experiment.name, title, scores, found))] * bool(found.single)
 
 
 def _zero_shot(results: Results) -> list[Section]:

@@ -1,6 +1,7 @@
 """Numbers as a reader sees them: cells, names and sentences. Scores are fractions where they come from, points (x 100) here."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from gpt1_jax.analysis import paper
@@ -108,11 +109,12 @@ def change(begin: str, difference: Difference, columns: Sequence[Column]) -> str
         way, shown = ("falls", interval(low, high)) if points > 0 else ("rises", interval(-high, -low))
         text = f"{begin} {what} {way} by {abs(points):.1f} points {shown} ({probability(difference.p_holm)})"
     else:
-        shown = f"{signed(-points)} {interval(-high, -low)}, {probability(difference.p_holm)}"
+        shown = f"{signed(-points)} {interval(-high, -low)}; {probability(difference.p_holm)}"
         text = f"{begin} no change of {what} is established ({shown})"
     text += f"; smallest detectable change {100 * difference.detectable:.1f}."
     text += " One seed: the spread between seeds is unknown and left out here." * (difference.seeds == 1)
-    return text.replace("p = ", "p\u00a0=\u00a0").replace("p < ", "p\u00a0<\u00a0")  # never at the end of a line alone
+    # Figures stay on one line.
+    return re.sub(r"p ([=<]) ", "p\u00a0\\1\u00a0", re.sub(r"(\[[^],]*), ", "\\1,\u00a0", text))
 
 
 def begin(what: Condition, setting_name: str) -> str:

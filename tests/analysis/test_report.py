@@ -172,17 +172,17 @@ def test_what_is_amiss_is_told(page):
 
 
 def test_an_experiment_that_the_code_does_not_know_appears(workdir, page):
-    assert page.tables["A new idea"] == [["model.temperature", "RTE"], ["warm & wet", shown(score(workdir, "warm", "rte"))]]
+    assert page.tables["A new idea: scores"] == [["model.temperature", "RTE"], ["warm & wet", shown(score(workdir, "warm", "rte"))]]
 
 
 def test_data_sizes_may_differ_in_their_training_rows(page):
-    header, *rows = page.tables["How many labelled examples"]
+    header, *rows = page.tables["How many labelled examples: scores"]
     assert header == ["labelled examples, variant", "RTE"]
     assert [row[0] for row in rows] == ["100, full", "100, w/o aux LM", "1,000, full", "1,000, w/o aux LM"]
 
 
 def test_transfer_probes_and_pretraining_are_there(page):
-    assert [row[0] for row in page.tables["Figure 2, left: layers transferred"]] == ["layers transferred", "none", "emb.", "1", "2"]
+    assert [row[0] for row in page.tables["Figure 2, left: layers transferred: scores"]] == ["layers transferred", "none", "emb.", "1", "2"]
     raw = {row[0]: row[1:] for row in page.tables["Raw scores of the probes, by updates of pretraining"]}
     assert raw["SST2 acc., Transformer"] == ["validation, 60", "50.0", "93.2", "50.0", "67.3", "84.6"]
     assert "sentiment analysis 0.80" in page.text and "StoryCloze acc., LSTM" in raw
