@@ -81,7 +81,7 @@ def differences(name: str, title: str, scores: Scores, found: Compared) -> Table
     notes = [wording.DIFFERENCES.format(**counts)]
     notes += [f"Avg. is over the columns that all rows have: {wording.names(found.shared)}."] * averaged
     columns = [AVERAGE] * averaged + _headed(scores.columns)
-    return Table(f"{name}_differences", f"{title}: full minus variant", f"full minus ({_corner(scores)})", columns, rows, notes)
+    return Table(f"{name}_differences", f"{title}: full minus variant", "full minus", columns, rows, notes)
 
 
 def main_tables(experiment: Experiment) -> list[Table]:

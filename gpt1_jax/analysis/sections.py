@@ -126,35 +126,32 @@ def _pretraining(results: Results) -> list[Section]:
 
 
 def _facts(runs: Mapping[str, Folder]) -> Table:
-    rows = []
-    for body, run in runs.items():
-        result, read = run.result, _read(run.json("data.json"))
-        cells = [
-            _status(run),
-            _count(run.lines[-1]["step"] if run.lines else None),
-            _count(result.get("tokens")),
-            *(_decimal(result.get(f"validation_{name}"), 2) for name in ("loss", "perplexity", "bits_per_character")),
-            _count(_median(run, "tokens_per_s")),
-            _decimal(_median(run, "mfu"), 3),
-            *(_count(read.get(name)) for name in ("documents", "characters", "tokens")),
-            _config(run),
-        ]
-        rows.append(Row(paper.BODIES.get(body, body), cells))
-    columns = [
-        *("status", "updates", "tokens seen", "loss\nheld out", "perplexity\nheld out", "bits a character\nheld out", "tokens/s\nmedian"),
-        *("MFU\nmedian", "documents\nread", "characters\nread", "tokens\nread", "settings"),
-    ]
+    """A column a body."""
+    facts = {
+        "status": _status,
+        "updates": lambda run: _count(run.lines[-1]["step"] if run.lines else None),
+        "tokens seen": lambda run: _count(run.result.get("tokens")),
+        "held-out loss, nats a token": lambda run: _decimal(run.result.get("validation_loss"), 2),
+        "held-out perplexity": lambda run: _decimal(run.result.get("validation_perplexity"), 2),
+        "held-out bits a character": lambda run: _decimal(run.result.get("validation_bits_per_character"), 3),
+        "tokens a second, median": lambda run: _count(_median(run, "tokens_per_s")),
+        "model FLOP utilisation, median": lambda run: _decimal(_median(run, "mfu"), 3),
+        "documents to train on": lambda run: _count(_read(run).get("documents")),
+        "characters in them": lambda run: _count(_read(run).get("characters")),
+        "tokens in them": lambda run: _count(_read(run).get("tokens")),
+        "settings": _config,
+    }
+    rows = [Row(name, [fact(run) for run in runs.values()]) for name, fact in facts.items()]
     notes = [
-        "Loss is in nats a token of the run's own vocabulary; documents, characters and tokens read are those of the training part. The "
-        f"paper reports a perplexity of {paper.numbers()['perplexity']} on BooksCorpus with 40,000 merges; with another vocabulary or text "
-        "it does not compare."
+        f"The paper reports a perplexity of {paper.numbers()['perplexity']} a token on BooksCorpus, with 40,000 merges; with another "
+        "vocabulary or text it does not compare."
     ]
-    return Table("pretraining", "Pretraining runs", "body", columns, rows, notes)
+    return Table("pretraining", "Pretraining runs", "", [paper.BODIES.get(body, body) for body in runs], rows, notes)
 
 
-def _read(about: Mapping) -> Mapping[str, int]:
+def _read(run: Folder) -> Mapping[str, int]:
     """The training part of what was read, summed over the parts of a mixture."""
-    total = collections.Counter()
+    total, about = collections.Counter(), run.json("data.json")
     for part in about.get("parts", {"": about}).values():
         total.update(part.get("splits", {}).get("train", {}))
     return total

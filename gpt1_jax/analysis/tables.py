@@ -45,6 +45,11 @@ class Table(NamedTuple):
     rows: Sequence[Row]
     notes: Sequence[str] = ()
 
+    @property
+    def wordy(self) -> list[bool]:
+        """Of each column, whether it has words and no number: a page sets those to the left."""
+        return [all(row.cells[place].number is None for row in self.rows) for place in range(len(self.columns))]
+
     def markdown(self) -> str:
         """A Markdown table, aligned to read as text too; its notes below."""
         lines = [[_plain(text) for text in (self.corner, *self.columns)]]

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from gpt1_jax.analysis import metrics, plots, report, tables
+from gpt1_jax.analysis import metrics, paper, plots, report, tables
 from gpt1_jax.analysis.tables import Cell, Row, Table
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
@@ -134,7 +134,7 @@ def test_differences_are_between_ours_alone(workdir, page):
     with (workdir / "tables/table5_differences.csv").open() as file:
         rows = list(csv.DictReader(file))
     full = means(workdir, "full")
-    assert [row["full minus (variant)"] for row in rows] == ["w/o pre-training", "w/o aux LM", "LSTM"]
+    assert [row["full minus"] for row in rows] == ["w/o pre-training", "w/o aux LM", "LSTM"]
     for row, variant in zip(rows, list(LONG)[1:], strict=True):
         for task, title in (("cola", "CoLA mc"), ("stsb", "STSB pc"), ("mnli", "MNLI acc."), ("rte", "RTE acc.")):
             assert float(row[title]) == pytest.approx(full[task] - means(workdir, variant)[task], abs=1e-4)
@@ -158,6 +158,28 @@ def test_tables_2_to_4_take_the_test_split_where_its_labels_are_public(workdir, 
     assert ours[1:] == ["–", "–", shown(100 * stored["test"]["accuracy"]), "–", "–", shown(means(workdir, "full")["rte"])]
     assert paper[1:] == ["82.1", "81.4", "89.9", "88.3", "88.1", "56.0"]
     assert "Table 3: Question answering" not in page.tables
+
+
+def test_where_no_run_has_answered_the_test_split_the_development_split_is_taken(tmp_path):
+    for seed in (0, 1):
+        factory.finetuned(tmp_path / f"snli_{seed}", "snli", seed, 0.8)
+        result = json.loads((tmp_path / f"snli_{seed}/result.json").read_text())
+        del result["metrics"]["test"]
+        factory.write_json(tmp_path / f"snli_{seed}/result.json", result)
+    points = [factory.point("full", "snli", None, seed, f"snli_{seed}") for seed in (0, 1)]
+    factory.write_json(tmp_path / "cells.json", {"experiments": {"main": {"setting": "", "points": points}}})
+    text = report.write(tmp_path).read_text()
+    mean = statistics.mean(score(tmp_path, f"snli_{seed}", "snli") for seed in (0, 1))
+    assert Page(text).tables["Table 2: Natural language inference"][1][3] == shown(mean)
+    assert re.search(r"SNLI<small>dev</small>", text)
+
+
+def test_the_papers_averages():
+    every = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte"]
+    assert [paper.table5_average(variant, every) for variant in LONG] == [74.7, 59.9, 75.0, 69.1], "as printed"
+    assert paper.table5_average("full", ["rte", "cola"]) == pytest.approx((56.0 + 45.4) / 2)
+    assert paper.table5_average("full", ["rte", "snli"]) is None and paper.table5_average("frozen", ["rte"]) is None
+    assert paper.table5("lstm")["mnli"] == 73.7 and paper.table5("frozen") == {}
 
 
 def test_what_is_amiss_is_told(page):
@@ -186,8 +208,10 @@ def test_transfer_probes_and_pretraining_are_there(page):
     raw = {row[0]: row[1:] for row in page.tables["Raw scores of the probes, by updates of pretraining"]}
     assert raw["SST2 acc., Transformer"] == ["validation, 60", "50.0", "93.2", "50.0", "67.3", "84.6"]
     assert "sentiment analysis 0.80" in page.text and "StoryCloze acc., LSTM" in raw
-    trained = page.tables["Pretraining runs"]
-    assert trained[1][:6] == ["Transformer", "finished", "40", "4,321", "3.25", "25.79"]
+    trained = {row[0]: row[1] for row in page.tables["Pretraining runs"]}
+    assert [trained[name] for name in ("", "status", "updates", "tokens seen")] == ["Transformer", "finished", "40", "4,321"]
+    assert (trained["held-out loss, nats a token"], trained["held-out perplexity"]) == ("3.25", "25.79")
+    assert (trained["tokens a second, median"], trained["tokens in them"]) == ("525", "1,750")
     assert "after 40 < updates & more" in page.text
 
 
