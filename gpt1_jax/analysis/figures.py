@@ -117,7 +117,7 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Picture]:
         return []
     slots = {curve: slot for slot, curve in enumerate(dict.fromkeys([*paper.CURVES, *(probe["curve"] for _, probe in drawn)]))}
     lines = []
-    for body, probe in drawn:
+    for body, probe in sorted(drawn, key=lambda pair: slots[pair[1]["curve"]]):
         steps = sorted(map(int, probe["steps"]))
         lines.append(_probe_line(probe["curve"], body, steps, [probe["steps"][str(step)]["relative"] for step in steps], slots))
     numbers = paper.numbers()["figure2_right"]

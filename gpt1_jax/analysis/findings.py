@@ -7,6 +7,7 @@ from gpt1_jax.analysis import paper, statistics, wording
 from gpt1_jax.analysis.comparisons import Compared
 from gpt1_jax.analysis.results import FAILED, FINISHED, MISSING, UNFINISHED, FinetuningRun, Results
 from gpt1_jax.analysis.scores import Column, Condition, Scores
+from gpt1_jax.analysis.statistics import Difference
 from gpt1_jax.registry import TASKS
 
 HOW = (
@@ -34,11 +35,9 @@ def headline(scores: Scores) -> str:
 def comparisons(scores: Scores, found: Compared) -> list[str]:
     """Full against each variant on average: at every value of the setting, or, of numbers, at the lowest and the highest."""
     ends = _ends(scores)
-    return [
-        wording.change(wording.begin(other, scores.setting), difference, found.shared)
-        for (_, other), difference in found.average.items()
-        if not ends or other.value in ends
-    ]
+    told = {other: difference for (_, other), difference in found.average.items() if not ends or other.value in ends}
+    texts = [wording.change(wording.begin(other, scores.setting), difference, found.shared) for other, difference in told.items()]
+    return texts + _caution(told.values())
 
 
 def ends(scores: Scores) -> list[str]:
@@ -57,7 +56,11 @@ def ends(scores: Scores) -> list[str]:
         values = [wording.value(condition.value, scores.setting) for condition in (low, high)]
         begin = f"{several}{'from' if several else 'From'} {values[0]} to {values[1]} {wording.setting(scores.setting)}"
         texts.append(wording.change(begin, difference, families[low, high][0]))
-    return texts
+    return texts + _caution(adjusted.values())
+
+
+def _caution(told: Iterable[Difference]) -> list[str]:
+    return ["With one seed the spread between seeds is unknown, and these figures leave it out."] * any(entry.seeds == 1 for entry in told)
 
 
 def _ends(scores: Scores) -> tuple[float, ...]:
@@ -72,7 +75,10 @@ def zero_shot(results: Results) -> list[str]:
     for body, run in results.zero_shot.items():
         probes = [probe for probe in run.result.get("probes", {}).values() if probe["curve"] and probe["steps"]]
         reached = [(probe, max(probe["steps"], key=int)) for probe in probes]
-        parts = [f"{paper.CURVES.get(probe['curve'], probe['curve'])} {probe['steps'][step]['relative']:.2f}" for probe, step in reached]
+        parts = [
+            f"{paper.CURVES.get(probe['curve'], probe['curve'])} {probe['steps'][step]['relative']:.2f}".replace("-", "−")
+            for probe, step in reached
+        ]
         if parts:
             name = paper.BODIES.get(body, body)
             words.append(f"The {name} as it was pretrained (update {max(int(step) for _, step in reached):,}): {', '.join(parts)}. {SCALE}")

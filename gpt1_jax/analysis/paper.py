@@ -19,10 +19,12 @@ TASKS = {
     "snli": "SNLI",
     "scitail": "SciTail",
     "story_cloze_2016": "StoryCloze",
+    "story_cloze_2018": "StoryCloze 2018",
     "race": "RACE",
     "race_middle": "RACE-m",
     "race_high": "RACE-h",
     "wnli": "WNLI",
+    "ax": "AX",
     "dprd": "DPRD",
 }
 

@@ -87,7 +87,7 @@ def strip(name: str, title: str, alt: str, groups: Mapping[str, Mapping[str, Seq
     """Single values as dots over their group, the series side by side in it, with their mean as a bar: group -> series -> values."""
     figure, (row,) = _figure(height, 1)
     series = list(dict.fromkeys(label for values in groups.values() for label in values))
-    shown = []
+    shown, width = [], 0.28 / max(len(series), 1)
     for slot, label in enumerate(series):
         offset = (slot - (len(series) - 1) / 2) * 0.7 / len(series)
         for place, values in enumerate(groups.values()):
@@ -95,9 +95,9 @@ def strip(name: str, title: str, alt: str, groups: Mapping[str, Mapping[str, Seq
             if not len(dots):
                 continue
             x, mean = place + offset, sum(dots) / len(dots)
-            spread = [x + (number % 5 - 2) * 0.025 for number in range(len(dots))]
+            spread = [x + (number % 5 - 2) * width / 4 for number in range(len(dots))]
             row.plot(spread, dots, MARKERS[slot % len(MARKERS)], color=COLOURS[slot % len(COLOURS)], markersize=5, alpha=0.75, mew=0)
-            row.plot([x - 0.12, x + 0.12], [mean, mean], color=COLOURS[slot % len(COLOURS)], linewidth=2)
+            row.plot([x - width, x + width], [mean, mean], color=COLOURS[slot % len(COLOURS)], linewidth=2)
         shown.append(Line(label, (), (), slot=slot))
     row.set_xticks(range(len(groups)), list(groups))
     row.set_xlim(-0.6, len(groups) - 0.4)

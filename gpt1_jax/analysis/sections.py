@@ -44,7 +44,7 @@ def every(results: Results) -> list[Section]:
         title = TITLES.get(experiment.name, experiment.name.replace("_", " ").capitalize())
         experiments.append(Section(experiment.name, title, _experiment(experiment, title, scores, found)))
         measured.append(scores)
-        points = findings.comparisons(scores, found) + findings.ends(scores)
+        points = list(dict.fromkeys(findings.comparisons(scores, found) + findings.ends(scores)))
         words += [(title, points)] * bool(points)
     probed = _zero_shot(results)
     words += [(ZERO_SHOT, findings.zero_shot(results))] * bool(probed)

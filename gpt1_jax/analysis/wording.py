@@ -38,8 +38,13 @@ def gain(difference: Difference | None) -> Cell:
     if difference.mcnemar:
         more |= {"mcnemar": sum(p < 0.05 for p in difference.mcnemar), "pairs": len(difference.mcnemar)}
     clear = difference.p_holm < 0.05
-    small = f"{interval(low, high)}\n{probability(difference.p_holm)}, δ {detectable:.1f}"
+    small = f"{interval(low, high)}\n{probability(difference.p_holm)}, δ {_detectable(difference)}"
     return Cell(signed(100 * difference.mean) + "*" * clear, small, 100 * difference.mean, _finite(more), "clear" * clear)
+
+
+def _detectable(difference: Difference) -> str:
+    """None can be told where neither examples nor seeds make a difference, as between two constant answers."""
+    return f"{100 * difference.detectable:.1f}" if difference.detectable > 1e-9 else "–"
 
 
 def number(fraction: float) -> Cell:
@@ -111,8 +116,7 @@ def change(begin: str, difference: Difference, columns: Sequence[Column]) -> str
     else:
         shown = f"{signed(-points)} {interval(-high, -low)}; {probability(difference.p_holm)}"
         text = f"{begin} no change of {what} is established ({shown})"
-    text += f"; smallest detectable change {100 * difference.detectable:.1f}."
-    text += " One seed: the spread between seeds is unknown and left out here." * (difference.seeds == 1)
+    text += f"; smallest detectable change {_detectable(difference)}." if difference.detectable > 1e-9 else "."
     # Figures stay on one line.
     return re.sub(r"p ([=<]) ", "p\u00a0\\1\u00a0", re.sub(r"(\[[^],]*), ", "\\1,\u00a0", text))
 

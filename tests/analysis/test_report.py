@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 
+import finished_runs
 import pytest
 
 from gpt1_jax.analysis import metrics, paper, plots, report, tables
@@ -18,14 +19,11 @@ from gpt1_jax.analysis.tables import Cell, Row, Table
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import factory
-
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory) -> pathlib.Path:
     """The folder with its report."""
-    folder = factory.ablations(tmp_path_factory.mktemp("runs") / "exp_ablations")
+    folder = finished_runs.ablations(tmp_path_factory.mktemp("runs") / "exp_ablations")
     assert report.write(folder) == folder / "report.html"
     return folder
 
@@ -148,7 +146,7 @@ def test_differences_are_between_ours_alone(workdir, page):
 def test_a_change_that_is_not_established_is_not_claimed(page):
     (sentence,) = [text for text in re.findall(r"[^.;]*at 100 labelled examples[^;]*;", page.text)]
     assert "no change of RTE is established" in sentence
-    assert "One seed: the spread between seeds is unknown" in page.text
+    assert "With one seed the spread between seeds is unknown" in page.text
 
 
 def test_tables_2_to_4_take_the_test_split_where_its_labels_are_public(workdir, page):
@@ -162,12 +160,12 @@ def test_tables_2_to_4_take_the_test_split_where_its_labels_are_public(workdir, 
 
 def test_where_no_run_has_answered_the_test_split_the_development_split_is_taken(tmp_path):
     for seed in (0, 1):
-        factory.finetuned(tmp_path / f"snli_{seed}", "snli", seed, 0.8)
+        finished_runs.finetuned(tmp_path / f"snli_{seed}", "snli", seed, 0.8)
         result = json.loads((tmp_path / f"snli_{seed}/result.json").read_text())
         del result["metrics"]["test"]
-        factory.write_json(tmp_path / f"snli_{seed}/result.json", result)
-    points = [factory.point("full", "snli", None, seed, f"snli_{seed}") for seed in (0, 1)]
-    factory.write_json(tmp_path / "cells.json", {"experiments": {"main": {"setting": "", "points": points}}})
+        finished_runs.write_json(tmp_path / f"snli_{seed}/result.json", result)
+    points = [finished_runs.point("full", "snli", None, seed, f"snli_{seed}") for seed in (0, 1)]
+    finished_runs.write_json(tmp_path / "cells.json", {"experiments": {"main": {"setting": "", "points": points}}})
     text = report.write(tmp_path).read_text()
     mean = statistics.mean(score(tmp_path, f"snli_{seed}", "snli") for seed in (0, 1))
     assert Page(text).tables["Table 2: Natural language inference"][1][3] == shown(mean)
@@ -281,13 +279,15 @@ def test_a_tables_notations():
 def test_a_run_whose_predictions_are_damaged_has_failed(tmp_path):
     root = tmp_path / "exp"
     for seed in range(3):
-        factory.finetuned(root / f"rte_{seed}", "rte", seed, 0.9)
+        finished_runs.finetuned(root / f"rte_{seed}", "rte", seed, 0.9)
     lines = (root / "rte_0/predictions/validation.tsv").read_text().splitlines()
     (root / "rte_0/predictions/validation.tsv").write_text("\n".join(lines[:-1]) + "\n")
     (root / "rte_1/predictions/validation.tsv").unlink()
     (root / "rte_2/result.json").write_text('{"trainer": ')
-    points = [factory.point("full", "rte", None, seed, f"rte_{seed}") for seed in range(3)]
-    factory.write_json(root / "cells.json", {"experiments": {"table5": {"setting": "", "points": points}}, "pretrain": {}, "zero_shot": {}})
+    points = [finished_runs.point("full", "rte", None, seed, f"rte_{seed}") for seed in range(3)]
+    finished_runs.write_json(
+        root / "cells.json", {"experiments": {"table5": {"setting": "", "points": points}}, "pretrain": {}, "zero_shot": {}}
+    )
     text = Page(report.write(root).read_text()).text
     assert "rte_0: predictions/validation.tsv has 59 rows, the split 60" in text
     assert "rte_1: predictions/validation.tsv is missing" in text and "rte_2: result.json is damaged" in text
@@ -295,14 +295,14 @@ def test_a_run_whose_predictions_are_damaged_has_failed(tmp_path):
 
 
 def test_the_page_of_a_pretraining_run(tmp_path):
-    factory.pretrained(tmp_path / "exp_books", "transformer")
+    finished_runs.pretrained(tmp_path / "exp_books", "transformer")
     page = Page(report.write(tmp_path / "exp_books").read_text())
     assert set(page.tables) == {"Pretraining runs"} and page.tags["svg"] == 2
     assert "config.json" in page.references and "What the Transformer wrote" in page.text
 
 
 def test_the_command_line(tmp_path):
-    factory.pretrained(tmp_path / "exp_books", "lstm")
+    finished_runs.pretrained(tmp_path / "exp_books", "lstm")
     command = [sys.executable, "-m", "gpt1_jax.analysis.report"]
     done = subprocess.run([*command, str(tmp_path / "exp_books")], capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, f"{tmp_path}/exp_books/report.html"), done.stderr
