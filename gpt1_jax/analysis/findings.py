@@ -1,0 +1,131 @@
+"""What was found, in plain sentences made of the numbers, cautious where an interval includes zero; and which runs are amiss."""
+
+import collections
+from collections.abc import Iterable
+
+from gpt1_jax.analysis import paper, statistics, wording
+from gpt1_jax.analysis.comparisons import Compared
+from gpt1_jax.analysis.results import FAILED, FINISHED, MISSING, UNFINISHED, FinetuningRun, Results
+from gpt1_jax.analysis.scores import Column, Condition, Scores
+from gpt1_jax.analysis.statistics import Difference
+from gpt1_jax.registry import TASKS
+
+HOW = (
+    "Points are 100 x the metric. Square brackets hold 95% intervals of a bootstrap over examples and seeds, paired by example; p is "
+    "two-sided, after Holm's correction within each list. The smallest detectable change is the true one that so many seeds and examples "
+    "show in four of five repetitions. A few seeds say little of the spread between seeds: trust that figure more than p."
+)
+
+
+SCALE = "0 is guessing, 1 the best system before the paper."
+
+
+def headline(scores: Scores) -> str:
+    """How well the full model does; "" where it was not run."""
+    full = next((condition for condition in scores.conditions if condition.variant == "full"), None)
+    columns = scores.shared([full]) if full else []
+    if not columns:
+        return ""
+    estimate = scores.average(columns, full)
+    what = f"{100 * estimate.mean:.1f} on average over {wording.count(len(columns), 'task')}"
+    spread = wording.interval(100 * estimate.low, 100 * estimate.high)
+    return f"The full model scores {what} {spread}, with {wording.count(estimate.seeds, 'seed')}: {wording.names(columns)}."
+
+
+def comparisons(scores: Scores, found: Compared) -> list[str]:
+    """Full against each variant on average: at every value of the setting, or, of numbers, at the lowest and the highest."""
+    ends = _ends(scores)
+    told = {other: difference for (_, other), difference in found.average.items() if not ends or other.value in ends}
+    texts = [wording.change(wording.begin(other, scores.setting), difference, found.shared) for other, difference in told.items()]
+    return texts + _caution(told.values())
+
+
+def ends(scores: Scores) -> list[str]:
+    """From the lowest value of a numeric setting to the highest, for each variant."""
+    families = {}
+    for variant in dict.fromkeys(condition.variant for condition in scores.conditions):
+        low, high = (Condition(variant, value) for value in _ends(scores) or (None, None))
+        if low.value is not None and {low, high} <= set(scores.conditions):
+            columns = scores.shared([low, high])
+            families[low, high] = columns, scores.average_difference(columns, low, high)
+    families = {pair: found for pair, found in families.items() if found[1] is not None}
+    adjusted = statistics.corrected({pair: difference for pair, (_, difference) in families.items()}) if families else {}
+    texts = []
+    for (low, high), difference in adjusted.items():
+        several = f"{paper.variant_of(low.variant).phrase}, " if low.variant != "full" else ""
+        values = [wording.value(condition.value, scores.setting) for condition in (low, high)]
+        begin = f"{several}{'from' if several else 'From'} {values[0]} to {values[1]} {wording.setting(scores.setting)}"
+        texts.append(wording.change(begin, difference, families[low, high][0]))
+    return texts + _caution(adjusted.values())
+
+
+def _caution(told: Iterable[Difference]) -> list[str]:
+    return ["With one seed the spread between seeds is unknown, and these figures leave it out."] * any(entry.seeds == 1 for entry in told)
+
+
+def _ends(scores: Scores) -> tuple[float, ...]:
+    """The lowest and the highest value of a numeric setting; () where there are not two."""
+    values = {condition.value for condition in scores.conditions if isinstance(condition.value, int | float)}
+    return (min(values), max(values)) if len(values) > 1 else ()
+
+
+def zero_shot(results: Results) -> list[str]:
+    """Where each body's probes end."""
+    words = []
+    for body, run in results.zero_shot.items():
+        probes = [probe for probe in run.result.get("probes", {}).values() if probe["curve"] and probe["steps"]]
+        reached = [(probe, max(probe["steps"], key=int)) for probe in probes]
+        parts = [
+            f"{paper.CURVES.get(probe['curve'], probe['curve'])} {probe['steps'][step]['relative']:.2f}".replace("-", "−")
+            for probe, step in reached
+        ]
+        if parts:
+            name = paper.BODIES.get(body, body)
+            words.append(f"The {name} as it was pretrained (update {max(int(step) for _, step in reached):,}): {', '.join(parts)}. {SCALE}")
+    return words
+
+
+def runs(results: Results) -> tuple[list[str], dict[str, list[str]]]:
+    """How the runs ended: sentences, and for each kind of trouble the runs in it."""
+    groups, reasons = collections.defaultdict(list), collections.defaultdict(list)
+    for name, run in results.runs.items():
+        groups[run.status].append(name)
+        if reason := degenerate(run):
+            reasons[reason].append(name)
+    counted = ", ".join(f"{len(groups[status])} {status}" for status in (FINISHED, FAILED, UNFINISHED, MISSING))
+    words = [f"Of {wording.count(len(results.runs), 'finetuning run')}: {counted}."]
+    learnt_nothing = sum(map(len, reasons.values()))
+    if learnt_nothing:
+        kinds = ", ".join(f"{reason} {len(names)}" for reason, names in reasons.items())
+        text = f"{wording.count(learnt_nothing, 'finished run')} learnt nothing ({kinds})."
+        words.append(f"{text} They count in every number: that a seed fails is a part of what a recipe does.")
+    waiting = [f"{run.name} ({run.status})" for run in (*results.pretrain.values(), *results.zero_shot.values()) if run.status != FINISHED]
+    if waiting:
+        words.append(f"Pretraining and probes: {', '.join(waiting)}.")
+    trouble = {FAILED: [f"{name}: {results.runs[name].error}" for name in groups[FAILED]]}
+    trouble |= {status: groups[status] for status in (UNFINISHED, MISSING)} | reasons
+    return words, {kind: names for kind, names in trouble.items() if names}
+
+
+def degenerate(run: FinetuningRun) -> str:
+    """Why a finished run has learnt nothing, judged by its first development split; "" if it has."""
+    split = TASKS[run.result["task"]].validation[0] if run.status == FINISHED else ""
+    return statistics.degenerate(*run.predictions[split]) if split in run.predictions else ""
+
+
+def other_data(every: Iterable[Scores]) -> str:
+    """One sentence if scores are not of the published data; "" if all are."""
+    unpublished = {}
+    for scores in every:
+        for column in scores.columns:
+            unpublished[column.title] = unpublished.get(column.title, False) or _unpublished(scores, column)
+    named = [title for title, other in unpublished.items() if other]
+    if not named:
+        return ""
+    which = "No task was" if len(named) == len(unpublished) else f"{', '.join(named)}: not"
+    return f"{which} read in full from the published data; such numbers say nothing about the published tasks."
+
+
+def _unpublished(scores: Scores, column: Column) -> bool:
+    every = [run for condition in scores.conditions for run in scores.runs(column, condition).values()]
+    return any(run.result["data"]["splits"][split].get("published") is False for run in every for split in ("train", *column.splits))
