@@ -8,7 +8,7 @@ rest of the sentence after each candidate in the pronoun's place. GLUE_DIR holds
 definite_pronoun_resolution/, as for configs/finetune.py. Which checkpoints there are is for the pretraining run's checkpoint.keep_steps
 to say; gpt1_jax/training/milestones.py has the updates of the figure.
 
-After the paper's last update, relative to chance (0) and the best model of its time (1), read off the figure: sentiment 0.68, Winograd 0.55,
+After the last update, relative to chance (0) and the best model of its time (1), the paper's figure shows: sentiment 0.68, Winograd 0.55,
 acceptability 0.44, QA 0.25; the LSTM 0.49, 0.26, 0.37, 0.02. In the embedded world sst2.words are ('bad','good').
 """
 

@@ -126,6 +126,12 @@ def finetuning(pretrained, glue) -> Callable[..., dict]:
     return lambda body="transformer": {"init.path": pretrained(body), "data.path": glue, "batch_size": 4, "epochs": 1, "log.every": 1}
 
 
+@pytest.fixture(scope="session")
+def probing(pretrained, probed) -> Callable[..., dict]:
+    """probing(body): the settings of a small zero-shot run on `probed`."""
+    return lambda body="transformer": {"init.path": pretrained(body), "data.path": probed, "batch_size": 4}
+
+
 WORDS = "the a old new king queen ship house ran saw sang to and in of over sea hill day night".split()
 
 
@@ -209,4 +215,20 @@ def choices(tmp_path_factory) -> pathlib.Path:
     for name, count in {"val__spring2016 - cloze_test_ALL_val": 18, "test__spring2016 - cloze_test_ALL_test": 3}.items():
         lines = [["InputStoryid", *header]] + [[f"s{number}", *sentences(6), str(1 + number % 2)] for number in range(count)]
         (root / "StoryCloze" / f"cloze_test_{name}.csv").write_text("".join(",".join(line) + "\n" for line in lines))
+    return root
+
+
+@pytest.fixture(scope="session")
+def probed(tmp_path_factory, glue, choices) -> pathlib.Path:
+    """A folder with every task that can be probed, but for Story Cloze of 2018; six pronouns."""
+    root, random = tmp_path_factory.mktemp("probed"), np.random.default_rng(3)
+    for folder in (glue / "CoLA", glue / "SST-2", choices / "RACE", choices / "StoryCloze"):
+        (root / folder.name).symlink_to(folder)
+    blocks = []
+    for number in range(6):
+        first, second, *rest = random.choice(WORDS, size=5)
+        sentence = f"the {first} saw a {second} and it was {' '.join(rest)}."
+        blocks.append(f"{sentence}\nit\nthe {first},a {second}\n{('the ' + first, 'a ' + second)[number % 2]}\n")
+    (root / "definite_pronoun_resolution").mkdir()
+    (root / "definite_pronoun_resolution/test.c.txt").write_text("\n".join(blocks))
     return root

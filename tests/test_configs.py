@@ -14,7 +14,7 @@ from gpt1_jax.trainers import settings
 from gpt1_jax.training.workdir import flatten
 
 sys.path.insert(0, str(REPOSITORY))
-from configs import common, finetune, pretrain
+from configs import common, finetune, pretrain, zero_shot
 
 PICKS = {"pretrain": (common.SIZES, common.BODIES), "finetune": (finetune.NAMES, common.VARIANTS)}
 FILES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py") if "def get_config" in path.read_text())
@@ -78,9 +78,9 @@ def test_variant_is_its_difference_from_the_full_model(variant):
 
 def test_every_number_has_its_limits():
     ruled = {name for _, _, names in settings.RULES for name in names}
-    for config in (pretrain.get_config("tiny"), pretrain.get_config("tiny,lstm"), finetune.get_config("sst2")):
+    for config in (pretrain.get_config("tiny"), pretrain.get_config("tiny,lstm"), finetune.get_config("sst2"), zero_shot.get_config()):
         numbers = {name for name, value in flatten(config.to_dict()).items() if not isinstance(value, str | bool)}
-        assert numbers - ruled <= {"init.layers", "init.step"}  # which the checkpoint limits
+        assert numbers - ruled <= {"init.layers", "init.step", "tasks"}  # which the checkpoint limits, and the table of probes
 
 
 class Watched:
@@ -106,10 +106,12 @@ class Watched:
 
 
 @pytest.mark.parametrize("body", common.BODIES)
-@pytest.mark.parametrize("trainer", PICKS)
-def test_every_option_is_read(trainer, body, pretraining, finetuning, tmp_path):
+@pytest.mark.parametrize("trainer", [*PICKS, "zero_shot"])
+def test_every_option_is_read(trainer, body, pretraining, finetuning, probing, tmp_path):
     if trainer == "pretrain":
         config, values = pretrain.get_config(f"tiny,{body}"), pretraining(body)
+    elif trainer == "zero_shot":
+        config, values = zero_shot.get_config(), probing(body)
     else:
         config, values = finetune.get_config("sst2,lstm" if body == "lstm" else "sst2"), finetuning(body)
     config.update_from_flattened_dict({name: str(value) if "path" in name or "cache" in name else value for name, value in values.items()})

@@ -36,6 +36,10 @@ def sst2(*says, **parts):
     return Bad(says, **parts, config="finetune.py:sst2")
 
 
+def probe(*says, **parts):
+    return Bad(says, **parts, config="zero_shot.py")
+
+
 def pretrain(*says, **parts):
     return Bad(says, **parts)
 
@@ -200,6 +204,36 @@ MISTAKES = {
         spoil=lambda here: swap_two_ids(here / "run/tokenizer.json"),
     ),
     "damaged checkpoint": sst2("{here}/run/checkpoints/20/params", "damaged", spoil=lambda here: damage(here / "run", 20)),
+    # Probes.
+    "no run to probe": probe("config.init.path", "empty", settings={"init.path": ""}),
+    "run to probe that is no pretraining": probe(
+        "config.init.path", "finetune", files={"run/config.json": b'{"trainer": "finetune", "model": {"name": "transformer"}}'}
+    ),
+    "run to probe without a checkpoint": probe("{here}/run", "checkpoint", spoil=lambda here: shutil.rmtree(here / "run/checkpoints")),
+    "run to probe with a swapped tokenizer": probe(
+        "{here}/run/tokenizer.json", "restore", spoil=lambda here: swap_two_ids(here / "run/tokenizer.json")
+    ),
+    "damaged checkpoint to probe": probe("{here}/run/checkpoints/10/params", "damaged", spoil=lambda here: damage(here / "run", 10)),
+    "probe unknown": probe("config.tasks", "'rte'", "cola, sst2", settings={"tasks": "('cola','rte')"}),
+    "probe without data": probe("RACE/dev", settings={"tasks": "('cola','race')"}),
+    "nothing to probe": probe("config.data.path", "cola", "{here}/books", settings={"data.path": "{here}/books"}),
+    "no folder to probe": probe("config.data.path", "absent", settings={"data.path": "{here}/absent"}),
+    "twice the same word": probe("config.sst2.words", "two different words", settings={"sst2.words": "('old','old')"}),
+    "one word": probe("config.sst2.words", "two different words", settings={"sst2.words": "('old',)"}),
+    "words of the same tokens": probe("config.sst2.words", "same tokens", settings={"sst2.words": "('old','Old ')"}),
+    "ceiling that is chance": probe("config.ceilings.sst2: 0.5", "0.5", settings={"ceilings.sst2": 0.5}),
+    "ceiling above all": probe("config.ceilings.cola", "up to 1", settings={"ceilings.cola": 93.2}),
+    "sentence without its pronoun": probe(
+        "dprd test, row 1: no word 'it'",
+        "max_bad_rows",
+        files={"glue/definite_pronoun_resolution/test.c.txt": b"a saw b, it ran.\nit\na,b\na\n\na saw b.\nit\na,b\na\n"},
+    ),
+    "all probes dropped": probe(
+        "dprd test",
+        "no row is left",
+        files={"glue/definite_pronoun_resolution/test.c.txt": b"a saw b.\nit\na,b\na\n"},
+        settings={"data.max_bad_rows": 1},
+    ),
     # The run's own folder.
     "folder below a file": pretrain("--workdir", "cannot write", more=("--workdir={here}/books/book_0.txt/run",)),
     "folder that is a file": pretrain("--workdir", "cannot write", more=("--workdir={here}/books/book_0.txt",)),
@@ -208,16 +242,19 @@ MISTAKES = {
 
 
 @pytest.fixture
-def arguments(gpt1, books, glue, pretrained, pretraining, finetuning, tmp_path):
+def arguments(gpt1, books, glue, pretrained, pretraining, finetuning, probing, tmp_path):
     """bad -> the command line with that mistake, in a folder where all but the mistake is sound."""
 
     def make(bad: Bad) -> list[str]:
         shutil.copytree(books, tmp_path / "books")
         shutil.copytree(glue, tmp_path / "glue")
         sound = pretraining() | {"data.path": tmp_path / "books"}
-        if "finetune" in bad.config:
+        if "finetune" in bad.config or "zero_shot" in bad.config:
             shutil.copytree(pretrained(), tmp_path / "run")
-            sound = finetuning() | {"data.path": tmp_path / "glue", "init.path": tmp_path / "run"}
+            sound = (finetuning() if "finetune" in bad.config else probing()) | {
+                "data.path": tmp_path / "glue",
+                "init.path": tmp_path / "run",
+            }
         for name, content in bad.files.items():
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_bytes(content)

@@ -18,6 +18,7 @@ SMALLER = {  # by what a command names: the flags that shrink it
     "pretrain.py:tiny,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
     "pretrain.py:tiny": f"--config.steps=2 {SMALL_MODEL}",
     "finetune.py": "--config.epochs=1",
+    "zero_shot.py": "--config.data.examples=4",
 }
 PRETRAINING = "--config.batch_size=2 --config.eval.windows=2 --config.data.cache=cache --config.data.validation=0.5"
 

@@ -71,6 +71,24 @@ def score(names: Iterable[str], labels: Sequence | np.ndarray, predictions: Sequ
     return {name: METRICS[name](labels, predictions) for name in names}
 
 
+def threshold(labels: Sequence | np.ndarray, scores: Sequence | np.ndarray) -> float:
+    """The score above which class 1 is to be answered for the best Matthews correlation with `labels`, 0 and 1; of equals the lowest.
+
+    It lies midway between two of the scores; where all are the same it is they.
+    """
+    order = np.argsort(scores, kind="stable")
+    scores, labels = np.asarray(scores)[order], np.asarray(labels)[order]
+    (below,) = np.nonzero(np.diff(scores))  # a threshold may lie after each of these rows
+    if not len(below):
+        return float(scores[0])
+    above = len(scores) - 1 - below
+    right = labels.sum() - np.cumsum(labels)[below]
+    # Matthews, but for a factor that all thresholds share.
+    correlation = (right * len(scores) - above * labels.sum()) / np.sqrt(above * (below + 1.0))
+    best = below[correlation.argmax()]
+    return float(scores[best : best + 2].mean())
+
+
 def weighted(metric: str, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The metric where each example counts as often as its weight says: all runs in all replicates by a few matrix products.
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
+from gpt1_jax.analysis import report
 from gpt1_jax.datasets.microworld import files as microworld
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS, TRAINERS
@@ -55,7 +56,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
             workdir.write_json(folder / "result.json", result)
         for name, error in failed.items():
             told.line(f"failed: {name}: {error}")
-        # told.line(f"report: {report.write(folder)}")
+        told.line(f"report: {report.write(folder)}")
     if failed:
         print(f"gpt1_jax: {len(failed)} of {len(mine)} runs failed; the same command tries them again", file=sys.stderr)
         raise SystemExit(1)

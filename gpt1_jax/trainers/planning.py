@@ -49,7 +49,9 @@ def plan(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict:
 
 def _body(config: ConfigDict, run: ConfigDict) -> str:
     if run.trainer == "zero_shot":
-        return next(body for body in config.pretrain if run.init.path.endswith(f"pretrain_{body}") or run.init.path == config.pretrained[body])
+        return next(
+            body for body in config.pretrain if run.init.path.endswith(f"pretrain_{body}") or run.init.path == config.pretrained[body]
+        )
     return run.model.name
 
 

@@ -119,7 +119,8 @@ def _names(config: ConfigDict, say: Callable[[str], None]) -> list[str]:
     for name, reason in reasons.items():
         say(f"{name} is left out: {reason}")
     if len(reasons) == len(PROBES):
-        raise UserError(f"config.data.path: nothing to probe there; the first reason is: cola, {reasons['cola']}")
+        where = f"config.data.path: {config.data.path!r} has the data of none of {', '.join(PROBES)}"
+        raise UserError(f"{where}; name a folder that has (cola: {reasons['cola']})")
     return [name for name in PROBES if name not in reasons]
 
 
@@ -223,24 +224,17 @@ def _probe(
     asked: Mapping[tuple[str, str], Questions],
     scale: Mapping[str, Mapping[str, float]],
 ) -> dict[int, dict]:
-    """update -> probe -> its score, raw and relative, and its threshold where it has one; known ones from their files."""
+    """update -> probe -> what `_judged` gives, of every checkpoint; of those that are known, from their files."""
     files = {step: run.workdir / "probed" / f"{step}.json" for step in source.steps}
-    # Before the first score: later the processes of a run might not see the same files.
+    # All before the first score: later the processes of a run might not see the same files.
     probed = {step: workdir.read_json(file) for step, file in files.items() if file.exists()}
-    run.log.start(max(probed, default=0))
+    known, left = max(probed, default=0), [step for step in source.steps if step not in probed]
     with run.log.bar("probing") as advance:
-        for step in [step for step in source.steps if step not in probed]:
+        for step in left:
             scores = score(source.params(step))
-            probed[step] = {}
-            for name in names:
-                questions = asked[name, _splits(name)[-1]]
-                choices, threshold = _choices(name, asked, scores)
-                value = metrics.score(TASKS[name].metrics[:1], questions.labels, choices.argmax(axis=1))[TASKS[name].metrics[0]]
-                chance, ceiling = scale[name].values()
-                probed[step][name] = {"score": value, "relative": (value - chance) / (ceiling - chance), **threshold}
-                if jax.process_index() == 0:
-                    file, softmax = run.workdir / f"predictions/{name}_{step}.tsv", scipy.special.softmax(choices, axis=1)
-                    predictions.write(file, questions.examples, choices.argmax(axis=1), softmax, TASKS[name].labels)
+            if step == left[0]:
+                run.log.start(known)  # not before: a mistake that shows with the first checkpoint leaves no folder
+            probed[step] = {name: _judged(run, name, step, asked, scores, **scale[name]) for name in names}
             run.log.metrics(step, {f"{name}_{key}": value for name, facts in probed[step].items() for key, value in facts.items()})
             if jax.process_index() == 0:
                 files[step].parent.mkdir(exist_ok=True)
@@ -249,29 +243,18 @@ def _probe(
     return probed
 
 
-def _choices(name: str, asked: Mapping[tuple[str, str], Questions], scores: Mapping) -> tuple[np.ndarray, dict[str, float]]:
-    """The scores of the judged split's choices [N K]; of a single score, that and the threshold, which is given, too."""
+def _judged(
+    run: workdir.Run, name: str, step: int, asked: Mapping[tuple[str, str], Questions], scores: Mapping, chance: float, ceiling: float
+) -> dict[str, float]:
+    """A probe's score, raw and relative, and its threshold where it has one; the answers go to predictions/."""
     *chooser, judged = _splits(name)
-    if not chooser:
-        return scores[name, judged], {}
-    value = threshold(scores[name, chooser[0]][:, 0], np.array(asked[name, chooser[0]].labels))
-    found = scores[name, judged]
-    return np.concatenate([np.full_like(found, value), found], axis=1), {"threshold": value}
-
-
-def threshold(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The score above which class 1 is answered for the best Matthews correlation with `labels`, 0 and 1; of equals the lowest.
-
-    It lies midway between two of the `scores`; where all are the same it is they.
-    """
-    order = np.argsort(scores, kind="stable")
-    scores, labels = scores[order], labels[order]
-    (below,) = np.nonzero(np.diff(scores))  # a threshold may lie after each of these rows
-    if not len(below):
-        return float(scores[0])
-    above = len(scores) - 1 - below
-    right = labels.sum() - np.cumsum(labels)[below]
-    # Matthews, but for a factor that all thresholds share.
-    correlation = (right * len(scores) - above * labels.sum()) / np.sqrt(above * (below + 1.0))
-    best = below[correlation.argmax()]
-    return float(scores[best : best + 2].mean())
+    task, questions, found, facts = TASKS[name], asked[name, judged], scores[name, judged], {}
+    if chooser:
+        threshold = metrics.threshold(asked[name, chooser[0]].labels, scores[name, chooser[0]][:, 0])
+        found, facts = np.concatenate([np.full_like(found, threshold), found], axis=1), {"threshold": threshold}
+    answers = found.argmax(axis=1)
+    if jax.process_index() == 0:
+        file = run.workdir / "predictions" / f"{name}_{step}.tsv"
+        predictions.write(file, questions.examples, answers, scipy.special.softmax(found, axis=1), task.labels)
+    (value,) = metrics.score(task.metrics[:1], questions.labels, answers).values()
+    return {"score": value, "relative": (value - chance) / (ceiling - chance), **facts}

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from gpt1_jax.analysis.metrics import METRICS, score
+from gpt1_jax.analysis.metrics import METRICS, matthews, score, threshold
 
 LABELS = [1, 1, 1, 0, 0, 0, 0, 1]
 GUESSES = [1, 1, 0, 0, 0, 1, 0, 1]  # tp 3, fn 1, tn 3, fp 1
@@ -68,3 +68,19 @@ def test_values_are_plain_floats():
 def test_refuses_what_cannot_be_compared(labels, predictions):
     with pytest.raises(ValueError, match="labels and"):
         score(("accuracy",), labels, predictions)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_threshold_has_the_best_correlation(seed):
+    random = np.random.default_rng(seed)
+    labels = random.integers(2, size=60)
+    scores = np.round(random.normal(size=60) + labels, 1)  # with ties
+    every = [matthews(labels, scores > cut) for cut in np.unique(scores)[:-1]]
+    cut = threshold(labels, scores)
+    assert matthews(labels, scores > cut) == pytest.approx(max(every))
+    assert np.abs(scores - cut).min() == pytest.approx(np.diff(np.unique(scores))[np.argmax(every)] / 2)
+
+
+def test_threshold_of_scores_that_tell_nothing():
+    assert threshold([0, 1], [0.5, 0.5]) == 0.5
+    assert threshold([1, 1], [0.75, 0.25]) == 0.5

@@ -21,7 +21,7 @@ from gpt1_jax.datasets.microworld.world import RELATIONS, World, draw
 from gpt1_jax.errors import UserError
 
 # Goes up with every change of what is written, so that folders of an older version are written anew.
-VERSION = 3
+VERSION = 4
 
 _PAIR = "index|sentence1|sentence2"
 _PARSES = "sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|sentence2_parse"

@@ -177,7 +177,7 @@ def story_cloze(clerk: Clerk, label) -> Row:
         clerk.say(lambda: f"{q} {clerk.pick('waited', 'stayed', 'was')} {clerk.where()} {clerk.pick(*TIMES)}."),
         clerk.say(lambda: f"{clerk.pick(*TIMES)} {p} heard of something {clerk.where()}."),
     )
-    return Row(texts, label, tuple(f"The {choice} came. Was there a {claim}?" for choice in choices))
+    return Row(texts, label, tuple(f"The {choice} brought a {claim}." for choice in choices))
 
 
 @task("dpr", (0, 1))
@@ -195,7 +195,7 @@ def race_middle(clerk: Clerk, label) -> Row:
     """Which claim of four things is true? The passage is short, and of no help."""
     claim, choices = clerk.choice("things", label, 4)
     passage = clerk.say(lambda: f"{clerk.pick(*TIMES)} {clerk.word('people')} {clerk.pick(*TAKINGS)} something {clerk.where()}.")
-    return Row((passage,), label, tuple(f"Was the {choice} {claim}?" for choice in choices), "What was so?")
+    return Row((passage,), label, tuple(f"The {choice} was {claim}." for choice in choices), "What was so?")
 
 
 @task("race_high", (0, 1, 2, 3))
@@ -203,4 +203,4 @@ def race_high(clerk: Clerk, label) -> Row:
     """The same of events and what followed them."""
     claim, choices = clerk.choice("causes", label, 4)
     passage = clerk.say(lambda: f"{clerk.pick(*TIMES)} {clerk.word('people')} {clerk.pick('waited', 'stayed', 'was')} {clerk.where()}.")
-    return Row((passage,), label, tuple(f"The {choice} came. Was there a {claim}?" for choice in choices), "What was so?")
+    return Row((passage,), label, tuple(f"The {choice} brought a {claim}." for choice in choices), "What was so?")
