@@ -51,6 +51,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.every = recipe["every"]
     config.eval.windows = 512  # of the held-out documents
+    config.eval.sample = 64  # tokens that the model writes at every evaluation; 0 none
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = recipe["every"]

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# The main job in small, from nothing: makes .venv, installs, writes a text, pretrains on it, finetunes, and says where
-# the results are.
+# The whole factory in small, from nothing: makes .venv, installs, writes a text, pretrains both bodies on it, finetunes every cell of
+# the ablations, and says where the report is.
 #
-#   bash launch/quickstart.sh                       # on the CPU, into runs/exp_quickstart
+#   bash launch/quickstart.sh                       # on the CPU, into runs/exp_ablations
 #   EXTRA=cuda bash launch/quickstart.sh            # on an accelerator: cuda, cuda13 or tpu
-#   bash launch/quickstart.sh --workdir=runs/exp_2 --config.seed=1
+#   bash launch/quickstart.sh --workdir=runs/exp_2 --config.seeds=1
 #
 # Flags go to the program; paths are seen from the repository. Typed again, it resumes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-workdir=runs/exp_quickstart
+workdir=runs/exp_ablations
 for argument; do
   case $argument in
     --workdir=*) workdir=${argument#*=} ;;
@@ -19,10 +19,8 @@ for argument; do
 done
 
 bash launch/environment.sh "${EXTRA:-}"
-.venv/bin/python -m gpt1_jax.main --config=configs/quickstart.py --workdir="$workdir" "$@"
+.venv/bin/python -m gpt1_jax.main --config=configs/ablations.py:quick --workdir="$workdir" "$@"
 
 results=$(cd "$workdir" && pwd)
-echo "the results are in $results:"
-echo "  result.json   the numbers"
-echo "  log.txt       what was printed"
-echo "  tb/           the curves (tensorboard --logdir=$results)"
+echo "tables, figures and every run, on one page:"
+echo "$results/report.html"

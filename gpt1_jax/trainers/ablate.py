@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 from ml_collections import ConfigDict
@@ -21,6 +21,7 @@ from gpt1_jax.analysis import report
 from gpt1_jax.datasets.microworld import files as microworld
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS, TRAINERS
+from gpt1_jax.trainers import planning
 from gpt1_jax.trainers.matrix import Matrix, matrix
 from gpt1_jax.training import devices, log, loop, milestones, work, workdir
 from gpt1_jax.training.work import Job
@@ -36,8 +37,11 @@ def ablate(config: ConfigDict, path: str) -> dict:
     Raises:
         SystemExit: 1 when a run has failed; the others are finished, and the report says which and why.
     """
-    jobs, layout = _jobs(config, path)  # mistakes are told before anything is made
+    runs, layout = _runs(config, path)  # mistakes are told before anything is made
+    jobs = _jobs(runs)
     mine = work.share(jobs, config.part)
+    if config.plan:
+        return planning.plan(config, runs)
     if jax.process_count() > 1:
         raise UserError("--multihost=on: an ablation's runs are shared out by --config.part, a machine each; leave it off")
     folder = pathlib.Path(path)
@@ -63,8 +67,8 @@ def ablate(config: ConfigDict, path: str) -> dict:
     return result
 
 
-def _jobs(config: ConfigDict, path: str) -> tuple[list[Job], dict]:
-    """Every run below `path`, and cells.json: what the report reads of them."""
+def _runs(config: ConfigDict, path: str) -> tuple[dict[str, ConfigDict], dict]:
+    """The configuration of every run below `path`, and cells.json: what the report reads of them."""
     books, labelled = config.books, config.labelled
     if config.world.words:
         books, labelled = books or f"{path}/data/novels", labelled or f"{path}/data"
@@ -84,13 +88,17 @@ def _jobs(config: ConfigDict, path: str) -> tuple[list[Job], dict]:
     for body in bodies:
         if config.pretrained[body]:  # somebody has done it
             del configs[f"pretrain_{body}"]
-    return [_job(name, cell, set(configs), pretrained) for name, cell in configs.items()], _layout(config, found, bodies)
+    return configs, _layout(config, found, bodies)
 
 
-def _job(name: str, config: ConfigDict, names: set[str], pretrained: dict[str, str]) -> Job:
-    origin = config.init.path if "init" in config else ""
-    needs = tuple(need for body, folder in pretrained.items() if folder == origin and (need := f"pretrain_{body}") in names)
-    return Job(name, needs, lambda folder: TRAINERS[config.trainer](config, folder))
+def _jobs(runs: Mapping[str, ConfigDict]) -> list[Job]:
+    """The runs as jobs; what starts from a pretraining below the same folder needs it first."""
+
+    def job(name, config):
+        origin = pathlib.Path(config.init.path).name if "init" in config else ""
+        return Job(name, (origin,) if origin in runs else (), lambda folder: TRAINERS[config.trainer](config, folder))
+
+    return [job(name, config) for name, config in runs.items()]
 
 
 def _layout(config: ConfigDict, found: Matrix, bodies: Sequence[str]) -> dict:
@@ -199,5 +207,5 @@ def _worker(config: ConfigDict, path: str, number: int, cores: Sequence[int]) ->
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     devices.start("off")
-    jobs, _ = _jobs(config, path)
-    work.work(work.share(jobs, config.part), pathlib.Path(path))
+    runs, _ = _runs(config, path)
+    work.work(work.share(_jobs(runs), config.part), pathlib.Path(path))

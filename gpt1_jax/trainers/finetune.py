@@ -68,7 +68,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
             batch_at=lambda step: batching.with_room(data["train"][batching.indices(step, **order)], parts),
             flops=lambda tokens, length: 3 * tokens * (model.body.flops(length) + softmax),
             derive=lambda means: {},
-            evaluation=Evaluation(epoch, lambda params: _score(examine(params, task.validation))),
+            evaluation=Evaluation(epoch, lambda _, params: _score(examine(params, task.validation))),
             meta={"tokenizer": source.tokenizer.fingerprint},
         )
         best = checkpoint.read_all_params(run.workdir, fitted.best_step)

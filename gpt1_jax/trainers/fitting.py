@@ -7,12 +7,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from gpt1_jax.training import devices, loop, optim, step
+from gpt1_jax.models.heads import LanguageModel
+from gpt1_jax.training import devices, loop, losses, optim, step
 from gpt1_jax.training.checkpoint import Checkpoints
 from gpt1_jax.training.workdir import Run
 
@@ -72,13 +74,13 @@ def training(loss: Callable, recipe: Recipe, frozen: Mapping[str, int] = Mapping
 
 
 class Evaluation(NamedTuple):
-    """What happens after every `every` updates: `call(params)` gives metrics for the log and a score, or None.
+    """What happens after every `every` updates: `call(update, params)` gives metrics for the log and a score, or None.
 
     With scores, each evaluated state is saved and the best one kept.
     """
 
     every: int
-    call: Callable[[Mapping], tuple[dict[str, float], float | None]]
+    call: Callable[[int, Mapping], tuple[dict[str, float], float | None]]
 
 
 class Fitted(NamedTuple):
@@ -140,7 +142,7 @@ def _hooks(run: Run, checkpoints: Checkpoints, evaluation: Evaluation, meta: Map
     """Evaluation first, so that an evaluated state is saved with its score; then the checkpoints in between."""
 
     def evaluate(number, state):
-        metrics, score = evaluation.call(state["params"])
+        metrics, score = evaluation.call(number, state["params"])
         run.log.metrics(number, metrics)
         if score is not None:
             checkpoints.save(number, state, meta, score)
@@ -149,6 +151,14 @@ def _hooks(run: Run, checkpoints: Checkpoints, evaluation: Evaluation, meta: Map
         checkpoints.save(number, state, meta)
 
     return [loop.Hook(evaluation.every, evaluate, last=False), loop.Hook(keep.every, save, steps=keep.keep_steps)]
+
+
+def row_losses(model: LanguageModel, params: Mapping, tokens: Any, *, train: bool, key: Any = None) -> jax.Array:
+    """Nats a token of every row of `tokens` [B L+1], each token but the first predicted from those before it."""
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    rngs = {"dropout": key} if train else None
+    hidden, table = model.apply({"params": params}, inputs, train=train, rngs=rngs)
+    return losses.language_model(hidden, table, targets, jnp.ones(targets.shape))
 
 
 def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:

@@ -90,6 +90,7 @@ def _cell(
         cell.task, cell.seed, cell.model = task, seed, config.bodies[body].copy_and_resolve_references()
     cell.data.path = labelled or cell.data.path
     cell.init.path = pretrained[body]
+    cell.lock()
     try:
         cell.update_from_flattened_dict({**changes, **({} if level is None else {setting: level})})
     except (AttributeError, KeyError, TypeError) as error:

@@ -11,16 +11,15 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.analysis import tables
 from gpt1_jax.datasets import sources
-from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import settings
 from gpt1_jax.trainers.fitting import fresh_params, recipe, row_losses, training
-from gpt1_jax.training import devices, optim, step
+from gpt1_jax.training import devices, milestones, optim, step
 
 TOKENS_A_WORD = 1.3  # of a large BPE on English; smaller ones need more
-SECONDS = 0.5  # a step that takes so long is measured well
+SECONDS = 0.2  # a step that takes so long is measured well enough
 
 
 def plan(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict:
@@ -41,7 +40,9 @@ def plan(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict:
         rows.append([kind, str(len(alike)), f"{flops:.2e}", f"{hours:.3g}", f"{hours * len(alike):.3g}"])
         total = {"flops": total["flops"] + flops * len(alike), "hours": total["hours"] + hours * len(alike)}
     rows.append(["all", str(len(runs)), f"{total['flops']:.2e}", "", f"{total['hours']:.3g}"])
-    print(tables.grid(["run", "seeds", "FLOPs each", "hours each", "hours"], rows))
+    columns = ("seeds", "FLOPs each", "hours each", "hours")
+    lines = [tables.Row(name, [tables.Cell(text) for text in cells]) for name, *cells in rows]
+    print(tables.Table("plan", "Plan", "run", columns, lines).markdown())
     speeds = ", ".join(f"{rate / 1e9:.3g} GFLOP/s for the {body}" for body, rate in rates.items())
     print(f"hours of {devices.kind()} at {speeds}, measured in pretraining steps; without compiling, reading and saving")
     return total
@@ -72,19 +73,21 @@ def _flops(config: ConfigDict, run: ConfigDict) -> float:
         return 3.0 * run.steps * run.batch_size * sizes["context"] * (model.flops(sizes["context"]) + softmax)
     place = (run.data.source, run.data.path, sizes["context"])
     if run.trainer == "zero_shot":
-        asked = [_tokens(TASKS[task], "validation", *place, run.data.examples) for task in ("cola", "sst2", "race")]
-        checkpoints = len(pretraining.checkpoint.keep_steps)
+        asked = [_tokens(task, "validation", *place, run.data.examples) for task in ("cola", "sst2", "race")]
+        checkpoints = len(milestones.grid(pretraining.steps))
         return float(sum(rows * streams * length * (model.flops(length) + softmax) for rows, streams, length in asked) * checkpoints)
     task = TASKS[run.task]
-    rows, streams, length = _tokens(task, "train", *place, run.data.examples)
+    most = run.data.examples or (config.world.train if config.world.words else 0)
+    rows, streams, length = _tokens(run.task, "train", *place, most)
     trained = 3.0 * run.epochs * rows * streams * length * (model.flops(length) + softmax * (run.lm_coef != 0))
-    rows, streams, length = _tokens(task, task.validation[0], *place, 0)
+    rows, streams, length = _tokens(run.task, task.validation[0], *place, config.world.dev if config.world.words else 0)
     return trained + (run.epochs + 1) * rows * streams * length * model.flops(length)
 
 
 @functools.lru_cache(maxsize=128)
-def _tokens(task: Task, split: str, source: str, path: str, context: int, examples: int) -> tuple[int, int, int]:
+def _tokens(name: str, split: str, source: str, path: str, context: int, examples: int) -> tuple[int, int, int]:
     """Rows of a split, streams an example and tokens a stream; what is published where the data is not at hand."""
+    task = TASKS[name]
     streams = {"choice": len(task.labels), "similarity": 2}.get(task.format, 1)
     try:
         if source == "files" and not path:
@@ -117,6 +120,6 @@ def _rate(config: ConfigDict) -> float:
             state, metrics = trained.step(state, batch, step.moment(0, number))
             jax.block_until_ready(metrics)
             seconds.append(time.perf_counter() - begin)
-        if min(seconds[1:]) >= SECONDS or rows * 2 > config.batch_size:
+        if min(seconds[1:]) >= SECONDS or rows * 4 > config.batch_size:
             return 3 * rows * length * (body.flops(length) + 2 * body.width * body.vocab_size) / min(seconds[1:])
-        rows *= 2
+        rows *= 4

@@ -7,7 +7,7 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,13 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.datasets import corpora, tokens
 from gpt1_jax.errors import UserError
+from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import settings
-from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params, recipe, training
-from gpt1_jax.training import batching, devices, loop, losses, optim, workdir
+from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params, recipe, row_losses, training
+from gpt1_jax.training import batching, devices, loop, optim, workdir
 
 
 @TRAINERS.register("pretrain")
@@ -49,10 +50,16 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         density = _density(parts, prepared, "train")
 
         def loss(params, batch, key):
-            per_row = _row_losses(model, params, batch["tokens"], train=True, key=key)
+            per_row = row_losses(model, params, batch["tokens"], train=True, key=key)
             return per_row.mean(), {}
 
         evaluate = _evaluation(config, model, parts, prepared)
+
+        def milestone(number, params):
+            if config.eval.sample:
+                _sample(config, run, model, tokenizer, number, params)
+            return evaluate(params), None
+
         fitted = fit(
             config,
             run,
@@ -61,7 +68,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
             batch_at=_batches(config, parts, prepared),
             flops=lambda tokens, length: 3 * tokens * (body.flops(length) + 2 * body.width * tokenizer.vocab_size),
             derive=lambda means: _readable(means["loss"], density),
-            evaluation=Evaluation(config.eval.every, lambda params: (evaluate(params), None)),
+            evaluation=Evaluation(config.eval.every, milestone),
             meta={"tokenizer": tokenizer.fingerprint},
         )
         result = {
@@ -147,14 +154,6 @@ def _cache(config: ConfigDict) -> pathlib.Path:
     return folder
 
 
-def _row_losses(model, params, tokens, *, train, key=None):
-    """Nats a token of every row of `tokens` [B L+1], each token but the first predicted from those before it."""
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    rngs = {"dropout": key} if train else None
-    hidden, table = model.apply({"params": params}, inputs, train=train, rngs=rngs)
-    return losses.language_model(hidden, table, targets, jnp.ones(targets.shape))
-
-
 def _evaluation(config: ConfigDict, model: LanguageModel, parts: Sequence[corpora.Part], prepared: Sequence[tokens.Tokens]):
     """params -> loss, perplexity and bits per character over the first windows of the held-out documents, by weight.
 
@@ -162,7 +161,7 @@ def _evaluation(config: ConfigDict, model: LanguageModel, parts: Sequence[corpor
     """
     length, batch_size = config.model.context, config.batch_size
     step = devices.parallelise(
-        lambda params, batch, _: devices.gather(_row_losses(model, params, batch["tokens"], train=False)),
+        lambda params, batch, _: devices.gather(row_losses(model, params, batch["tokens"], train=False)),
         backend=config.backend,
     )
 
@@ -188,6 +187,16 @@ def _evaluation(config: ConfigDict, model: LanguageModel, parts: Sequence[corpor
         return {f"validation_{name}": value for name, value in values.items()}
 
     return evaluate
+
+
+def _sample(config: ConfigDict, run: workdir.Run, model: LanguageModel, tokenizer: bpe.Tokenizer, number: int, params: Mapping) -> None:
+    """Lets the model write config.eval.sample tokens after a newline, the same draws at every update, for the log and samples.jsonl."""
+    start = jnp.array([tokenizer.newline or 0])  # 0, unknown, where a tokenizer from elsewhere has none
+    drawn = sampling.sample(
+        model, jax.device_get(params), start, min(config.eval.sample, config.model.context), jax.random.key(config.seed)
+    )
+    text = " ".join(tokenizer.decode(jax.device_get(drawn)[0].tolist()).split())
+    run.log.sample(number, text)
 
 
 def _density(parts: Sequence[corpora.Part], prepared: Sequence[tokens.Tokens], split: str) -> float:

@@ -49,6 +49,14 @@ class Log:
             self._board.add_scalar(name, value, step)
         self.line(f"step {step}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
 
+    def sample(self, step: int, text: str) -> None:
+        """A text that the model wrote after update `step`: console, log.txt, samples.jsonl and TensorBoard."""
+        if self._enabled:
+            with open(self._workdir / "samples.jsonl", "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "text": text}) + "\n")
+            self._board.add_text("sample", text, step)
+            self.line(f"step {step}  writes: {text}")
+
     def close(self) -> None:
         """Flushes everything to the disk."""
         self._files.close()

@@ -30,19 +30,17 @@ class Job(NamedTuple):
 
 
 def share(jobs: Sequence[Job], part: str) -> list[Job]:
-    """The jobs of `part`, "i/n": every n-th from the i-th on; and those that they need. UserError if it is not such a part."""
+    """The jobs of `part`, "i/n": of those that no other needs every n-th from the i-th on; and what these need. UserError if it is no part."""
     try:
         own, parts = map(int, part.split("/"))
     except ValueError:
         own, parts = 0, 0
     if not 1 <= own <= parts:
         raise UserError(f"config.part: {part!r} found, such as 3/8 expected: the third of eight shares")
-    free = [job for job in jobs if job.needs]
-    mine = free[own - 1 :: parts]
-    needed = {name for job in mine for name in job.needs}
-    while more := {name for job in jobs if job.name in needed for name in job.needs} - needed:
-        needed |= more
-    chosen = {job.name for job in mine} | needed
+    needed = {name for job in jobs for name in job.needs}
+    chosen = {job.name for job in [job for job in jobs if job.name not in needed][own - 1 :: parts]}
+    while more := {name for job in jobs if job.name in chosen for name in job.needs} - chosen:
+        chosen |= more
     return [job for job in jobs if job.name in chosen]
 
 

@@ -1,41 +1,169 @@
-"""The factory's table: what is finished stays, and scores on different data never stand in one column."""
+"""The factory: the matrix as data, runs shared and resumed, failures told, one report."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
+from front_door import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY))
+from configs import ablations, common
+from gpt1_jax.errors import UserError
+from gpt1_jax.trainers.matrix import matrix
+
+PRETRAINED = {"transformer": "runs/t", "lstm": "runs/l"}
+
+
+def found(arg: str, **values):
+    config = ablations.get_config(arg)
+    config.update_from_flattened_dict(values)
+    return config, matrix(config, PRETRAINED, "data")
+
+
+def test_the_quick_matrix_has_table_5_and_the_transfer_curve():
+    _, (points, cells) = found("quick")
+    tasks = ("cola", "sst2", "mrpc", "rte")
+    assert {(point.variant, point.task, point.seed) for point in points["table5"]} == {
+        (variant, task, seed) for variant in ablations.TABLE5 for task in tasks for seed in range(3)
+    }
+    assert {point.value for point in points["transfer"]} == {-1, 0, 1, 2, 3}
+    # The curve's ends are cells of the table, under the table's names.
+    ends = {point.value: point.cell for point in points["transfer"] if (point.task, point.seed) == ("rte", 0)}
+    assert (ends[-1], ends[3], ends[1]) == ("rte_no_pretraining_0", "rte_full_0", "rte_full_layers_1_0")
+    assert len(cells) == 3 * (len(tasks) * 4 + 2 * 3)
+    assert cells["rte_lstm_0"].model.name == "lstm" and cells["rte_lstm_0"].init.path == "runs/l"
+
+
+def test_every_experiment_has_an_early_first_number():
+    _, (points, cells) = found("paper")
+    place = {name: order for order, name in enumerate(cells)}
+    firsts = [min(place[point.cell] for point in grid) for grid in points.values()]
+    assert max(firsts) < len(points) and set(points) == set(ablations.EXPERIMENTS)
+    assert [cell.seed for cell in cells.values()] == sorted(cell.seed for cell in cells.values())
+    values = {point.value for point in points["transfer"]}
+    assert values == set(range(-1, 13)) and {point.task for point in points["transfer"]} == {"race", "mnli"}
+
+
+def test_overrides_reach_the_matrix():
+    _, (points, cells) = found("quick,table5", seeds=1, tasks=("rte",), **{"finetune.epochs": 7})
+    assert set(cells) == {f"rte_{variant}_0" for variant in ablations.TABLE5} and set(points) == {"table5"}
+    assert {cell.epochs for cell in cells.values()} == {7}
+    config, (points, cells) = found("quick,top,seeds", tasks=("rte",))
+    assert cells["rte_frozen_0"].init.frozen and cells["rte_redrawn_0"].init.layers == 2
+    assert len({point.cell for point in points["seeds"]}) == 20
+
+
+@pytest.mark.parametrize(
+    ("arg", "values", "words"),
+    [
+        ("quick", {"tasks": ("qnli",)}, "config.tasks: qnli is in none of the experiments"),
+        ("quick", {"experiments.table5.tasks": ("dprd",)}, "config.experiments.table5.tasks: dprd cannot be finetuned on"),
+        ("quick", {"experiments.table5.variants": ("half",)}, "config.experiments.table5.variants: no variant is called 'half'"),
+        ("quick", {"experiments.transfer.setting": "init.depth"}, "config.variants.full, or the setting 'init.depth'"),
+        ("quick,paper", {}, "'quick' and 'paper' exclude each other"),
+        ("quick,table6", {}, "'table6' is not one of: quick, paper; table5, main"),
+    ],
+)
+def test_mistakes_in_the_matrix_are_told(arg, values, words):
+    with pytest.raises(UserError, match=words):
+        found(arg, **values)
 
 
 @pytest.fixture
 def settings(books, glue, tmp_path):
-    """The quickstart on a GLUE folder that may be changed, with two variants of two tasks as small as can be."""
+    """One task, its table and its curve, with bodies as small as can be, on a GLUE folder that may be changed."""
     shutil.copytree(glue, tmp_path / "glue")
     small = {"model.width": 16, "model.context": 32, "steps": 2, "batch_size": 4, "eval.windows": 4, "tokenizer.vocab_size": 120}
     bodies = {"transformer": {"model.layers": 1, "model.heads": 2, "model.ffn": 32}, "lstm": {"model.units": 16}}
-    values = {"books": books, "labelled": tmp_path / "glue", "tasks": "('rte',)"}
+    values = {"books": books, "labelled": tmp_path / "glue", "world.words": 0, "tasks": "('rte',)", "seeds": 1, "workers": 1}
+    values |= {"finetune.epochs": 1, "finetune.batch_size": 4, "probed": "()", "experiments.transfer.levels": "(-1, 0, 1)"}
     for body, sizes in bodies.items():
-        mine = small | sizes | {"data.cache": tmp_path / "cache", "optim.warmup_steps": 1, "eval.every": 2, "checkpoint.every": 2}
+        mine = small | sizes | {"data.cache": tmp_path / "cache", "optim.warmup_steps": 1, "eval.every": 2, "checkpoint.every": 1}
         values |= {f"pretrain.{body}.{name}": value for name, value in mine.items()}
-    for variant in ("full", "no_pretraining", "no_aux_lm", "lstm"):
-        values |= {f"finetune.{variant}.{name}": value for name, value in {"epochs": 1, "batch_size": 4}.items()}
     return values
 
 
-def test_a_cell_on_other_data_has_a_column_of_its_own(gpt1, settings, tmp_path):
+CELLS = {f"rte_{variant}_0" for variant in ablations.TABLE5} | {"rte_full_layers_0_0"}
+
+
+def test_what_is_finished_stays_and_a_failed_run_is_told_and_tried_again(gpt1, settings, tmp_path):
     run = tmp_path / "run"
-    first = gpt1.result("quickstart.py", run, settings)
-    assert {name: set(row) for name, row in first["means"].items()} == dict.fromkeys(
-        ("full", "no_pretraining", "no_aux_lm", "lstm"), {"rte"}
-    )
-    finished = {cell: (run / f"rte_{cell}_0/result.json").read_bytes() for cell in ("full", "lstm")}
-    # One cell is lost, and by the time it is made again the data has changed.
-    (run / "result.json").unlink()
-    shutil.rmtree(run / "rte_no_aux_lm_0")
     dev = tmp_path / "glue/RTE/dev.tsv"
-    dev.write_text(dev.read_text().replace("not_entailment", "entailment", 1))
-    second = gpt1.result("quickstart.py", run, settings)
-    assert [set(second["means"][name]) for name in ("full", "no_pretraining", "lstm")] == [{"rte"}] * 3
-    (column,) = second["means"]["no_aux_lm"]
-    assert column.startswith("rte (") and column in (run / "log.txt").read_text()
-    assert {cell: (run / f"rte_{cell}_0/result.json").read_bytes() for cell in finished} == finished
-    assert json.loads((run / "result.json").read_text()) == second
+    whole = dev.read_text()
+    dev.write_text(whole.replace("\tentailment", "\tperhaps"))
+    ended = gpt1.run(*gpt1.command("ablations.py:quick", run, settings))
+    assert (
+        ended.code == 1
+        and "5 of 7 runs failed" in ended.err
+        and "perhaps" in json.loads((run / "rte_lstm_0/failed.json").read_text())["error"]
+    )
+    assert "perhaps" in (run / "report.html").read_text() and not (run / "result.json").exists()
+    before = (run / "pretrain_lstm/result.json").read_bytes()
+    dev.write_text(whole)
+    result = gpt1.result("ablations.py:quick", run, settings)
+    assert set(result["cells"]) == CELLS | {"pretrain_transformer", "pretrain_lstm"}
+    assert (run / "pretrain_lstm/result.json").read_bytes() == before
+    # More seeds of the same matrix may follow in the same folder; another recipe may not.
+    more = gpt1.result(
+        "ablations.py:quick,table5", run, {name: value for name, value in settings.items() if "transfer" not in name} | {"seeds": 2}
+    )
+    assert (
+        len(more["cells"]) == 2 + 8
+        and result["cells"].items() <= {**more["cells"], "rte_full_layers_0_0": result["cells"]["rte_full_layers_0_0"]}.items()
+    )
+    ended = gpt1.run(*gpt1.command("ablations.py:quick", run, settings | {"finetune.batch_size": 2}))
+    assert ended.code == 2 and "finetune.batch_size=4 (now 2)" in ended.err
+
+
+def test_parts_make_a_whole_and_a_finished_pretraining_can_be_taken(gpt1, settings, tmp_path, pretrained):
+    taken = {f"pretrained.{body}": pretrained(body) for body in common.BODIES}
+    run = tmp_path / "run"
+    for part in (2, 1):
+        ended = gpt1.run(*gpt1.command("ablations.py:quick", run, settings | taken | {"part": f"{part}/2"}))
+        assert ended.code == 0, ended.err
+        assert (run / "result.json").exists() == (part == 1)
+    assert set(json.loads((run / "result.json").read_text())["cells"]) == CELLS
+    assert not (run / "pretrain_lstm").exists()
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_numbers(gpt1, settings, tmp_path):
+    settings |= {"workers": 2, "tasks": "('rte',)"}
+    alone = gpt1.result("ablations.py:quick,table5", tmp_path / "alone", settings_of_table5(settings))
+    command = [
+        sys.executable,
+        "-m",
+        "gpt1_jax.main",
+        *gpt1.command("ablations.py:quick,table5", tmp_path / "killed", settings_of_table5(settings)),
+    ]
+    # One device a process, as its workers have at the first run, too.
+    for patience in (12, 18, None):
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            _, errors = process.communicate(timeout=patience)
+            break
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            time.sleep(1)  # its children see that it is gone
+    assert process.returncode == 0, errors
+    assert json.loads((tmp_path / "killed/result.json").read_text())["cells"] == alone["cells"]
+
+
+def settings_of_table5(settings):
+    return {name: value for name, value in settings.items() if "transfer" not in name}
+
+
+def test_a_plan_says_what_it_would_take_and_runs_nothing(gpt1, settings, tmp_path):
+    ended = gpt1.run(*gpt1.command("ablations.py:quick", tmp_path / "run", settings | {"plan": True, "seeds": 2}))
+    assert ended.code == 0, ended.err
+    rows = {cells[1]: cells[2:-1] for line in ended.out.splitlines() if len(cells := [cell.strip() for cell in line.split("|")]) > 2}
+    assert rows["rte_full"][0] == "2" and rows["all"][0] == str(2 + 2 * len(CELLS))
+    # 3 x (2 updates of 4 windows of 32 tokens) x (a block, and the softmax over 120 tokens), worked by hand.
+    token = 2 * (4 * 16**2 + 2 * 16 * 32 + 2 * 32 * 16) + 2 * 16 * 120
+    assert float(rows["pretrain_transformer"][1]) == pytest.approx(3 * 2 * 4 * 32 * token, rel=0.01)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,105 @@
+"""Jobs that processes share: each is done once, failures are recorded, claims die with their owner."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.training import work
+from gpt1_jax.training.work import Job
+
+
+def finish(folder: str, seconds: float = 0.0) -> None:
+    """A run as short as can be: notes its start, then its result."""
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/starts", "a") as file:
+        file.write("x")
+    time.sleep(seconds)
+    with open(f"{folder}/result.json", "w") as file:
+        file.write("{}")
+
+
+def fail(folder: str) -> None:
+    raise UserError("config.lr: too low")
+
+
+def break_down(folder: str) -> None:
+    raise MemoryError
+
+
+def settled(folder, jobs):
+    return {job.name: work.failure(folder, job.name) or work.finished(folder, job.name) for job in jobs}
+
+
+def test_a_failure_is_recorded_and_what_does_not_need_it_goes_on(tmp_path):
+    jobs = [Job("cell", ("start",), finish), Job("start", (), fail), Job("other", (), break_down), Job("free", (), finish)]
+    work.work(jobs, tmp_path)
+    assert settled(tmp_path, jobs) == {
+        "cell": "needs start, which failed",
+        "start": "config.lr: too low",
+        "other": "MemoryError: MemoryError",
+        "free": True,
+    }
+    assert "break_down" in json.loads((tmp_path / "other/failed.json").read_text())["traceback"]
+    work.forget_failures(jobs, tmp_path)
+    work.work([Job(name, needs, finish) for name, needs, _ in jobs], tmp_path)  # what was wrong is mended
+    assert all(value is True for value in settled(tmp_path, jobs).values())
+    assert (tmp_path / "free/starts").read_text() == "x"
+
+
+def test_needs_come_first_whatever_the_order(tmp_path):
+    done = []
+    jobs = [Job("b", ("a",), finish), Job("a", (), finish)]
+    work.work(jobs, tmp_path, done.append)
+    assert done == ["a", "b"]
+
+
+def test_processes_share_the_jobs(tmp_path):
+    jobs = [Job(f"job{number}", (), slow) for number in range(8)]
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=work.work, args=(jobs, tmp_path)) for _ in range(2)]
+    for process in others:
+        process.start()
+    for process in others:
+        process.join()
+    assert [(tmp_path / job.name / "starts").read_text() for job in jobs] == ["x"] * 8
+
+
+def slow(folder: str) -> None:
+    finish(folder, 0.05)
+
+
+def hang(folder: str) -> None:
+    finish(folder, 60)
+
+
+def test_a_claim_dies_with_its_owner(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=work.work, args=([Job("job", (), hang)], tmp_path))
+    process.start()
+    while not (tmp_path / "job/starts").exists():
+        assert process.is_alive()
+        time.sleep(0.02)
+    with work.claimed(tmp_path, "job") as mine:
+        assert not mine
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert work.held_by(tmp_path, process.pid) == ["job"]
+    work.work([Job("job", (), finish)], tmp_path)
+    assert work.held_by(tmp_path, process.pid) == [] and (tmp_path / "job/starts").read_text() == "xx"
+
+
+def test_parts_are_all_of_the_jobs_and_bring_what_they_need():
+    jobs = [Job("body", (), finish), Job("lone", (), finish), *(Job(f"cell{number}", ("body",), finish) for number in range(4))]
+    parts = [[job.name for job in work.share(jobs, f"{part}/3")] for part in (1, 2, 3)]
+    assert parts == [["body", "lone", "cell2"], ["body", "cell0", "cell3"], ["body", "cell1"]]
+    assert work.share(jobs, "1/1") == jobs
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "a", "1/2/3", ""])
+def test_what_is_no_part_is_told(part):
+    with pytest.raises(UserError, match="config.part: .* such as 3/8 expected"):
+        work.share([], part)
