@@ -140,7 +140,7 @@ def _run(config: ConfigDict, path: str, jobs: Sequence[Job], told: log.Log) -> N
             advance(done, todo)
 
     if workers <= 1:
-        work.work(jobs, folder, look)
+        work.work(jobs, folder, lambda _: look())
         return
     with told.bar("runs") as advance, _workers(config, path, workers) as alive:
         while alive():
