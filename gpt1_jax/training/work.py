@@ -30,7 +30,7 @@ class Job(NamedTuple):
 
 
 def share(jobs: Sequence[Job], part: str) -> list[Job]:
-    """The jobs of `part`, "i/n": every n-th from the i-th on of those that no other needs, and what these need; UserError if it is no part."""
+    """The jobs of `part`, "i/n": every n-th from the i-th on of those that no other needs, and what these need; else UserError."""
     try:
         own, parts = map(int, part.split("/"))
     except ValueError:
