@@ -30,6 +30,8 @@ def main(argv: list[str]) -> None:
         raise UserError(f"{argv[1]}: not a flag; settings are given as --config.NAME=VALUE")
     if _CONFIG.value is None:
         raise UserError("--config: is missing; give a file of configs/, for example --config=configs/pretrain.py:tiny")
+    if "://" in _WORKDIR.value:
+        raise UserError(f"--workdir: {_WORKDIR.value!r} is not a folder; mount the bucket (gcsfuse) and give its path")
     logging.set_verbosity(logging.ERROR)  # the libraries' own chatter
     from gpt1_jax.registry import TRAINERS
     from gpt1_jax.training import devices

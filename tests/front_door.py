@@ -90,6 +90,7 @@ SMALL = {
     "batch_size": 4,
     "eval.every": 10,
     "eval.windows": 8,
+    "eval.sample": 4,
     "checkpoint.every": 10,
     "log.every": 5,
 }

@@ -13,7 +13,19 @@ import pytest
 REPOSITORY = pathlib.Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SMALL_MODEL = "--config.model.layers=1 --config.model.width=16 --config.model.heads=2 --config.model.ffn=32"
+SIZES = {"transformer": ("layers=1", "width=16", "heads=2", "ffn=32"), "lstm": ("width=16", "units=16")}
+SMALL_BODIES = " ".join(f"--config.pretrain.{body}.model.{size}" for body, sizes in SIZES.items() for size in sizes)
+SMALL_PRETRAINING = " ".join(
+    f"--config.pretrain.{body}.{setting}" for body in SIZES for setting in ("steps=2", "optim.warmup_steps=1", "data.cache=cache")
+)
+SMALL_MATRIX = (
+    "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.seeds=1 --config.tasks=\"('rte',)\""
+    f" --config.experiments.transfer.levels='(0,)' --config.finetune.epochs=1 --config.zero_shot.data.examples=4 {SMALL_PRETRAINING}"
+)
 SMALLER = {  # by what a command names: the flags that shrink it
+    "ablations.py:quick": f"{SMALL_MATRIX} {SMALL_BODIES}",
+    "ablations.py:paper": f"{SMALL_BODIES} --config.pretrain.transformer.batch_size=2 --config.pretrain.lstm.batch_size=2",
+    "analysis.report": "",
     "microworld": "--words=50000 --train=40 --dev=10",
     "pretrain.py:tiny,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
     "pretrain.py:tiny": f"--config.steps=2 {SMALL_MODEL}",
@@ -98,13 +110,9 @@ def test_the_two_commands_run(environment, tmp_path):
     variables = {name: value for name, value in environment[1].items() if name != "PYTHON"}
     two = [command for command in commands() if command in ("bash launch/quickstart.sh", "bash launch/test.sh")]
     assert len(two) == 2
-    small = "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.tasks=\"('sst2',)\""
-    for body in ("transformer", "lstm"):
-        small += f" --config.pretrain.{body}.steps=2 --config.pretrain.{body}.data.cache={tmp_path}/cache"
-    for variant in ("full", "no_pretraining", "no_aux_lm", "lstm"):
-        small += f" --config.finetune.{variant}.epochs=1"
-    printed = call(f"{two[0]} --workdir={tmp_path}/run {small}", (REPOSITORY, variables))
-    assert f"{tmp_path}/run" in printed.splitlines()[-4]
+    small = SMALL_MATRIX.replace("cache=cache", f"cache={tmp_path}/cache")
+    printed = call(f"{two[0]} --workdir={tmp_path}/run {small} {SMALL_BODIES}", (REPOSITORY, variables))
+    assert printed.splitlines()[-1] == f"{tmp_path}/run/report.html" and (tmp_path / "run/report.html").exists()
     assert "passed" in call(f"{two[1]} tests/test_registry.py", (REPOSITORY, variables))
 
 

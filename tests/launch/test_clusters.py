@@ -102,6 +102,10 @@ def test_slurm_hands_flags_to_srun(house):
     subprocess.run(["bash", spool, *house.awkward], env=env, check=True, timeout=60)
     program = [".venv/bin/python", "-m", "gpt1_jax.main", "--multihost=on"]
     assert house.calls() == [["--kill-on-bad-exit=1", *program, *house.awkward]]
+    subprocess.run(
+        ["bash", spool, *house.awkward], env=env | {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "8"}, check=True, timeout=60
+    )
+    assert house.calls()[1][-1] == "--config.part=3/8"
 
 
 def test_slurm_refuses_what_could_not_resume(house):
@@ -110,3 +114,27 @@ def test_slurm_refuses_what_could_not_resume(house):
     house.assert_refused(house.run("slurm.sbatch", "--config=c.py", SLURM_SUBMIT_DIR=str(house.root)), "--workdir=DIR")
     house.assert_refused(house.run("slurm.sbatch", "--workdir=w", SLURM_SUBMIT_DIR=str(house.bin)), "repository")
     assert house.calls() == []
+
+
+def test_a_sweep_gives_every_machine_its_part(house):
+    flags = ["--config=c.py", "--workdir=runs/a b"]
+    slurm = house.run("sweep.sh", "slurm", "8", "--time=2-0", "--", *flags, DRY_RUN="1")
+    assert shlex.split(slurm.stdout) == ["sbatch", "--array=1-8", "--time=2-0", "launch/slurm.sbatch", *flags]
+    assert shlex.split(house.run("sweep.sh", "slurm", "2", *flags, DRY_RUN="1").stdout)[:2] == ["sbatch", "--array=1-2"]
+    tpu = house.run("sweep.sh", "tpu", "2", *flags, DRY_RUN="1").stdout.splitlines()
+    assert [f"vm-{part}" in line and f"--config.part={part}/2" in line for part, line in enumerate(tpu, 1)] == [True, True]
+
+
+def test_a_sweep_on_gpus_ends_with_the_first_failure(house):
+    house.install(does='sys.exit(3 * ("--config.part=2/2" in sys.argv))')
+    assert house.run("sweep.sh", "gpus", "2", "--workdir=w").returncode == 3
+    assert sorted(house.calls()) == [["-m", "gpt1_jax.main", "--workdir=w", f"--config.part={part}/2"] for part in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "arguments, word",
+    [(["slurm", "many", "--workdir=w"], "many"), (["slurm", "2", "--config=c.py"], "--workdir"), (["boats", "2", "--workdir=w"], "boats")],
+)
+def test_a_sweep_says_what_is_wrong(house, arguments, word):
+    ended = house.run("sweep.sh", *arguments)
+    assert ended.returncode == 2 and word in ended.stderr and house.calls() == []

@@ -86,22 +86,20 @@ def test_test_sh_hands_arguments_to_pytest(house):
     assert house.calls()[1] == ["-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
 
 
-@pytest.mark.parametrize("flags, folder", [([], "runs/exp_quickstart"), (["--workdir=runs/my own"], "runs/my own")])
-def test_quickstart_runs_the_program_and_says_where_the_results_are(house, flags, folder):
+@pytest.mark.parametrize("flags, folder", [([], "runs/exp_ablations"), (["--workdir=runs/my own"], "runs/my own")])
+def test_quickstart_runs_the_program_and_says_where_the_report_is(house, flags, folder):
     house.install("cuda")
     (house.root / folder).mkdir(parents=True)
     result = house.run("quickstart.sh", *flags, "--config.sizes=(1, 2)", EXTRA="cuda")
-    program = ["-m", "gpt1_jax.main", "--config=configs/quickstart.py", f"--workdir={folder}"]
+    program = ["-m", "gpt1_jax.main", "--config=configs/ablations.py:quick", f"--workdir={folder}"]
     assert house.calls() == [[*program, *flags, "--config.sizes=(1, 2)"]]
-    assert str(house.root / folder) in result.stdout
-    for name in ("result.json", "log.txt", "tb/"):
-        assert name in result.stdout
+    assert result.stdout.splitlines()[-1] == f"{house.root / folder}/report.html"
 
 
 def test_quickstart_ends_with_the_program_s_failure(house):
     house.install(does="sys.exit(3)")
     result = house.run("quickstart.sh")
-    assert result.returncode == 3 and "result" not in result.stdout
+    assert result.returncode == 3 and "report" not in result.stdout
 
 
 # What a process of local_multi.sh does, by its number.

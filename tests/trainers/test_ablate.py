@@ -78,7 +78,15 @@ def test_mistakes_in_the_matrix_are_told(arg, values, words):
 def settings(books, glue, tmp_path):
     """One task, its table and its curve, with bodies as small as can be, on a GLUE folder that may be changed."""
     shutil.copytree(glue, tmp_path / "glue")
-    small = {"model.width": 16, "model.context": 32, "steps": 2, "batch_size": 4, "eval.windows": 4, "tokenizer.vocab_size": 120}
+    small = {
+        "model.width": 16,
+        "model.context": 32,
+        "steps": 2,
+        "batch_size": 4,
+        "eval.windows": 4,
+        "eval.sample": 0,
+        "tokenizer.vocab_size": 120,
+    }
     bodies = {"transformer": {"model.layers": 1, "model.heads": 2, "model.ffn": 32}, "lstm": {"model.units": 16}}
     values = {"books": books, "labelled": tmp_path / "glue", "world.words": 0, "tasks": "('rte',)", "seeds": 1, "workers": 1}
     values |= {"finetune.epochs": 1, "finetune.batch_size": 4, "probed": "()", "experiments.transfer.levels": "(-1, 0, 1)"}
