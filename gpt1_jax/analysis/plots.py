@@ -15,7 +15,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 MARKERS = "os^DvPX"
 STROKES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 WIDTH, POINTS = 4.6, 10.5  # inches, and the size of the type: readable on a page of 360 pixels
-FONTS = re.compile(r"font-family: [^;\"]*;?|font: [^;\"]*;?")
+FONT = re.compile(r"font-family: [^;\"]*;?")
 
 
 class Line(NamedTuple):
@@ -183,7 +183,7 @@ def _inline(svg: str, name: str, alt: str) -> str:
     body = re.sub(r"<(style|metadata)\b.*?</\1>", "", body[body.index(">") + 1 :], flags=re.DOTALL)
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", body)
-    body = FONTS.sub(lambda found: re.sub(r".*?(\d[\d.]*px).*", r"font-size: \1;", found[0]) if found[0].startswith("font:") else "", body)
+    body = FONT.sub("", body)
     for slot, colour in enumerate(COLOURS):
         body = body.replace(colour, f"var(--s{slot})")
     body = re.sub(r"\n\s*", "\n", body.replace(INK, "currentColor"))

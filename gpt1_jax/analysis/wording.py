@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from gpt1_jax.analysis import paper
-from gpt1_jax.analysis.scores import Column, Condition
+from gpt1_jax.analysis.scores import EXAMPLES, Column, Condition
 from gpt1_jax.analysis.statistics import Difference, Estimate
 from gpt1_jax.analysis.tables import Cell
 
@@ -80,11 +80,13 @@ def probability(p: float) -> str:
 
 def setting(name: str) -> str:
     """What a table or an axis calls the setting that is varied."""
-    return {"init.layers": "layers transferred", "data.examples": "labelled examples"}.get(name, name)
+    return {"init.layers": "layers transferred", EXAMPLES: "labelled examples"}.get(name, name)
 
 
 def value(what: float | str, name: str) -> str:
     """A value of the setting `name`, as tables and axes have it."""
+    if name == EXAMPLES and what == 0:
+        return "all"
     if name == "init.layers":
         return {-1: "none", 0: "emb."}.get(what, str(what))
     return f"{what:,g}" if isinstance(what, int | float) and not isinstance(what, bool) else str(what)
