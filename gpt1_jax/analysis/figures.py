@@ -66,7 +66,7 @@ def _gains(name: str, scores: Scores, found: Compared, variant: str) -> Picture:
     axis, other = _axis(scores, lines), paper.variant_of(variant).short
     title = f"Full minus {other} against {axis.label}"
     alt = f"{title}, for {wording.names(scores.columns)}; bands are 95% intervals. The numbers are in the table of differences."
-    return plots.curves(f"{name}_{variant}", title, alt, axis, [Panel(f"full minus {other}", lines, {"no difference": 0})])
+    return plots.curves(f"{name}_{variant}", title, alt, axis, [Panel(f"full minus {other}", lines, zero=True)])
 
 
 def _numeric(scores: Scores, variant: str) -> list[Condition]:
@@ -81,10 +81,12 @@ def _banded(label: str, points: Mapping[float, Estimate | Difference], slot: int
 
 
 def _axis(scores: Scores, lines: Sequence[Line]) -> Axis:
-    """Ticks at the values, but for labelled examples, of which every task has as many as it has."""
+    """Ticks at the values; not at all labelled examples, which are as many as a task has."""
     places = [place for line in lines for place in line.x]
     log = bool(places) and min(places) > 0 and max(places) >= 5 * min(places)
-    ticks = {} if scores.setting == EXAMPLES else {value: _tick(value, scores.setting) for value in scores.values}
+    most = max(places, default=0)
+    values = [value for value in scores.values if scores.setting != EXAMPLES or 0 < value <= most]
+    ticks = {value: _tick(value, scores.setting) for value in values}
     return Axis(wording.setting(scores.setting), log, ticks)
 
 
@@ -127,9 +129,9 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Picture]:
         "The paper's Figure 2, right: all four probes rise with pretraining; the Transformer's end above the LSTM's.",
     )
     return [
-        plots.curves("zero_shot", "Ours: relative performance", alts[0], axis, [Panel(y, lines + strokes, {"": 0})], height=3.6),
+        plots.curves("zero_shot", "Ours: relative performance", alts[0], axis, [Panel(y, lines + strokes, zero=True)], height=3.6),
         plots.curves(
-            "zero_shot_paper", "The paper (digitised; cut at 0)", alts[1], axis, [Panel(y, theirs + strokes, {"": 0})], height=3.6
+            "zero_shot_paper", "The paper (digitised; cut at 0)", alts[1], axis, [Panel(y, theirs + strokes, zero=True)], height=3.6
         ),
     ]
 

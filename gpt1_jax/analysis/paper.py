@@ -132,7 +132,7 @@ def task(name: str) -> str:
 def variant_of(name: str) -> Variant:
     """The variant's names; those made of its own where the paper does not have it."""
     words = name.replace("_", " ")
-    return VARIANTS.get(name) or Variant("", words, words, f"In variant “{words}”,")
+    return VARIANTS.get(name) or Variant("", words, words, f"In variant “{words}”")
 
 
 def order(name: str, known: dict) -> tuple[int, str]:

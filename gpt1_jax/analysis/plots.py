@@ -34,11 +34,11 @@ class Line(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One pair of axes: what its y axis says, its curves, and level lines (label -> y)."""
+    """One pair of axes: what its y axis says, its curves, and whether the level 0 is drawn."""
 
     y: str
     lines: Sequence[Line]
-    levels: Mapping[str, float] = {}
+    zero: bool = False
 
 
 class Axis(NamedTuple):
@@ -64,9 +64,8 @@ def curves(name: str, title: str, alt: str, axis: Axis, panels: Sequence[Panel],
     """Panels below each other over one x axis; a legend of the labels, each once, below them."""
     figure, rows = _figure(height, len(panels))
     for place, (row, panel) in enumerate(zip(rows, panels, strict=True)):
-        for label, level in panel.levels.items():
-            row.axhline(level, color=INK, alpha=0.45, linewidth=1, linestyle=(0, (1, 2)))
-            row.annotate(label, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=POINTS - 2, color=INK)
+        if panel.zero:
+            row.axhline(0, color=INK, alpha=0.45, linewidth=1, linestyle=(0, (1, 2)))
         for line in panel.lines:
             _draw(row, line)
         if axis.log:

@@ -114,10 +114,10 @@ def change(begin: str, difference: Difference, columns: Sequence[Column]) -> str
     what = f"the average over {count(len(columns), 'task')}" if len(columns) > 1 else names(columns)
     if difference.p_holm < 0.05:
         way, shown = ("falls", interval(low, high)) if points > 0 else ("rises", interval(-high, -low))
-        text = f"{begin} {what} {way} by {abs(points):.1f} points {shown} ({probability(difference.p_holm)})"
+        text = f"{begin}, {what} {way} by {abs(points):.1f} points {shown} ({probability(difference.p_holm)})"
     else:
         shown = f"{signed(-points)} {interval(-high, -low)}; {probability(difference.p_holm)}"
-        text = f"{begin} no change of {what} is established ({shown})"
+        text = f"{begin}, no change of {what} is established ({shown})"
     text += f"; smallest detectable change {_detectable(difference)}." if difference.detectable > 1e-9 else "."
     # Figures stay on one line.
     return re.sub(r"p ([=<]) ", "p\u00a0\\1\u00a0", re.sub(r"(\[[^],]*), ", "\\1,\u00a0", text))
@@ -126,4 +126,4 @@ def change(begin: str, difference: Difference, columns: Sequence[Column]) -> str
 def begin(what: Condition, setting_name: str) -> str:
     """How a sentence on a variant begins, at its value of the setting where there is one."""
     phrase = paper.variant_of(what.variant).phrase
-    return phrase if what.value is None else f"{phrase}, at {value(what.value, setting_name)} {setting(setting_name)},"
+    return phrase if what.value is None else f"{phrase}, at {value(what.value, setting_name)} {setting(setting_name)}"
