@@ -185,6 +185,8 @@ def test_the_papers_averages():
 def test_what_is_amiss_is_told(page):
     assert "Of 50 finetuning runs: 47 finished, 1 failed, 1 unfinished, 1 missing." in page.text
     assert "mnli_lstm_1: the loss is not finite at update 3" in page.text
+    assert "1 finished run learnt nothing (constant prediction 1). They count in every number" in page.text
+    assert "Constant prediction: 1cola_no_pretraining_1" in page.text
     runs = {row[0]: row[1:] for row in page.tables["Finetuning runs"][1:]}
     assert runs["cola_no_pretraining_1"][0] == "finished, constant prediction"
     assert [runs[name][0] for name in ("mnli_lstm_1", "stsb_lstm_0", "never_begun")] == ["failed", "unfinished", "missing"]
