@@ -68,7 +68,7 @@ def pretrained(folder: pathlib.Path, body: str) -> None:
     lines = [{"step": step, "loss": 9 - step / 10, "tokens_per_s": 500.0 + step, "mfu": 0.25} for step in (10, 20, 30, 40)]
     lines += [{"step": step, "validation_loss": 8 - step / 10} for step in (20, 40)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    samples = [{"step": step, "text": f"after {step} < updates & more"} for step in (10, 40)]
+    samples = [{"step": step, "text": f"after {step} < updates & more"} for step in (10, 10, 40)]
     (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in samples))
 
 

@@ -62,8 +62,8 @@ class Folder:
 
     @functools.cached_property
     def samples(self) -> list[dict]:
-        """Texts that the model wrote at some updates: {"step", "text"} each."""
-        return _lines(self.path / "samples.jsonl")
+        """Texts that the model wrote at some updates, {"step", "text"} each: one an update, though a start that died wrote it, too."""
+        return list({line["step"]: line for line in _lines(self.path / "samples.jsonl")}.values())
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The updates at which the number `name` was logged, and its values."""

@@ -185,10 +185,13 @@ def test_the_papers_averages():
 def test_what_is_amiss_is_told(page):
     assert "Of 50 finetuning runs: 47 finished, 1 failed, 1 unfinished, 1 missing." in page.text
     assert "mnli_lstm_1: the loss is not finite at update 3" in page.text
-    assert "1 finished run learnt nothing (constant prediction 1). They count in every number" in page.text
     assert "Constant prediction: 1cola_no_pretraining_1" in page.text
     runs = {row[0]: row[1:] for row in page.tables["Finetuning runs"][1:]}
     assert runs["cola_no_pretraining_1"][0] == "finished, constant prediction"
+    amiss = collections.Counter(status.partition(", ")[2] for status, *_ in runs.values() if ", " in status)
+    assert 0 < amiss["loss at chance"] < 20, "without pretraining answers are guessed"
+    told = re.search(r"(\d+) finished runs learnt nothing \((.*?)\)\. They count in every number", page.text)
+    assert int(told[1]) == amiss.total() and {*told[2].split(", ")} == {f"{reason} {count}" for reason, count in amiss.items()}
     assert [runs[name][0] for name in ("mnli_lstm_1", "stsb_lstm_0", "never_begun")] == ["failed", "unfinished", "missing"]
     assert len(runs) == 50 and runs["rte_full_0"][:5] == ["finished", "RTE", "full", "0", runs["rte_full_0"][4]]
     assert runs["rte_full_0"][5] == runs["rte_lstm_0"][5] != runs["rte_lstm_1"][5], "hashes of what was read"
@@ -222,7 +225,7 @@ def test_transfer_probes_and_pretraining_are_there(page):
     assert (trained["held-out loss, nats a token"], trained["held-out perplexity"]) == ("3.25", "25.79")
     assert (trained["tokens a second, median"], trained["tokens in them"]) == ("525", "1,750")
     assert {"pretrain_transformer/config.json", "../exp_lstm/config.json"} < set(page.references)
-    assert "after 40 < updates & more" in page.text
+    assert page.text.count("after 10 < updates & more") == page.text.count("after 40 < updates & more") == 2, "one of each body"
 
 
 def test_the_page_stands_alone(workdir, page):
