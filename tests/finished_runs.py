@@ -68,7 +68,7 @@ def pretrained(folder: pathlib.Path, body: str) -> None:
     lines = [{"step": step, "loss": 9 - step / 10, "tokens_per_s": 500.0 + step, "mfu": 0.25} for step in (10, 20, 30, 40)]
     lines += [{"step": step, "validation_loss": 8 - step / 10} for step in (20, 40)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    samples = [{"step": step, "text": f"after {step} < updates & more"} for step in (10, 40)]
+    samples = [{"step": step, "text": f"after {step} < updates & more"} for step in (10, 10, 40)]
     (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in samples))
 
 
@@ -111,12 +111,11 @@ def ablations(root: pathlib.Path) -> pathlib.Path:
     write_json(root / "mnli_lstm_1" / "failed.json", {"error": "the loss is not finite\nat update 3", "time": 1.0})
     (root / "stsb_lstm_0" / "result.json").unlink()
     experiment("table5", "", [*table5, point("lstm", "stsb", None, 2, "never_begun")])
-    finetuned(root / "snli_full_0", "snli", 0, 0.9)
-    experiment(
-        "main",
-        "",
-        [point("full", "rte", None, seed, f"rte_full_{seed}") for seed in (0, 1)] + [point("full", "snli", None, 0, "snli_full_0")],
-    )
+    main = [point("full", "rte", None, seed, f"rte_full_{seed}") for seed in (0, 1)]
+    for task in ("snli", "wnli"):
+        finetuned(root / f"{task}_full_0", task, 0, 0.9)
+        main.append(point("full", task, None, 0, f"{task}_full_0"))
+    experiment("main", "", main)
 
     transfer = []
     for layers in (-1, 0, 1, 2):
@@ -127,21 +126,23 @@ def ablations(root: pathlib.Path) -> pathlib.Path:
     experiment("transfer", "init.layers", transfer)
 
     sizes = []
-    for size in (100, 1000):
+    for size in (100, 1000, 0):  # 0: all of them
         for variant in ("full", "no_aux_lm"):
-            cell = f"rte_{variant}_{size}"
+            cell = f"rte_{variant}_examples_{size}"
             finetuned(root / cell, "rte", 0, SKILL[variant])
             result = json.loads((root / cell / "result.json").read_text())
-            result["data"]["splits"]["train"]["sha256"] = f"first {size}"
+            result["data"]["splits"]["train"] |= {"sha256": f"first {size}", "rows": size or 2490}
             write_json(root / cell / "result.json", result)
             sizes.append(point(variant, "rte", size, 0, cell))
     experiment("data_size", "data.examples", sizes)
 
     finetuned(root / "warm", "rte", 0, 0.9)
     experiment("a_new_idea", "model.temperature", [point("full", "rte", "warm & wet", 0, "warm")])
-    for body, gain in (("transformer", 0.4), ("lstm", 0.2)):
-        pretrained(root / f"pretrain_{body}", body)
+    elsewhere = root.parent / "exp_lstm"
+    for body, gain, folder in (("transformer", 0.4, root / "pretrain_transformer"), ("lstm", 0.2, elsewhere)):
+        pretrained(folder, body)
         probed(root / f"zero_shot_{body}", body, gain)
-    plan = {kind: {body: f"{kind}_{body}" for body in ("transformer", "lstm")} for kind in ("pretrain", "zero_shot")}
-    write_json(root / "cells.json", {"experiments": experiments, **plan})
+    bodies = {"pretrain": {"transformer": "pretrain_transformer", "lstm": str(elsewhere)}}
+    bodies["zero_shot"] = {body: f"zero_shot_{body}" for body in ("transformer", "lstm")}
+    write_json(root / "cells.json", {"experiments": experiments, **bodies})
     return root

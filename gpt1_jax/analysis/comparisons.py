@@ -63,10 +63,10 @@ def cells(name: str, title: str, scores: Scores) -> Table:
     """Any other experiment: a row a value and variant, a column a task."""
     rows = [
         Row(_named(condition, scores), [wording.score(scores.estimate(column, condition)) for column in scores.columns])
-        for condition in _by_value(scores.conditions)
+        for condition in _by_value(scores)
     ]
     notes = [wording.ESTIMATES.format(split="the development split"), *data_notes([scores])]
-    return Table(name, f"{title}: scores", _corner(scores), _headed(scores.columns), rows, notes)
+    return Table(name, title, _corner(scores), _headed(scores.columns), rows, notes)
 
 
 def differences(name: str, title: str, scores: Scores, found: Compared) -> Table:
@@ -74,7 +74,7 @@ def differences(name: str, title: str, scores: Scores, found: Compared) -> Table
     pairs = list(dict.fromkeys((full, other) for full, other, _ in found.single))
     averaged = len(found.shared) > 1
     rows = []
-    for full, other in sorted(pairs, key=lambda pair: _by_value([condition for _, condition in pairs]).index(pair[1])):
+    for full, other in sorted(pairs, key=lambda pair: _by_value(scores).index(pair[1])):
         single = [wording.gain(found.single.get((full, other, column))) for column in scores.columns]
         rows.append(Row(_named(other, scores), [wording.gain(found.average.get((full, other)))] * averaged + single))
     counts = {"single": wording.count(len(found.single), "task difference"), "averages": wording.count(len(found.average), "average")}
@@ -85,7 +85,7 @@ def differences(name: str, title: str, scores: Scores, found: Compared) -> Table
 
 
 def main_tables(experiment: Experiment) -> list[Table]:
-    """Tables 2 to 4 as far as they were run."""
+    """Tables 2 to 4 as far as they were run, and the tasks that are in none of them."""
     tables = []
     for name, (title, columns) in paper.main_tables().items():
         columns = [column._replace(split=_judged(experiment, column)) for column in columns]
@@ -101,7 +101,9 @@ def main_tables(experiment: Experiment) -> list[Table]:
         notes = [wording.ESTIMATES.format(split="the split that the column names"), *data_notes(parts)]
         notes += [_QNLI] * ("QNLI\ndev" in titles)
         tables.append(Table(name, f"Table {name[-1]}: {title}", "method", titles, rows, notes))
-    return tables
+    named = {column.task for _, columns in paper.main_tables().values() for column in columns}
+    others = Scores(experiment._replace(points=tuple(point for point in experiment.points if point.task not in named)))
+    return tables + [cells("main_others", "Tasks that the paper's tables do not have", others)] * bool(others.conditions)
 
 
 def data_notes(every: Iterable[Scores]) -> list[str]:
@@ -148,10 +150,9 @@ def _corner(scores: Scores) -> str:
     return ", ".join([wording.setting(scores.setting)] * bool(scores.setting) + ["variant"] * (several or not scores.setting))
 
 
-def _by_value(conditions: Sequence[Condition]) -> list[Condition]:
-    """Ordered by value; within a value, and where values are no numbers, as they were."""
-    number = lambda condition: condition.value if isinstance(condition.value, int | float) else 0
-    return sorted(conditions, key=number)
+def _by_value(scores: Scores) -> list[Condition]:
+    """The conditions in the order of their values; within a value, and where values are no numbers, as they were."""
+    return sorted(scores.conditions, key=lambda condition: scores.values.index(condition.value) if condition.value in scores.values else -1)
 
 
 def _average_note(shared: Sequence[Column], scores: Scores) -> str:

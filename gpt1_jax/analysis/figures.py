@@ -8,7 +8,7 @@ from gpt1_jax.analysis import paper, plots, wording
 from gpt1_jax.analysis.comparisons import Compared
 from gpt1_jax.analysis.plots import Axis, Line, Panel, Picture
 from gpt1_jax.analysis.results import Folder
-from gpt1_jax.analysis.scores import Column, Condition, Scores
+from gpt1_jax.analysis.scores import EXAMPLES, Column, Condition, Scores
 from gpt1_jax.analysis.statistics import Difference, Estimate
 
 GREY = len(plots.COLOURS) - 1  # for lines of a legend that only say what a stroke means
@@ -17,9 +17,8 @@ STRIP = 5  # tasks side by side in one picture
 
 def experiment(name: str, scores: Scores, found: Compared) -> list[Picture]:
     """Over a numeric setting: scores and what full has over the variants; else every seed."""
-    values = sorted({condition.value for condition in scores.conditions if isinstance(condition.value, int | float)})
-    if len(values) > 1:
-        made = [_over_setting(name, scores, values)]
+    if len(scores.values) > 1:
+        made = [_over_setting(name, scores)]
         if scores.setting == "init.layers":
             made.append(published_transfer())
         return made + [_gains(name, scores, found, variant) for variant in dict.fromkeys(other.variant for _, other, _ in found.single)]
@@ -39,23 +38,19 @@ def _strip(name: str, scores: Scores, columns: Sequence[Column]) -> Picture:
     return plots.strip(name, "Every seed; bars are means", alt, single, "100 x metric, dev")
 
 
-def _over_setting(name: str, scores: Scores, values: Sequence[float]) -> Picture:
+def _over_setting(name: str, scores: Scores) -> Picture:
     """Score against the setting: a colour a task, a stroke a variant."""
     variants = list(dict.fromkeys(condition.variant for condition in scores.conditions))
     lines = []
     for slot, column in enumerate(scores.columns):
         for stroke, variant in enumerate(variants):
-            points = {
-                value: scores.estimate(column, Condition(variant, value))
-                for value in values
-                if Condition(variant, value) in scores.conditions
-            }
+            scored = [condition for condition in _numeric(scores, variant) if scores.runs(column, condition)]
+            points = {scores.position(column, condition): scores.estimate(column, condition) for condition in scored}
             lines += _banded(column.title, points, slot, stroke)
+    axis = _axis(scores, lines)
     if len(variants) > 1:
-        lines += [
-            Line(paper.variant_of(variant).short, (), (), slot=GREY, stroke=stroke, marked=False) for stroke, variant in enumerate(variants)
-        ]
-    axis = _axis(scores, values)
+        strokes = {paper.variant_of(variant).short: stroke for stroke, variant in enumerate(variants)}
+        lines += [Line(short, (), (), slot=GREY, stroke=stroke, marked=False) for short, stroke in strokes.items()]
     title = f"Ours: score against {axis.label}"
     alt = f"{title}, for {wording.names(scores.columns)}; bands are 95% intervals. The numbers are in the table."
     return plots.curves(name, title, alt, axis, [Panel("100 x metric, dev", lines)])
@@ -63,31 +58,36 @@ def _over_setting(name: str, scores: Scores, values: Sequence[float]) -> Picture
 
 def _gains(name: str, scores: Scores, found: Compared, variant: str) -> Picture:
     """Full minus a variant against the setting."""
-    lines, values = [], set()
+    lines = []
     for slot, column in enumerate(scores.columns):
-        points = {
-            full.value: entry
-            for (full, other, own), entry in found.single.items()
-            if other.variant == variant and own == column and isinstance(full.value, int | float)
-        }
-        lines += _banded(column.title, dict(sorted(points.items())), slot)
-        values |= points.keys()
-    axis, other = _axis(scores, sorted(values)), paper.variant_of(variant).short
+        compared = {key[1]: entry for key, entry in found.single.items() if key[2] == column}
+        points = {scores.position(column, other): compared[other] for other in _numeric(scores, variant) if other in compared}
+        lines += _banded(column.title, points, slot)
+    axis, other = _axis(scores, lines), paper.variant_of(variant).short
     title = f"Full minus {other} against {axis.label}"
     alt = f"{title}, for {wording.names(scores.columns)}; bands are 95% intervals. The numbers are in the table of differences."
-    return plots.curves(f"{name}_{variant}", title, alt, axis, [Panel(f"full minus {other}", lines, {"no difference": 0})])
+    return plots.curves(f"{name}_{variant}", title, alt, axis, [Panel(f"full minus {other}", lines, zero=True)])
 
 
-def _banded(label: str, points: Mapping[float, Estimate | Difference | None], slot: int, stroke: int = 0) -> list[Line]:
+def _numeric(scores: Scores, variant: str) -> list[Condition]:
+    """The variant's conditions with a numeric value, in its order."""
+    return [condition for condition in scores.conditions if condition.variant == variant and condition.value in scores.values]
+
+
+def _banded(label: str, points: Mapping[float, Estimate | Difference], slot: int, stroke: int = 0) -> list[Line]:
     """A line of means with its 95% band; none without points."""
-    known = {value: entry for value, entry in points.items() if entry is not None}
-    rows = ([100 * getattr(entry, part) for entry in known.values()] for part in ("mean", "low", "high"))
-    return [Line(label, list(known), *rows, slot=slot, stroke=stroke)] if known else []
+    rows = ([100 * getattr(entry, part) for entry in points.values()] for part in ("mean", "low", "high"))
+    return [Line(label, list(points), *rows, slot=slot, stroke=stroke)] if points else []
 
 
-def _axis(scores: Scores, values: Sequence[float]) -> Axis:
-    log = min(values) > 0 and max(values) >= 5 * min(values)
-    return Axis(wording.setting(scores.setting), log, {value: _tick(value, scores.setting) for value in values})
+def _axis(scores: Scores, lines: Sequence[Line]) -> Axis:
+    """Ticks at the values; not at all labelled examples, which are as many as a task has."""
+    places = [place for line in lines for place in line.x]
+    log = bool(places) and min(places) > 0 and max(places) >= 5 * min(places)
+    most = max(places, default=0)
+    values = [value for value in scores.values if scores.setting != EXAMPLES or 0 < value <= most]
+    ticks = {value: _tick(value, scores.setting) for value in values}
+    return Axis(wording.setting(scores.setting), log, ticks)
 
 
 def _tick(value: float, setting: str) -> str:
@@ -129,9 +129,9 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Picture]:
         "The paper's Figure 2, right: all four probes rise with pretraining; the Transformer's end above the LSTM's.",
     )
     return [
-        plots.curves("zero_shot", "Ours: relative performance", alts[0], axis, [Panel(y, lines + strokes, {"": 0})], height=3.6),
+        plots.curves("zero_shot", "Ours: relative performance", alts[0], axis, [Panel(y, lines + strokes, zero=True)], height=3.6),
         plots.curves(
-            "zero_shot_paper", "The paper (digitised; cut at 0)", alts[1], axis, [Panel(y, theirs + strokes, {"": 0})], height=3.6
+            "zero_shot_paper", "The paper (digitised; cut at 0)", alts[1], axis, [Panel(y, theirs + strokes, zero=True)], height=3.6
         ),
     ]
 

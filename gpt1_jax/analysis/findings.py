@@ -15,8 +15,6 @@ HOW = (
     "two-sided, after Holm's correction within each list. The smallest detectable change is the true one that so many seeds and examples "
     "show in four of five repetitions. A few seeds say little of the spread between seeds: trust that figure more than p."
 )
-
-
 SCALE = "0 is guessing, 1 the best system before the paper."
 
 
@@ -33,40 +31,32 @@ def headline(scores: Scores) -> str:
 
 
 def comparisons(scores: Scores, found: Compared) -> list[str]:
-    """Full against each variant on average: at every value of the setting, or, of numbers, at the lowest and the highest."""
-    ends = _ends(scores)
+    """Full against each variant on average: at every value of the setting, or, of numbers, at the first and the last."""
+    ends = {*scores.values[:1], *scores.values[-1:]}
     told = {other: difference for (_, other), difference in found.average.items() if not ends or other.value in ends}
     texts = [wording.change(wording.begin(other, scores.setting), difference, found.shared) for other, difference in told.items()]
     return texts + _caution(told.values())
 
 
 def ends(scores: Scores) -> list[str]:
-    """From the lowest value of a numeric setting to the highest, for each variant."""
-    families = {}
-    for variant in dict.fromkeys(condition.variant for condition in scores.conditions):
-        low, high = (Condition(variant, value) for value in _ends(scores) or (None, None))
-        if low.value is not None and {low, high} <= set(scores.conditions):
-            columns = scores.shared([low, high])
-            families[low, high] = columns, scores.average_difference(columns, low, high)
-    families = {pair: found for pair, found in families.items() if found[1] is not None}
-    adjusted = statistics.corrected({pair: difference for pair, (_, difference) in families.items()}) if families else {}
+    """From the first value of a numeric setting to the last, for each variant."""
+    found = {}
+    for variant in dict.fromkeys(condition.variant for condition in scores.conditions) if len(scores.values) > 1 else ():
+        first, last = Condition(variant, scores.values[0]), Condition(variant, scores.values[-1])
+        if {first, last} <= set(scores.conditions) and (columns := scores.shared([first, last])):
+            found[first, last] = columns, scores.average_difference(columns, first, last)
+    adjusted = statistics.corrected({pair: difference for pair, (_, difference) in found.items()}) if found else {}
     texts = []
-    for (low, high), difference in adjusted.items():
-        several = f"{paper.variant_of(low.variant).phrase}, " if low.variant != "full" else ""
-        values = [wording.value(condition.value, scores.setting) for condition in (low, high)]
-        begin = f"{several}{'from' if several else 'From'} {values[0]} to {values[1]} {wording.setting(scores.setting)}"
-        texts.append(wording.change(begin, difference, families[low, high][0]))
+    for (first, last), difference in adjusted.items():
+        several = f"{paper.variant_of(first.variant).phrase}, " if first.variant != "full" else ""
+        values = " to ".join(wording.value(condition.value, scores.setting) for condition in (first, last))
+        begin = f"{several}{'from' if several else 'From'} {values} {wording.setting(scores.setting)}"
+        texts.append(wording.change(begin, difference, found[first, last][0]))
     return texts + _caution(adjusted.values())
 
 
 def _caution(told: Iterable[Difference]) -> list[str]:
     return ["With one seed the spread between seeds is unknown, and these figures leave it out."] * any(entry.seeds == 1 for entry in told)
-
-
-def _ends(scores: Scores) -> tuple[float, ...]:
-    """The lowest and the highest value of a numeric setting; () where there are not two."""
-    values = {condition.value for condition in scores.conditions if isinstance(condition.value, int | float)}
-    return (min(values), max(values)) if len(values) > 1 else ()
 
 
 def zero_shot(results: Results) -> list[str]:

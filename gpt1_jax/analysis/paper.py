@@ -30,7 +30,8 @@ TASKS = {
 
 
 class Variant(NamedTuple):
-    """A row of Table 5: its key in paper_numbers.json, its name there, a short name for figures, and how a sentence begins on it."""
+    """What reports call a variant: its key in Table 5 of paper_numbers.json ("" where it has none), its name in the manner of that table, a
+    short one for figures, and how a sentence on it begins."""
 
     row: str
     name: str
@@ -43,6 +44,8 @@ VARIANTS = {
     "no_pretraining": Variant("no_pretraining", "Transformer w/o pre-training", "w/o pre-training", "Without pre-training"),
     "no_aux_lm": Variant("no_aux_lm", "Transformer w/o aux LM", "w/o aux LM", "Without the auxiliary LM objective"),
     "lstm": Variant("lstm_aux_lm", "LSTM w/ aux LM", "LSTM", "With an LSTM in place of the Transformer"),
+    "frozen": Variant("", "Transformer, body frozen", "frozen", "With the body frozen as it was pretrained"),
+    "redrawn": Variant("", "Transformer, last block redrawn", "redrawn", "With the last block drawn anew"),
 }
 BODIES = {"transformer": "Transformer", "lstm": "LSTM"}
 METRICS = {"accuracy": "acc.", "f1": "F1", "matthews": "mc", "pearson": "pc", "spearman": "sc"}
@@ -129,7 +132,7 @@ def task(name: str) -> str:
 def variant_of(name: str) -> Variant:
     """The variant's names; those made of its own where the paper does not have it."""
     words = name.replace("_", " ")
-    return VARIANTS.get(name) or Variant("", words, words, f"In variant “{words}”,")
+    return VARIANTS.get(name) or Variant("", words, words, f"In variant “{words}”")
 
 
 def order(name: str, known: dict) -> tuple[int, str]:

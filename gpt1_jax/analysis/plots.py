@@ -15,7 +15,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7
 MARKERS = "os^DvPX"
 STROKES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
 WIDTH, POINTS = 4.6, 10.5  # inches, and the size of the type: readable on a page of 360 pixels
-FONTS = re.compile(r"font-family: [^;\"]*;?|font: [^;\"]*;?")
+FONT = re.compile(r"font-family: [^;\"]*;?")
 
 
 class Line(NamedTuple):
@@ -34,11 +34,11 @@ class Line(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """One pair of axes: what its y axis says, its curves, and level lines (label -> y)."""
+    """One pair of axes: what its y axis says, its curves, and whether the level 0 is drawn."""
 
     y: str
     lines: Sequence[Line]
-    levels: Mapping[str, float] = {}
+    zero: bool = False
 
 
 class Axis(NamedTuple):
@@ -64,9 +64,8 @@ def curves(name: str, title: str, alt: str, axis: Axis, panels: Sequence[Panel],
     """Panels below each other over one x axis; a legend of the labels, each once, below them."""
     figure, rows = _figure(height, len(panels))
     for place, (row, panel) in enumerate(zip(rows, panels, strict=True)):
-        for label, level in panel.levels.items():
-            row.axhline(level, color=INK, alpha=0.45, linewidth=1, linestyle=(0, (1, 2)))
-            row.annotate(label, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=POINTS - 2, color=INK)
+        if panel.zero:
+            row.axhline(0, color=INK, alpha=0.45, linewidth=1, linestyle=(0, (1, 2)))
         for line in panel.lines:
             _draw(row, line)
         if axis.log:
@@ -183,7 +182,7 @@ def _inline(svg: str, name: str, alt: str) -> str:
     body = re.sub(r"<(style|metadata)\b.*?</\1>", "", body[body.index(">") + 1 :], flags=re.DOTALL)
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", body)
-    body = FONTS.sub(lambda found: re.sub(r".*?(\d[\d.]*px).*", r"font-size: \1;", found[0]) if found[0].startswith("font:") else "", body)
+    body = FONT.sub("", body)
     for slot, colour in enumerate(COLOURS):
         body = body.replace(colour, f"var(--s{slot})")
     body = re.sub(r"\n\s*", "\n", body.replace(INK, "currentColor"))

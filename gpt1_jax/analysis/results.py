@@ -8,6 +8,7 @@ done, or hold `failed.json`.
 import contextlib
 import functools
 import json
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -32,15 +33,18 @@ class Folder:
     """A run's folder, whatever is in it.
 
     Attributes:
-        name: its path below the workdir, with slashes; "." for the workdir itself.
+        name: its path below the workdir, "." for the workdir itself; or that of a run elsewhere.
         path: where it is.
+        link: the same, as seen from the workdir.
         status: finished, failed (it says why, or a file is damaged), unfinished (begun, no result) or missing.
         error: of a failed one, why, in one line.
         result: its result.json; {} without one.
     """
 
     def __init__(self, workdir: pathlib.Path, name: str):
-        self.name, self.path = name, workdir / name
+        below = (workdir / name).exists() or not pathlib.Path(name).is_dir()
+        self.name, self.path = name, workdir / name if below else pathlib.Path(name)
+        self.link = pathlib.Path(os.path.relpath(self.path, workdir)).as_posix()
         self.error, self.result = "", {}
         try:
             self.result = _json(self.path / "result.json", {})
@@ -58,8 +62,8 @@ class Folder:
 
     @functools.cached_property
     def samples(self) -> list[dict]:
-        """Texts that the model wrote at some updates: {"step", "text"} each."""
-        return _lines(self.path / "samples.jsonl")
+        """Texts that the model wrote at some updates, {"step", "text"} each: one an update, though a start that died wrote it, too."""
+        return list({line["step"]: line for line in _lines(self.path / "samples.jsonl")}.values())
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The updates at which the number `name` was logged, and its values."""

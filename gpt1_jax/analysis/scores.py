@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from gpt1_jax.analysis import paper, statistics
 from gpt1_jax.analysis.results import FINISHED, Experiment, FinetuningRun
 from gpt1_jax.analysis.statistics import Difference, Estimate
 from gpt1_jax.registry import TASKS
+
+EXAMPLES = "data.examples"  # the setting that limits the training rows; 0 are all
 
 
 class Column(NamedTuple):
@@ -50,6 +53,7 @@ class Scores:
     Attributes:
         columns: in the paper's order.
         conditions: those with a finished run; variants in the paper's order, then by value.
+        values: of those, the numeric ones in their order: 0 labelled examples are all of them, and come last.
     """
 
     def __init__(self, experiment: Experiment, splits: dict[str, tuple[str, ...]] | None = None):
@@ -64,7 +68,23 @@ class Scores:
         self._runs: dict[tuple[Column, Condition], dict[int, FinetuningRun]] = found
         self._draws = functools.cache(self._replicates)
         self.columns = sorted({column for column, _ in found}, key=lambda column: (paper.order(column.task, paper.TASKS), column.data))
-        self.conditions = sorted({condition for _, condition in found}, key=_place)
+        self.conditions = sorted({condition for _, condition in found}, key=self._order)
+        numeric = {condition.value for condition in self.conditions if isinstance(condition.value, int | float)}
+        self.values = sorted(numeric, key=self._rank)
+
+    def _rank(self, value: float) -> float:
+        return math.inf if value == 0 and self.setting == EXAMPLES else value
+
+    def _order(self, condition: Condition) -> tuple:
+        number = isinstance(condition.value, int | float)
+        variant = paper.order(condition.variant, paper.VARIANTS)
+        return (variant, number, self._rank(condition.value) if number else 0, str(condition.value))
+
+    def position(self, column: Column, condition: Condition) -> float:
+        """Where a numeric value stands on an axis: of labelled examples, how many the runs have had."""
+        if self.setting != EXAMPLES:
+            return condition.value
+        return next(iter(self.runs(column, condition).values())).result["data"]["splits"]["train"]["rows"]
 
     def _group(self, value) -> object:
         return value if self.setting.startswith("data.") else None
@@ -125,6 +145,7 @@ class Scores:
         return next(run.predictions[split].labels for (own, _), runs in self._runs.items() if own == column for run in runs.values())
 
     def _mcnemar(self, column: Column, full: Condition, other: Condition) -> tuple[float, ...]:
+        """Of the column's first split."""
         if TASKS[column.task].bins:
             return ()
         split = column.splits[0]
@@ -147,8 +168,3 @@ def _other_data(run: FinetuningRun, task: str, scored: Sequence[str], first: dic
     if first.setdefault(task, judged) == judged and first.setdefault((task, group), trained) == trained:
         return ""
     return fingerprint(run, ["train", *TASKS[task].validation, *scored])
-
-
-def _place(condition: Condition) -> tuple:
-    number = isinstance(condition.value, int | float)
-    return (paper.order(condition.variant, paper.VARIANTS), number, condition.value if number else 0, str(condition.value))

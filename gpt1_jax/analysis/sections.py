@@ -2,6 +2,7 @@
 ("names", (title, [str])), ("samples", (title, [{"step", "text"}]))."""
 
 import collections
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -67,8 +68,8 @@ def _experiment(experiment, title: str, scores: Scores, found: comparisons.Compa
         return [("text", "No run of this experiment has finished.")]
     tables = comparisons.main_tables(experiment) if experiment.name == "main" else []
     if tables:
-        return [("table", table) for table in tables]
-    table = comparisons.table5(scores) if experiment.name == "table5" else comparisons.cells(experiment.name, title, scores)
+        return [("table", table) for table in tables]  # it has nothing to compare
+    table = comparisons.table5(scores) if experiment.name == "table5" else comparisons.cells(experiment.name, f"{title}: scores", scores)
     blocks = [("table", table), ("pictures", figures.experiment(experiment.name, scores, found))]
     if experiment.name != "table5":
         blocks.reverse()
@@ -196,7 +197,7 @@ def _config(run: Folder) -> Cell:
     """A relative link to a run's settings."""
     if not (run.path / "config.json").is_file():
         return wording.ABSENT
-    return Cell("config.json", link="config.json" if run.name == "." else f"{run.name}/config.json")
+    return Cell("config.json", link=(pathlib.PurePosixPath(run.link) / "config.json").as_posix())
 
 
 def _median(run: Folder, name: str) -> float | None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from gpt1_jax.analysis import paper
-from gpt1_jax.analysis.scores import Column, Condition
+from gpt1_jax.analysis.scores import EXAMPLES, Column, Condition
 from gpt1_jax.analysis.statistics import Difference, Estimate
 from gpt1_jax.analysis.tables import Cell
 
@@ -80,11 +80,13 @@ def probability(p: float) -> str:
 
 def setting(name: str) -> str:
     """What a table or an axis calls the setting that is varied."""
-    return {"init.layers": "layers transferred", "data.examples": "labelled examples"}.get(name, name)
+    return {"init.layers": "layers transferred", EXAMPLES: "labelled examples"}.get(name, name)
 
 
 def value(what: float | str, name: str) -> str:
     """A value of the setting `name`, as tables and axes have it."""
+    if name == EXAMPLES and what == 0:
+        return "all"
     if name == "init.layers":
         return {-1: "none", 0: "emb."}.get(what, str(what))
     return f"{what:,g}" if isinstance(what, int | float) and not isinstance(what, bool) else str(what)
@@ -112,10 +114,10 @@ def change(begin: str, difference: Difference, columns: Sequence[Column]) -> str
     what = f"the average over {count(len(columns), 'task')}" if len(columns) > 1 else names(columns)
     if difference.p_holm < 0.05:
         way, shown = ("falls", interval(low, high)) if points > 0 else ("rises", interval(-high, -low))
-        text = f"{begin} {what} {way} by {abs(points):.1f} points {shown} ({probability(difference.p_holm)})"
+        text = f"{begin}, {what} {way} by {abs(points):.1f} points {shown} ({probability(difference.p_holm)})"
     else:
         shown = f"{signed(-points)} {interval(-high, -low)}; {probability(difference.p_holm)}"
-        text = f"{begin} no change of {what} is established ({shown})"
+        text = f"{begin}, no change of {what} is established ({shown})"
     text += f"; smallest detectable change {_detectable(difference)}." if difference.detectable > 1e-9 else "."
     # Figures stay on one line.
     return re.sub(r"p ([=<]) ", "p\u00a0\\1\u00a0", re.sub(r"(\[[^],]*), ", "\\1,\u00a0", text))
@@ -124,4 +126,4 @@ def change(begin: str, difference: Difference, columns: Sequence[Column]) -> str
 def begin(what: Condition, setting_name: str) -> str:
     """How a sentence on a variant begins, at its value of the setting where there is one."""
     phrase = paper.variant_of(what.variant).phrase
-    return phrase if what.value is None else f"{phrase}, at {value(what.value, setting_name)} {setting(setting_name)},"
+    return phrase if what.value is None else f"{phrase}, at {value(what.value, setting_name)} {setting(setting_name)}"

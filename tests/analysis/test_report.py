@@ -4,6 +4,7 @@ import collections
 import csv
 import html.parser
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -139,7 +140,7 @@ def test_differences_are_between_ours_alone(workdir, page):
             assert float(row[f"{title} low"]) <= float(row[title]) <= float(row[f"{title} high"])
             assert 0 < float(row[f"{title} p"]) <= float(row[f"{title} p_holm"]) <= 1 and float(row[f"{title} detectable"]) > 0
     assert float(rows[0]["Avg. low"]) > 20, "full answers rightly far more often"
-    assert "Without pre-training the average over 4 tasks falls by" in page.text
+    assert "Without pre-training, the average over 4 tasks falls by" in page.text
     assert "no difference between ours and the paper's is computed" in page.text
 
 
@@ -156,6 +157,7 @@ def test_tables_2_to_4_take_the_test_split_where_its_labels_are_public(workdir, 
     assert ours[1:] == ["–", "–", shown(100 * stored["test"]["accuracy"]), "–", "–", shown(means(workdir, "full")["rte"])]
     assert paper[1:] == ["82.1", "81.4", "89.9", "88.3", "88.1", "56.0"]
     assert "Table 3: Question answering" not in page.tables
+    assert page.tables["Tasks that the paper's tables do not have"][0] == ["variant", "WNLI"]
 
 
 def test_where_no_run_has_answered_the_test_split_the_development_split_is_taken(tmp_path):
@@ -181,12 +183,17 @@ def test_the_papers_averages():
 
 
 def test_what_is_amiss_is_told(page):
-    assert "Of 47 finetuning runs: 44 finished, 1 failed, 1 unfinished, 1 missing." in page.text
+    assert "Of 50 finetuning runs: 47 finished, 1 failed, 1 unfinished, 1 missing." in page.text
     assert "mnli_lstm_1: the loss is not finite at update 3" in page.text
+    assert "Constant prediction: 1cola_no_pretraining_1" in page.text
     runs = {row[0]: row[1:] for row in page.tables["Finetuning runs"][1:]}
     assert runs["cola_no_pretraining_1"][0] == "finished, constant prediction"
+    amiss = collections.Counter(status.partition(", ")[2] for status, *_ in runs.values() if ", " in status)
+    assert 0 < amiss["loss at chance"] < 20, "without pretraining answers are guessed"
+    told = re.search(r"(\d+) finished runs learnt nothing \((.*?)\)\. They count in every number", page.text)
+    assert int(told[1]) == amiss.total() and {*told[2].split(", ")} == {f"{reason} {count}" for reason, count in amiss.items()}
     assert [runs[name][0] for name in ("mnli_lstm_1", "stsb_lstm_0", "never_begun")] == ["failed", "unfinished", "missing"]
-    assert len(runs) == 47 and runs["rte_full_0"][:5] == ["finished", "RTE", "full", "0", runs["rte_full_0"][4]]
+    assert len(runs) == 50 and runs["rte_full_0"][:5] == ["finished", "RTE", "full", "0", runs["rte_full_0"][4]]
     assert runs["rte_full_0"][5] == runs["rte_lstm_0"][5] != runs["rte_lstm_1"][5], "hashes of what was read"
     assert runs["rte_full_0"][9] == "table5, main"
 
@@ -198,7 +205,14 @@ def test_an_experiment_that_the_code_does_not_know_appears(workdir, page):
 def test_data_sizes_may_differ_in_their_training_rows(page):
     header, *rows = page.tables["How many labelled examples: scores"]
     assert header == ["labelled examples, variant", "RTE"]
-    assert [row[0] for row in rows] == ["100, full", "100, w/o aux LM", "1,000, full", "1,000, w/o aux LM"]
+    assert [row[0] for row in rows] == [f"{size}, {variant}" for size in ("100", "1,000", "all") for variant in ("full", "w/o aux LM")]
+    assert "From 100 to all labelled examples" in page.text
+    compared = page.tables["How many labelled examples: full minus variant"]
+    assert [row[0] for row in compared] == ["full minus", "100, w/o aux LM", "1,000, w/o aux LM", "all, w/o aux LM"]
+    score = {row[0]: float(row[1]) for row in rows}
+    for name, shown in compared[1:]:
+        size = name.partition(", ")[0]
+        assert float(shown.rstrip("*").replace("−", "-")) == pytest.approx(score[f"{size}, full"] - score[f"{size}, w/o aux LM"], abs=0.11)
 
 
 def test_transfer_probes_and_pretraining_are_there(page):
@@ -210,7 +224,8 @@ def test_transfer_probes_and_pretraining_are_there(page):
     assert [trained[name] for name in ("", "status", "updates", "tokens seen")] == ["Transformer", "finished", "40", "4,321"]
     assert (trained["held-out loss, nats a token"], trained["held-out perplexity"]) == ("3.25", "25.79")
     assert (trained["tokens a second, median"], trained["tokens in them"]) == ("525", "1,750")
-    assert "after 40 < updates & more" in page.text
+    assert {"pretrain_transformer/config.json", "../exp_lstm/config.json"} < set(page.references)
+    assert page.text.count("after 10 < updates & more") == page.text.count("after 40 < updates & more") == 2, "one of each body"
 
 
 def test_the_page_stands_alone(workdir, page):
@@ -234,7 +249,8 @@ def test_the_same_runs_give_the_same_bytes(workdir):
     made = [path for path in sorted(workdir.rglob("*")) if path.parent.name in ("tables", "figures") or path.name == "report.html"]
     assert {path.suffix for path in made} == {".md", ".csv", ".tex", ".svg", ".png", ".html"}
     before = {path: path.read_bytes() for path in made}
-    report.write(workdir)
+    command = [sys.executable, "-m", "gpt1_jax.analysis.report", str(workdir)]
+    subprocess.run(command, check=True, capture_output=True, env=os.environ | {"PYTHONHASHSEED": "1"})
     assert {path: path.read_bytes() for path in made} == before
     assert not list(workdir.rglob("*.tmp"))
 
