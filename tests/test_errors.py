@@ -237,6 +237,7 @@ MISTAKES = {
     # The run's own folder.
     "folder below a file": pretrain("--workdir", "cannot write", more=("--workdir={here}/books/book_0.txt/run",)),
     "folder that is a file": pretrain("--workdir", "cannot write", more=("--workdir={here}/books/book_0.txt",)),
+    "folder in a bucket": pretrain("--workdir", "gs://bucket/run", "mount", more=("--workdir=gs://bucket/run",)),
     "folder that cannot be written": pretrain("--workdir", "cannot write", more=("--workdir=/proc/run",)),
 }
 
