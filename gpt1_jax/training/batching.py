@@ -181,6 +181,11 @@ def _branching(examples: Sequence[Sequence[Sequence[int]]], prefixes: Sequence[i
     return {"tokens": tokens, "branches": branches, "weights": weights, "extract": extract}
 
 
+def interleaved(chosen: Sequence[Int[np.ndarray, "B"]], devices: int) -> Int[np.ndarray, "..."]:
+    """The indices of several runs' batches as one batch: every device has its share of the first run's, then of the second's, ..."""
+    return np.stack(chosen).reshape(len(chosen), devices, -1).swapaxes(0, 1).ravel()
+
+
 def with_room(batch: dict[str, np.ndarray], parts: int) -> dict[str, np.ndarray]:
     """The batch with "room" [B M] added: M * B / `parts` bounds the predicted tokens in each of the parts it will be cut into.
 
