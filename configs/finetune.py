@@ -46,6 +46,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = "files"  # as the authors distribute them; or hub, tfds
     config.data.path = ""  # files: the folder with the tasks' folders. hub: a local copy, empty for the hub itself. tfds: a data_dir
+    config.data.test = True  # predict the test splits, where they are there
     config.data.examples = 0  # the first so many training rows; 0 is all
     config.data.max_bad_rows = 0  # malformed rows that are dropped with a warning before the run stops
 

@@ -59,9 +59,9 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
         source.tokenizer.save(run.workdir / "tokenizer.json")
 
     model = _classifier(config, task, source, context=max(streams.longest for streams in data.values()))
-    example, starts = data["train"][[0]], {}
+    starts = {}
     for seed, run in runs.items():
-        params, kept = source.transfer(fresh_params(model, seed, example["tokens"], example["extract"]))
+        params, kept = source.transfer(_fresh_params(model, source, seed))
         run.log.line(transfer.table(source.fates(params, kept)))
         starts[seed] = Start(run, params)
 
@@ -171,6 +171,15 @@ class _Source:
         return transfer.wanted(self._names, self.layers)
 
 
+def _fresh_params(model: Classifier, source: _Source, seed: int) -> Mapping:
+    """The random start, drawn with all of the run's positions and then cut: one program draws for every task of as many outputs."""
+    whole = model.body.clone(context=source.sizes["context"])
+    params = fresh_params(Classifier(whole, model.outputs), seed, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32))
+    if "positions" in params:
+        params = {**params, "positions": params["positions"][: model.body.context]}
+    return params
+
+
 def _classifier(config: ConfigDict, task: Task, source: _Source, context: int) -> Classifier:
     """The task's model; its positions are cut to the longest example, as published."""
     sizes = {**source.sizes, "context": context}
@@ -198,8 +207,8 @@ def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> tuple[d
     """split -> examples, and what was read; test splits, and those of the task's diagnostics by their names, where they are there."""
     place = {"source": config.data.source, "path": config.data.path}
     wanted = {split: (task, split) for split in ("train", *task.validation)}
-    wanted |= {split: (task, split) for split in task.test if sources.has(task, split, **place)}
-    for name in task.diagnostics:
+    wanted |= {split: (task, split) for split in task.test if config.data.test and sources.has(task, split, **place)}
+    for name in task.diagnostics if config.data.test else ():
         with contextlib.suppress(UserError):  # which says where it could be had; nobody has asked for it
             if sources.has(TASKS[name], "test", **place):
                 wanted[name] = (TASKS[name], "test")
