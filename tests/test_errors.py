@@ -73,6 +73,14 @@ MISTAKES = {
     "positional setting": pretrain("lr=1", "--config.NAME=VALUE", more=("lr=1",)),
     "unknown flag": pretrain("'workdri'", "workdir", more=("--workdri=x",)),
     "unknown choice of a flag": pretrain("--multihost", "on|off", more=("--multihost=maybe",)),
+    "a value that no cell could have": Bad(
+        ("config.finetune.lm_coef", "-1"), config="ablations.py:quick", settings={"finetune.lm_coef": -1}
+    ),
+    "a value that no pretraining could have": Bad(
+        ("config.pretrain.lstm.steps", "0"), config="ablations.py", settings={"pretrain.lstm.steps": 0}
+    ),
+    "no seeds": Bad(("config.seeds", "0"), config="ablations.py:quick", settings={"seeds": 0}),
+    "no part": Bad(("config.part", "'9/8'"), config="ablations.py:quick", settings={"part": "9/8"}),
     "unknown pick": Bad(("--config", "'tyni'", "tiny"), config="pretrain.py:tyni"),
     "two sizes": Bad(("--config", "'tiny'", "'small'", "exclude"), config="pretrain.py:tiny,small"),
     "missing config file": Bad(("--config", "configs/pretain.py:tiny"), config="pretain.py:tiny"),

@@ -23,7 +23,7 @@ from gpt1_jax.analysis import report
 from gpt1_jax.datasets.microworld import files as microworld
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS, TRAINERS
-from gpt1_jax.trainers import planning
+from gpt1_jax.trainers import planning, settings
 from gpt1_jax.trainers.matrix import Matrix, matrix
 from gpt1_jax.training import devices, log, loop, milestones, work, workdir
 from gpt1_jax.training.work import Job
@@ -49,7 +49,8 @@ def ablate(config: ConfigDict, path: str) -> dict:
     folder = pathlib.Path(path)
     with work.claimed(folder, "start", wait=True):  # of several that start at once, one writes
         workdir.same_config(folder, config.to_dict(), free=FREE)
-        workdir.write_json(folder / "cells.json", layout)
+        known = workdir.read_json(folder / "cells.json")["experiments"] if (folder / "cells.json").exists() else {}
+        workdir.write_json(folder / "cells.json", layout | {"experiments": known | layout["experiments"]})
         if config.world.words:
             world = config.world
             microworld.write(folder / "data", seed=world.seed, words=world.words, train=world.train, dev=world.dev)
@@ -60,6 +61,8 @@ def ablate(config: ConfigDict, path: str) -> dict:
         result = {"trainer": "ablate", "cells": {job.name: _score(folder, job.name) for job in jobs if work.finished(folder, job.name)}}
         if len(result["cells"]) == len(jobs):
             workdir.write_json(folder / "result.json", result)
+        else:
+            (folder / "result.json").unlink(missing_ok=True)  # of a smaller matrix
         for name, error in failed.items():
             told.line(f"failed: {name}: {error}")
         told.line(f"report: {report.write(folder)}")
@@ -70,7 +73,8 @@ def ablate(config: ConfigDict, path: str) -> dict:
 
 
 def _runs(config: ConfigDict, path: str) -> tuple[dict[str, ConfigDict], dict]:
-    """The configuration of every run below `path`, and cells.json: what the report reads of them."""
+    """The configuration of every run below `path`, and cells.json: what the report reads of them; UserError for a value that cannot be."""
+    settings.check(config)
     books, labelled = config.books, config.labelled
     if config.world.words:
         books, labelled = books or f"{path}/data/novels", labelled or f"{path}/data"
@@ -90,6 +94,9 @@ def _runs(config: ConfigDict, path: str) -> tuple[dict[str, ConfigDict], dict]:
     for body in bodies:
         if config.pretrained[body]:  # somebody has done it
             del configs[f"pretrain_{body}"]
+    sections = {"pretrain": lambda name: f"pretrain.{name.removeprefix('pretrain_')}.", "zero_shot": lambda name: "zero_shot."}
+    for name, run in configs.items():
+        settings.check(run, sections.get(run.trainer, lambda name: "finetune.")(name))
     return configs, _layout(config, found, bodies)
 
 
@@ -110,9 +117,7 @@ def _jobs(runs: Mapping[str, ConfigDict], together: int) -> list[Job]:
 
 
 def _groups(runs: Mapping[str, ConfigDict], together: int) -> dict[str, str]:
-    """Cell -> its group: up to `together` cells that differ in their seed alone; UserError if that is no number of cells."""
-    if together < 1:
-        raise UserError(f"config.together: {together} found, a whole number from 1 expected; 1 trains each seed by itself")
+    """Cell -> its group: up to `together` cells that differ in their seed alone."""
     groups, found = {}, collections.Counter()
     for name, config in runs.items():
         if config.trainer == "finetune":

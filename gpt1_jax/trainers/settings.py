@@ -23,17 +23,8 @@ RULES = (
     (
         "a number from 0",
         lambda value: 0 <= value < math.inf,
-        (
-            "seed",
-            "lm_coef",
-            "optim.lr",
-            "optim.decay",
-            "optim.warmup_steps",
-            "eval.windows",
-            "eval.sample",
-            "data.examples",
-            "data.max_bad_rows",
-        ),
+        ("seed", "lm_coef", "optim.lr", "optim.decay", "optim.warmup_steps", "workers")
+        + ("eval.windows", "eval.sample", "data.examples", "data.max_bad_rows"),
     ),
     ("a number above 0", lambda value: 0 < value < math.inf, ("optim.eps", "optim.clip")),
     (
