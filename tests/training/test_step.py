@@ -81,7 +81,7 @@ def test_every_step_device_and_seed_has_a_key_of_its_own():
 def test_runs_trained_together_are_those_alone(backend, accumulate):
     # Each with params, rows and dropout of its own; clipping must see the gradient of one run only.
     params, loss = language_model(0.1)
-    optimizer = optim.adam(0.01, optim.warmup_linear(10, 0), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=0.1)
+    optimizer = optim.adam(0.01, optim.warmup_linear(10, 0.0), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=0.1)
     single = step.training(loss, optimizer, accumulate=accumulate)
     starts = [jax.tree.map(functools.partial(jnp.multiply, scale), params) for scale in (1.0, 0.5, 2.0)]
     states = [{"params": start, "opt_state": optimizer.init(start)} for start in starts]
