@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import pathlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.text import bpe, formats
 from gpt1_jax.trainers import settings
 from gpt1_jax.trainers.fitting import Evaluation, Recipe, Start, Training, fit_together, fresh_params, recipe, training
+from gpt1_jax.trainers.pretrained import Pretrained
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
 
@@ -129,33 +129,20 @@ class _Source:
     """
 
     def __init__(self, config: ConfigDict):
-        if not config.init.path:
+        run = Pretrained(config.init.path)
+        if run.body != config.model.name:
             raise UserError(
-                "config.init.path: is empty; name the folder of a pretraining run (init.layers=-1 takes only its tokenizer and sizes)"
+                f"config.init.path: {run.workdir} is a {run.body}, config.model.name a {config.model.name}; name a run of the same body"
             )
-        self._workdir = pathlib.Path(config.init.path).expanduser()
-        pretrained = workdir.read_json(self._workdir / "config.json")
-        if pretrained["trainer"] != "pretrain":
-            raise UserError(f"config.init.path: {self._workdir} is a run of {pretrained['trainer']}; name one of pretraining")
-        if pretrained["model"]["name"] != config.model.name:
-            raise UserError(
-                f"config.init.path: {self._workdir} is a {pretrained['model']['name']}, config.model.name a {config.model.name}; "
-                "name a run of the same body"
-            )
-        steps = checkpoint.steps(self._workdir)
-        self.step = config.init.step or steps[-1]
-        if self.step not in steps:
-            raise UserError(f"config.init.step: {self._workdir} has no checkpoint of update {self.step}; it has {steps}")
-        self.tokenizer = bpe.load(self._workdir / "tokenizer.json")
-        if checkpoint.read_meta(self._workdir, self.step)["tokenizer"] != self.tokenizer.fingerprint:
-            raise UserError(f"{self._workdir / 'tokenizer.json'}: is not the one this checkpoint was trained with; restore the file")
-        wanted = {name: value for name, value in config.model.items() if value is not None and name != "name"}
-        self.sizes = {**pretrained["model"], **wanted}
-        del self.sizes["name"]
+        self.step = config.init.step or run.steps[-1]
+        if self.step not in run.steps:
+            raise UserError(f"config.init.step: {run.workdir} has no checkpoint of update {self.step}; it has {run.steps}")
+        run.meta(self.step)
+        self.tokenizer, self._workdir = run.tokenizer, run.workdir
+        self.sizes = run.sizes | {name: value for name, value in config.model.items() if value is not None and name != "name"}
         self.body = settings.body(config.model.name, self.sizes)
         self._names = checkpoint.param_names(self._workdir, self.step)
-        depth = pretrained["model"].get("layers", 1)
-        self.layers = depth if config.init.layers is None else config.init.layers
+        self.layers = run.sizes.get("layers", 1) if config.init.layers is None else config.init.layers
 
     def transfer(self, fresh: Mapping) -> tuple[dict, dict[str, int]]:
         """`fresh` params with those of the run in their places, and how many rows of each are the run's (`transfer.merge`)."""

@@ -1,5 +1,7 @@
 """Zero-shot probes: what a language model knows of a task before any finetuning, at every checkpoint (section 5 of the paper)."""
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from gpt1_jax.analysis import metrics, predictions
 from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.layouts.records import Example, Omitted
 from gpt1_jax.errors import UserError
+from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.text import probes
 from gpt1_jax.trainers import settings
@@ -77,7 +80,7 @@ def zero_shot(config: ConfigDict, path: str) -> dict:
         asked = {(name, split): _questions(config, source, name, split, run.log.line) for name in names for split in _splits(name)}
         about = {f"{name}/{split}": questions.about for (name, split), questions in asked.items()}
         fingerprints = {split: facts["sha256"] for split, facts in about.items()}
-        fingerprints |= {"tokenizer": source.tokenizer.fingerprint, "checkpoints": source.fingerprint}
+        fingerprints |= {"tokenizer": source.tokenizer.fingerprint, "checkpoints": _fingerprint(source)}
         workdir.same_data(run.workdir, fingerprints)
         about = {"source": config.data.source, "splits": about}
         workdir.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
@@ -152,7 +155,7 @@ def _questions(config: ConfigDict, source: Pretrained, name: str, split: str, sa
         try:
             texts = PROBES[name].texts(example.segments, config)
             ids = [tokenizer.encode(pair) for pair in texts]
-            choices = [probes.stream(opening, given, scored, source.context) for given, scored in ids]
+            choices = [probes.stream(opening, given, scored, source.sizes["context"]) for given, scored in ids]
         except ValueError as reason:
             omitted.malformed(f"{name} {split}, row {example.id}", reason)
             continue
@@ -165,9 +168,17 @@ def _questions(config: ConfigDict, source: Pretrained, name: str, split: str, sa
     facts = sources.describe(task, split, read._replace(examples=examples))
     other = f"; the published split has {task.sizes[split]}: scores do not compare" if facts["published"] is False else ""
     cut = sum(stream.cut for stream in streams)
-    long = f"; of {cut} of {len(streams)} streams, longer than {source.context + 1} tokens, the beginning is left out" if cut else ""
+    long = (
+        f"; of {cut} of {len(streams)} streams, longer than {source.sizes['context'] + 1} tokens, the beginning is left out" if cut else ""
+    )
     say(f"{name} {split}: {facts['rows']} rows, {facts['labels']}{other}{long}")
     return Questions(examples, streams, facts | {"cut": cut})
+
+
+def _fingerprint(source: Pretrained) -> str:
+    """Of all the run's checkpoints; equal ones give equal params."""
+    checksums = {step: source.meta(step)["crc32"] for step in source.steps}
+    return hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
 
 
 class _Scored(batching.Streams):
@@ -192,10 +203,11 @@ def _scoring(config: ConfigDict, source: Pretrained, asked: Mapping[tuple[str, s
     lengths = np.array([len(stream.ids) - stream.first for stream in streams])
     ends = np.cumsum([len(questions.streams) for questions in asked.values()])
     vocab_size = source.tokenizer.vocab_size
+    model = LanguageModel(settings.body(source.body, source.sizes)(vocab_size, **source.sizes))
 
     def step(params, batch, _):
         tokens, weights = batch["tokens"][:, 0], batch["weights"][:, 0]
-        hidden, table = source.model.apply({"params": params}, tokens[:, :-1], train=False)
+        hidden, table = model.apply({"params": params}, tokens[:, :-1], train=False)
         rows = table[:vocab_size]
         return devices.gather(losses.language_model(hidden, rows, tokens[:, 1:], weights[:, 1:], most=batch["room"].size))
 
