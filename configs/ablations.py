@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 
 from configs import common, finetune, pretrain, zero_shot
 from gpt1_jax.errors import UserError
+from gpt1_jax.registry import TASKS
 
 # In this order two processes that work side by side seldom compile the same program.
 TABLE5 = ("full", "lstm", "no_aux_lm", "no_pretraining")
@@ -57,8 +58,8 @@ def table5(scale: dict) -> ConfigDict:
 
 
 def main(scale: dict) -> ConfigDict:
-    """Tables 2 to 4: the full model on every task."""
-    return grid(("full",), finetune.NAMES)
+    """Tables 2 to 4: the full model on every task that the hub has; Story Cloze, which has to be asked for, is there as files only."""
+    return grid(("full",), tuple(task for task in finetune.NAMES if TASKS[task].hub))
 
 
 def transfer(scale: dict) -> ConfigDict:
@@ -99,8 +100,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.workers = 0  # processes on this machine; 0 is one for each CPU core, and a single one on accelerators
     config.plan = False  # print what would be run, and how long it would take on this device
 
-    config.books = ""  # what config.pretrain reads instead of what it says there
-    config.labelled = ""  # what config.finetune and config.zero_shot read instead
+    config.books = ""  # what every pretraining reads, as its data.path; "" is the embedded world's novels, or the corpus's own place
+    config.labelled = ""  # where the tasks are, as data.path of finetuning and probing; "" is the embedded world, or the hub
     config.pretrained = ConfigDict({body: "" for body in common.BODIES})  # a finished pretraining run to take
     config.world = ConfigDict(
         dict(words=300_000 if name == "quick" else 0, train=1_500, dev=500, seed=0)
@@ -113,11 +114,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
         {body: common.as_pretrained(body) for body in common.BODIES}
     )  # config.finetune's model section, of each body
     config.zero_shot = zero_shot.get_config()
-    config.probed = tuple(common.BODIES) if "zero_shot" in experiments else ()  # bodies whose pretraining is probed as it goes
+    config.probed = tuple(common.BODIES) if "zero_shot" in experiments else ()  # bodies whose checkpoints are probed
 
     config.variants = ConfigDict({variant: _nested(changes) for variant, changes in common.VARIANTS.items()})
     config.variants.redrawn = _nested({"init.layers": common.SIZES[scale["size"]]["layers"] - 1})
     config.experiments = ConfigDict({experiment: EXPERIMENTS[experiment](scale) for experiment in experiments if experiment in EXPERIMENTS})
+    for section in (config.finetune, config.zero_shot):
+        del section.init.path, section.data.path  # the same for all: see above
+    for body in config.pretrain.values():
+        del body.data.path
     _quick(config) if name == "quick" else _paper(config)
     return config
 

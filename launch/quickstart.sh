@@ -19,8 +19,10 @@ for argument; do
 done
 
 bash launch/environment.sh "${EXTRA:-}"
-.venv/bin/python -m gpt1_jax.main --config=configs/ablations.py:quick --workdir="$workdir" "$@"
+.venv/bin/python -m gpt1_jax.main --config=configs/ablations.py:quick --workdir="$workdir" "$@" || status=$?
+[[ -e $workdir/report.html ]] || exit "${status:-1}"
 
 results=$(cd "$workdir" && pwd)
 echo "tables, figures and every run, on one page:"
 echo "$results/report.html"
+exit "${status:-0}"

@@ -8,6 +8,9 @@
 #                                                                    # given the code by launch/tpu_vm.sh create and copy
 #   bash launch/sweep.sh gpus 2 --config=... --workdir=runs/exp_paper         # the GPUs 0 and 1 of this machine
 #
+# A part waits for the pretrainings, which belong to the first ones; on costly machines rather pretrain before, and give
+# --config.pretrained.transformer=DIR --config.pretrained.lstm=DIR. The TPU VMs must have one host each.
+#
 # DRY_RUN=1 prints the commands and runs nothing. The report of all parts is written by whichever ends last, and by
 # python -m gpt1_jax.analysis.report WORKDIR at any time.
 set -euo pipefail
@@ -42,7 +45,7 @@ case $kind in
       done
       shift
     fi
-    run sbatch --array="1-$parts" ${options[@]+"${options[@]}"} launch/slurm.sbatch "$@" # which adds each job's part
+    run sbatch --array="1-$parts" --export="ALL,PARTS=$parts" ${options[@]+"${options[@]}"} launch/slurm.sbatch "$@" # which adds each job's part
     ;;
   tpu)
     : "${NAME:?set NAME: the TPU VMs are NAME-1, NAME-2, ...}" "${ZONE:?set ZONE, such as us-west4-a}"

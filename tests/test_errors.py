@@ -258,6 +258,8 @@ def arguments(gpt1, books, glue, pretrained, pretraining, finetuning, probing, t
         shutil.copytree(books, tmp_path / "books")
         shutil.copytree(glue, tmp_path / "glue")
         sound = pretraining() | {"data.path": tmp_path / "books"}
+        if "ablations" in bad.config:
+            sound = {}
         if "finetune" in bad.config or "zero_shot" in bad.config:
             shutil.copytree(pretrained(), tmp_path / "run")
             sound = (finetuning() if "finetune" in bad.config else probing()) | {

@@ -57,7 +57,8 @@ def every(results: Results) -> list[Section]:
 
 def _findings(results: Results, words: list[tuple[str, list[str]]], measured: Sequence[Scores]) -> list[Block]:
     told, trouble = findings.runs(results)
-    first = next(filter(None, map(findings.headline, measured)), "No run has finished yet.")
+    leading = sorted(measured, key=lambda scores: bool(scores.values))  # what varies nothing beside the variant says it best
+    first = next(filter(None, map(findings.headline, leading)), "No run has finished yet.")
     groups = [*words, ("Runs", [*filter(None, [findings.other_data(measured)]), *told])]
     blocks = [("text", first), ("groups", groups), *(("names", item) for item in trouble.items())]
     return blocks + [("notes", findings.HOW)] * bool(words)

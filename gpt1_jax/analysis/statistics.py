@@ -37,6 +37,7 @@ class Estimate(NamedTuple):
         spread: the sample standard deviation between seeds; nan with one.
         low, high: the 95% interval.
         seeds: how many; of an average, the fewest that any of its cells has.
+        freedom: degrees of freedom between seeds, for Student's t.
     """
 
     mean: float
@@ -44,6 +45,7 @@ class Estimate(NamedTuple):
     low: float
     high: float
     seeds: int
+    freedom: float
 
 
 class Difference(NamedTuple):
@@ -56,6 +58,7 @@ class Difference(NamedTuple):
         p_holm: p after the correction for its family (`corrected`); nan before.
         mcnemar: the exact p of each pair of runs with the same seed (`mcnemar`); () for graded tasks and averages.
         detectable: the smallest true difference that would be found with power 0.8 at the two-sided 5% level.
+        clear: whether a change may be claimed: its mean exceeds what Student's t asks of so few seeds, too. The rest is `p_holm`'s to say.
         seeds: the fewer of the two sides' seeds. With 1 the spread between seeds is unknown, and p and `detectable` leave it out.
     """
 
@@ -67,6 +70,12 @@ class Difference(NamedTuple):
     mcnemar: tuple[float, ...]
     detectable: float
     seeds: int
+    clear: bool = True
+
+    @property
+    def established(self) -> bool:
+        """Whether both tests tell it from none: the bootstrap, whose p is too small for few seeds, and Student's t."""
+        return self.clear and self.p_holm < 0.05
 
 
 def task_seed(task: str) -> int:
@@ -125,18 +134,22 @@ def _runs(seed: int, variant: str, count: int, seeds: int) -> np.ndarray:
 def estimate(scores: Sequence[float], draws: np.ndarray) -> Estimate:
     """The estimate of a cell from the score of each seed and the cell's replicates [R]."""
     spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
-    return Estimate(float(np.mean(scores)), spread, *_interval(draws), len(scores))
+    return Estimate(float(np.mean(scores)), spread, *_interval(draws), len(scores), len(scores) - 1.0)
 
 
 def average(estimates: Sequence[Estimate], draws: Sequence[np.ndarray]) -> tuple[Estimate, np.ndarray]:
     """The average over tasks, each with the same weight, and its replicates [R].
 
-    The replicates of the tasks must be independent (task_seed); the spread is that of the average of one run of each task.
+    The replicates of the tasks must be independent (task_seed); the spread is that of the average of one run of each task, the degrees
+    of freedom Satterthwaite's (1946): more than those of one task, unless one varies far more than the others.
     """
+    variances = np.array([np.var(cell) for cell in draws])
+    known = all(cell.freedom > 0 for cell in estimates) and variances.any()
+    freedom = float(variances.sum() ** 2 / np.sum(variances**2 / [cell.freedom for cell in estimates])) if known else 0.0
     together = np.mean(draws, axis=0)
     spread = float(np.sqrt(np.sum([cell.spread**2 for cell in estimates]))) / len(estimates)
     mean = float(np.mean([cell.mean for cell in estimates]))
-    return Estimate(mean, spread, *_interval(together), min(cell.seeds for cell in estimates)), together
+    return Estimate(mean, spread, *_interval(together), min(cell.seeds for cell in estimates), freedom), together
 
 
 def _interval(draws: np.ndarray) -> tuple[float, float]:
@@ -150,9 +163,8 @@ def difference(
     """Full minus variant, for a task or an average over tasks, from paired replicates [R] (of one call of `replicates`).
 
     p is twice the part of the replicates that does not have the sign of most, (1 + k) / (1 + R), so it is below 0.05 where the interval
-    leaves 0 out. `detectable` is (t.975 + t.8) standard deviations of the replicates, with seeds - 1 degrees of freedom; with one seed
-    normal quantiles, for what is then left is the variation between the many examples. Of an average over tasks it is cautious: that
-    rests on more runs than the seeds of one task.
+    leaves 0 out. `detectable` is (t.975 + t.8) standard deviations of the replicates, with the degrees of freedom of the side
+    that has fewer; with one seed normal quantiles, for what is then left is the variation between the many examples.
     """
     import scipy.special
 
@@ -160,9 +172,11 @@ def difference(
     beyond = min(np.sum(draws <= 1e-12), np.sum(draws >= -1e-12))  # equal but for rounding counts on both sides
     p = min(1.0, float(1 + 2 * beyond) / (1 + len(draws)))
     seeds = min(full.seeds, variant.seeds)
-    quantiles = scipy.special.stdtrit(seeds - 1, (0.975, 0.8)) if seeds > 1 else scipy.special.ndtri((0.975, 0.8))
-    detectable = float(np.sum(quantiles) * np.std(draws, ddof=1))
-    return Difference(full.mean - variant.mean, *_interval(draws), p, float("nan"), mcnemar, detectable, seeds)
+    freedom = min(full.freedom, variant.freedom)
+    quantiles = scipy.special.stdtrit(freedom, (0.975, 0.8)) if freedom > 0 else scipy.special.ndtri((0.975, 0.8))
+    error, mean = float(np.std(draws, ddof=1)), full.mean - variant.mean
+    clear = abs(mean) > float(quantiles[0]) * error
+    return Difference(mean, *_interval(draws), p, float("nan"), mcnemar, float(np.sum(quantiles)) * error, seeds, clear)
 
 
 def corrected(family: Mapping[Hashable, Difference]) -> dict[Hashable, Difference]:

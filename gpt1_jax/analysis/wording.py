@@ -37,7 +37,7 @@ def gain(difference: Difference | None) -> Cell:
     more = {"low": low, "high": high, "p": difference.p, "p_holm": difference.p_holm, "detectable": detectable}
     if difference.mcnemar:
         more |= {"mcnemar": sum(p < 0.05 for p in difference.mcnemar), "pairs": len(difference.mcnemar)}
-    clear = difference.p_holm < 0.05
+    clear = difference.established
     small = f"{interval(low, high)}\n{probability(difference.p_holm)}, δ {_detectable(difference)}"
     return Cell(signed(100 * difference.mean) + "*" * clear, small, 100 * difference.mean, _finite(more), "clear" * clear)
 
@@ -112,7 +112,7 @@ def change(begin: str, difference: Difference, columns: Sequence[Column]) -> str
     """One cautious sentence on an average that changes from one condition (the minuend of `difference`) to another; `begin` says how."""
     points, low, high = (100 * figure for figure in (difference.mean, difference.low, difference.high))
     what = f"the average over {count(len(columns), 'task')}" if len(columns) > 1 else names(columns)
-    if difference.p_holm < 0.05:
+    if difference.established:
         way, shown = ("falls", interval(low, high)) if points > 0 else ("rises", interval(-high, -low))
         text = f"{begin}, {what} {way} by {abs(points):.1f} points {shown} ({probability(difference.p_holm)})"
     else:

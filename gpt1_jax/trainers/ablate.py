@@ -1,4 +1,4 @@
-"""The whole factory: pretrain each body once, probe it as it goes, finetune every cell of the matrix, one report.
+"""The whole factory: pretrain each body once, probe its checkpoints, finetune every cell of the matrix, one report.
 
 Each of them is a run in its own folder below this one; what is finished is not done again, and several processes or machines may share
 the work (training/work.py).
@@ -39,6 +39,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
     Raises:
         SystemExit: 1 when a run has failed; the others are finished, and the report says which and why.
     """
+    path = os.path.abspath(path)  # runs name each other; they are the same ones however the folder is typed
     runs, layout = _runs(config, path)  # mistakes are told before anything is made
     jobs = _jobs(runs, config.together)
     mine = work.share(jobs, config.part)
@@ -49,8 +50,10 @@ def ablate(config: ConfigDict, path: str) -> dict:
     folder = pathlib.Path(path)
     with work.claimed(folder, "start", wait=True):  # of several that start at once, one writes
         workdir.same_config(folder, config.to_dict(), free=FREE)
-        known = workdir.read_json(folder / "cells.json")["experiments"] if (folder / "cells.json").exists() else {}
-        workdir.write_json(folder / "cells.json", layout | {"experiments": known | layout["experiments"]})
+        for name, run in runs.items():
+            workdir.known_config(folder / name, run.to_dict())
+        known = workdir.read_json(folder / "cells.json") if (folder / "cells.json").exists() else {}
+        workdir.write_json(folder / "cells.json", _united(known, layout))
         if config.world.words:
             world = config.world
             microworld.write(folder / "data", seed=world.seed, words=world.words, train=world.train, dev=world.dev)
@@ -58,11 +61,12 @@ def ablate(config: ConfigDict, path: str) -> dict:
     with contextlib.closing(log.Log(folder)) as told:
         _run(config, path, mine, told)
         failed = {job.name: error for job in mine if (error := work.failure(folder, job.name))}
-        result = {"trainer": "ablate", "cells": {job.name: _score(folder, job.name) for job in jobs if work.finished(folder, job.name)}}
-        if len(result["cells"]) == len(jobs):
-            workdir.write_json(folder / "result.json", result)
-        else:
-            (folder / "result.json").unlink(missing_ok=True)  # of a smaller matrix
+        with work.claimed(folder, "start", wait=True):
+            result = {"trainer": "ablate", "cells": {job.name: _score(folder, job.name) for job in jobs if work.finished(folder, job.name)}}
+            if len(result["cells"]) == len(jobs):
+                workdir.write_json(folder / "result.json", result)
+            else:
+                (folder / "result.json").unlink(missing_ok=True)  # of a smaller matrix
         for name, error in failed.items():
             told.line(f"failed: {name}: {error}")
         told.line(f"report: {report.write(folder)}")
@@ -84,12 +88,14 @@ def _runs(config: ConfigDict, path: str) -> tuple[dict[str, ConfigDict], dict]:
     configs = {}
     for body in bodies:
         configs[f"pretrain_{body}"] = config.pretrain[body].copy_and_resolve_references()
-        configs[f"pretrain_{body}"].data.path = books or config.pretrain[body].data.path
+        with configs[f"pretrain_{body}"].unlocked():
+            configs[f"pretrain_{body}"].data.path = books
+        # Kept whether they are probed now or later.
+        configs[f"pretrain_{body}"].checkpoint.keep_steps += milestones.grid(config.pretrain[body].steps)
         if body in config.probed:
-            configs[f"pretrain_{body}"].checkpoint.keep_steps = milestones.grid(config.pretrain[body].steps)
             configs[f"zero_shot_{body}"] = config.zero_shot.copy_and_resolve_references()
-            configs[f"zero_shot_{body}"].init.path = pretrained[body]
-            configs[f"zero_shot_{body}"].data.path = labelled or config.zero_shot.data.path
+            with configs[f"zero_shot_{body}"].unlocked():
+                configs[f"zero_shot_{body}"].init.path, configs[f"zero_shot_{body}"].data.path = pretrained[body], labelled
     configs |= found.cells
     for body in bodies:
         if config.pretrained[body]:  # somebody has done it
@@ -137,6 +143,17 @@ def _layout(config: ConfigDict, found: Matrix, bodies: Sequence[str]) -> dict:
         "pretrain": {body: config.pretrained[body] or f"pretrain_{body}" for body in bodies},
         "zero_shot": {body: f"zero_shot_{body}" for body in config.probed},
     }
+
+
+def _united(known: Mapping, layout: Mapping) -> dict:
+    """cells.json of an earlier start and of this one: what was asked of the folder before stays in the report."""
+    experiments = {**known.get("experiments", {}), **layout["experiments"]}
+    for name, before in known.get("experiments", {}).items():
+        if name in layout["experiments"] and before["setting"] == layout["experiments"][name]["setting"]:
+            points = {tuple(list(point.values())[:4]): point for point in before["points"] + layout["experiments"][name]["points"]}
+            experiments[name] = {**before, "points": list(points.values())}
+    others = {key: {**known.get(key, {}), **layout[key]} for key in ("pretrain", "zero_shot")}
+    return {"experiments": experiments, **others}
 
 
 def _score(folder: pathlib.Path, name: str) -> dict:
@@ -189,7 +206,7 @@ def _workers(config: ConfigDict, path: str, count: int):
     """Starts processes that do the jobs, each on its share of the cores; yields whether any is left, replacing those that died."""
     context = multiprocessing.get_context("spawn")
     cores = sorted(os.sched_getaffinity(0))
-    running = {}
+    running, crashes = {}, []
 
     def start(number):
         own = cores[number::count] if len(cores) >= count else cores
@@ -201,10 +218,10 @@ def _workers(config: ConfigDict, path: str, count: int):
             if process.exitcode is None:
                 continue
             del running[number]
-            held = work.held_by(pathlib.Path(path), process.pid)
-            for name in held:
+            for name in work.held_by(pathlib.Path(path), process.pid):
                 work.record(pathlib.Path(path), name, f"its process ended with code {process.exitcode}; out of memory?")
-            if held:
+            if process.exitcode and len(crashes) < count:  # a peer may have taken over what it held
+                crashes.append(number)
                 start(number)
             elif process.exitcode:
                 raise RuntimeError(f"process {number} ended with code {process.exitcode}; see {path}/workers/{number}.log")

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
+from gpt1_jax.trainers.pretrained import Pretrained
 from gpt1_jax.training.workdir import flatten
 
 
@@ -33,7 +34,7 @@ def matrix(config: ConfigDict, pretrained: Mapping[str, str], labelled: str) -> 
 
     Args:
         pretrained: the folder of each body's pretraining.
-        labelled: where the tasks are, "" for where config.finetune says.
+        labelled: where the tasks are; "" is the hub's own place.
 
     Raises:
         UserError: an unknown variant or task, a task that cannot be finetuned on, or a setting that there is not.
@@ -45,10 +46,15 @@ def matrix(config: ConfigDict, pretrained: Mapping[str, str], labelled: str) -> 
     queue = [
         (name, axes, _cell(config, config.experiments[name].setting, *axes, pretrained, labelled)) for axes, name in _interleaved(wanted)
     ]
+    for _, (_, task, _, seed), _ in queue:  # the ends of a transfer are rows of Table 5, asked for or not
+        for variant in {"full", "no_pretraining"} & set(config.variants):
+            own = _cell(config, "", variant, task, None, seed, pretrained, labelled)
+            names.setdefault(_identity(own), _name("", variant, task, None, seed))
     for name, axes, cell in sorted(queue, key=lambda entry: entry[1][2] is not None):  # a variant's own name goes before a value's
         names.setdefault(_identity(cell), _name(config.experiments[name].setting, *axes))
     for name, axes, cell in queue:
-        cells.setdefault(names[_identity(cell)], cell)
+        if _identity(cells.setdefault(names[_identity(cell)], cell)) != _identity(cell):
+            raise UserError(f"config.experiments: two settings would give runs called {names[_identity(cell)]}; take them in two folders")
         points[name].append(Point(*axes, names[_identity(cell)]))
     return Matrix(points, cells)
 
@@ -66,9 +72,16 @@ def _axes(config: ConfigDict, name: str):
             raise UserError(f"config.experiments.{name}.variants: no variant is called {variant!r}; choose among: {known}")
     for seed in range(axes.seeds or config.seeds):
         for task in tasks:
-            for level in axes.levels or (None,):
+            for level in _levels(config, axes, task):
                 for variant in axes.variants:
                     yield variant, task, level, seed
+
+
+def _levels(config: ConfigDict, axes: ConfigDict, task: str) -> tuple:
+    """The experiment's levels; of numbers of examples those that the task has."""
+    if axes.setting != "data.examples" or config.world.words:
+        return tuple(axes.levels) or (None,)
+    return tuple(level for level in axes.levels if level < TASKS[task].sizes["train"])
 
 
 def _interleaved(wanted: Mapping[str, list[tuple]]):
@@ -88,16 +101,25 @@ def _cell(
     cell = config.finetune.copy_and_resolve_references()
     with cell.unlocked():
         cell.task, cell.seed, cell.model = task, seed, config.bodies[body].copy_and_resolve_references()
-    cell.data.path = labelled or cell.data.path
-    cell.init.path = pretrained[body]
+        cell.data.path, cell.init.path = labelled, pretrained[body]
     cell.lock()
     try:
         cell.update_from_flattened_dict({**changes, **({} if level is None else {setting: level})})
     except (AttributeError, KeyError, TypeError) as error:
         raise UserError(f"config.variants.{variant}, or the setting {setting!r}: not of config.finetune ({error})") from None
     if cell.init.layers is None:
-        cell.init.layers = config.pretrain[body].model.to_dict().get("layers", 1)
+        cell.init.layers = _depth(config, body)
     return cell
+
+
+def _depth(config: ConfigDict, body: str) -> int:
+    """The blocks that there are to transfer."""
+    if not config.pretrained[body]:
+        return config.pretrain[body].model.to_dict().get("layers", 1)
+    run = Pretrained(config.pretrained[body])
+    if not (run.workdir / "result.json").exists():
+        raise UserError(f"config.pretrained.{body}: {run.workdir} is not finished; finish it, or name another run")
+    return run.sizes.get("layers", 1)
 
 
 def _name(setting: str, variant: str, task: str, level: float | None, seed: int) -> str:

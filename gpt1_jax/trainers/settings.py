@@ -16,7 +16,7 @@ RULES = (
     (
         "a whole number from 1",
         lambda value: value >= 1,
-        ("steps", "epochs", "batch_size", "optim.accumulate", "tokenizer.vocab_size")
+        ("steps", "epochs", "seeds", "together", "batch_size", "optim.accumulate", "tokenizer.vocab_size")
         + ("model.context", "model.layers", "model.width", "model.heads", "model.ffn", "model.units")
         + ("eval.every", "checkpoint.every", "checkpoint.keep", "log.every"),
     ),
@@ -53,13 +53,18 @@ RULES = (
 )
 
 
-def check(config: ConfigDict) -> None:
-    """UserError for the first setting whose value cannot be; settings left empty are somebody else's to fill."""
+def check(config: ConfigDict, section: str = "") -> None:
+    """UserError for the first setting whose value cannot be; settings left empty are somebody else's to fill.
+
+    Args:
+        section: where `config` stands in that of the command, with a dot at its end.
+    """
     values = flatten(config.to_dict())
     for expected, fits, names in RULES:
         for name in names:
             if values.get(name) is not None and not fits(values[name]):
-                raise UserError(f"config.{name}: {values[name]!r} found, {expected} expected; give another --config.{name}")
+                full = f"config.{section}{name}"
+                raise UserError(f"{full}: {values[name]!r} found, {expected} expected; give another --{full}")
 
 
 def body(name: str, sizes: Mapping[str, Any]) -> Callable:

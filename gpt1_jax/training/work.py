@@ -2,14 +2,16 @@
 
 A job is settled by what lies in its folder: result.json, or failed.json. Claims are file locks, which the system drops with the
 process, however it dies; what was half done is then resumed by the next. Machines whose file system has no locks in common (a mounted
-bucket) want a share of the jobs each (`share`).
+bucket) want a share of the jobs each (`share`), and wait for what another share has to do first.
 """
 
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -40,19 +42,15 @@ class Job(NamedTuple):
 
 
 def share(jobs: Sequence[Job], part: str) -> list[Job]:
-    """The jobs of `part`, "i/n": every n-th unit from the i-th on of those that no other needs, and what these need; else UserError."""
+    """The jobs of `part`, "i/n": every n-th unit from the i-th on; UserError if it is no part. What they need may be another part's."""
     try:
         own, parts = map(int, part.split("/"))
     except ValueError:
         own, parts = 0, 0
     if not 1 <= own <= parts:
         raise UserError(f"config.part: {part!r} found, such as 3/8 expected: the third of eight shares")
-    needed = {name for job in jobs for name in job.needs}
-    units = list(dict.fromkeys(job.unit for job in jobs if job.name not in needed))[own - 1 :: parts]
-    chosen = {job.name for job in jobs if job.unit in units}
-    while more := {name for job in jobs if job.name in chosen for name in job.needs} - chosen:
-        chosen |= more
-    return [job for job in jobs if job.name in chosen]
+    units = set(list(dict.fromkeys(job.unit for job in jobs))[own - 1 :: parts])
+    return [job for job in jobs if job.unit in units]
 
 
 def finished(folder: pathlib.Path, name: str) -> bool:
@@ -62,8 +60,12 @@ def finished(folder: pathlib.Path, name: str) -> bool:
 
 def failure(folder: pathlib.Path, name: str) -> str:
     """What stopped the job; "" where nothing has."""
-    file = folder / name / "failed.json"
-    return workdir.read_json(file)["error"] if file.exists() and not finished(folder, name) else ""
+    if finished(folder, name):
+        return ""
+    try:
+        return json.loads((folder / name / "failed.json").read_text(encoding="utf-8"))["error"]
+    except FileNotFoundError:
+        return ""
 
 
 def settled(folder: pathlib.Path, name: str) -> bool:
@@ -77,7 +79,7 @@ def work(jobs: Sequence[Job], folder: pathlib.Path, done: Callable[[str], None] 
     A job that raises is recorded, and the rest go on; one that needs it is recorded, too. Of a group, all that nobody else has are done
     at once; where that raises, each by itself.
     """
-    pending = list(jobs)
+    pending, told = list(jobs), set()
     while pending:
         pending = [job for job in pending if not settled(folder, job.name)]
         for job in pending:
@@ -91,7 +93,11 @@ def work(jobs: Sequence[Job], folder: pathlib.Path, done: Callable[[str], None] 
                     break
         else:
             if pending:
-                time.sleep(WAIT)  # others are at work on what is left, or on what it needs
+                waited_for = {name for job in pending for name in job.needs if not finished(folder, name)} or {job.name for job in pending}
+                if waited_for != told:
+                    print(f"waiting for {', '.join(sorted(waited_for)[:4])}, which others do", flush=True)
+                told = waited_for
+                time.sleep(WAIT)
 
 
 def _attempt(group: Sequence[Job], folder: pathlib.Path) -> list[str]:
@@ -118,18 +124,28 @@ def _attempt(group: Sequence[Job], folder: pathlib.Path) -> list[str]:
 @contextlib.contextmanager
 def claimed(folder: pathlib.Path, name: str, wait: bool = False) -> Iterator[bool]:
     """Whether `name` is this process's own until the end of the block; with `wait`, it will be."""
-    (folder / ".claims").mkdir(parents=True, exist_ok=True)
-    with open(folder / ".claims" / name, "a+") as file:
+    try:
+        (folder / ".claims").mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".claims" / name, "a+")
+    except OSError as error:
+        raise UserError(f"--workdir: cannot write to {folder} ({error.strerror}); choose another folder") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
             return
         file.truncate(0)
-        file.write(str(os.getpid()))
+        file.write(_mark(os.getpid()))
         file.flush()
-        yield True
-        file.truncate(0)
+        try:
+            yield True
+        finally:
+            file.truncate(0)
+
+
+def _mark(process: int) -> str:
+    return f"{socket.gethostname()} {process}"
 
 
 def record(folder: pathlib.Path, name: str, error: str, trace: str = "") -> None:
@@ -150,7 +166,7 @@ def forget_failures(jobs: Sequence[Job], folder: pathlib.Path) -> None:
 def held_by(folder: pathlib.Path, process: int) -> list[str]:
     """The jobs that a process, now dead, had claimed when it died."""
     claims = (folder / ".claims").glob("*")
-    return [file.name for file in claims if file.read_text() == str(process) and not settled(folder, file.name)]
+    return [file.name for file in claims if file.read_text() == _mark(process) and not settled(folder, file.name)]
 
 
 def die_with(parent) -> None:

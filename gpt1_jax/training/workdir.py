@@ -86,17 +86,21 @@ def same_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = FR
     Args:
         free: the top-level settings that may differ.
     """
+    known_config(workdir, config, free)
+    write_json(workdir / "config.json", config)
+
+
+def known_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = FREE) -> None:
+    """UserError with the first differences where a run of another configuration has begun; writes nothing."""
     path = workdir / "config.json"
     config = json.loads(json.dumps(config))
     if not path.exists():
-        write_json(path, config)
         return
     stored, wanted = flatten(read_json(path)), flatten(config)
     names = sorted(name for name in stored.keys() | wanted.keys() if name.split(".")[0] not in free)
     changes = [f"{name}={stored.get(name)!r} (now {wanted.get(name)!r})" for name in names if stored.get(name) != wanted.get(name)]
     if changes:
         raise UserError(f"{path}: this run was started with {', '.join(changes[:4])}; give the same again or another --workdir")
-    write_json(path, config)
 
 
 def same_data(workdir: pathlib.Path, fingerprints: Mapping[str, str]) -> None:

@@ -182,12 +182,13 @@ def test_one_seed_has_no_spread():
 
 
 def test_average_of_tasks():
-    cells = [statistics.Estimate(0.5, 0.03, 0, 1, 3), statistics.Estimate(0.9, 0.04, 0, 1, 2)]
+    cells = [statistics.Estimate(0.5, 0.03, 0, 1, 3, 2), statistics.Estimate(0.9, 0.04, 0, 1, 2, 1)]
     generator = np.random.default_rng(0)
     draws = [generator.normal(0.5, 0.03, 100_000), generator.normal(0.9, 0.04, 100_000)]
     found, together = statistics.average(cells, draws)
     assert (found.mean, found.spread, found.seeds) == pytest.approx((0.7, 0.025, 2))
     assert (found.low, found.high) == pytest.approx((0.7 - 1.96 * 0.025, 0.7 + 1.96 * 0.025), abs=0.001)
+    assert found.freedom == pytest.approx((0.03**2 + 0.04**2) ** 2 / (0.03**4 / 2 + 0.04**4 / 1), rel=0.02)
     np.testing.assert_allclose(together, (draws[0] + draws[1]) / 2)
     alone, _ = statistics.average([cells[0], cells[1]._replace(spread=math.nan, seeds=1)], draws)
     assert math.isnan(alone.spread) and alone.seeds == 1
@@ -250,7 +251,7 @@ def test_as_many_are_found_as_detectable_says(times, low, high):
 def test_detectable_by_hand():
     generator = np.random.default_rng(0)
     full, variant = generator.normal(0.8, 0.03, 100_000), generator.normal(0.7, 0.04, 100_000)
-    sides = lambda seeds, others: [statistics.Estimate(mean, 0, 0, 1, n) for mean, n in ((0.8, seeds), (0.7, others))]
+    sides = lambda seeds, others: [statistics.Estimate(mean, 0, 0, 1, n, n - 1) for mean, n in ((0.8, seeds), (0.7, others))]
     detectable = lambda *seeds: statistics.difference(*sides(*seeds), full, variant).detectable
     # Quantiles of Student's t from a table: 97.5% and 80%; a normal one with one seed.
     assert detectable(3, 3) == pytest.approx(0.05 * (4.303 + 1.061), rel=0.01)

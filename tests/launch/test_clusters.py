@@ -102,9 +102,7 @@ def test_slurm_hands_flags_to_srun(house):
     subprocess.run(["bash", spool, *house.awkward], env=env, check=True, timeout=60)
     program = [".venv/bin/python", "-m", "gpt1_jax.main", "--multihost=on"]
     assert house.calls() == [["--kill-on-bad-exit=1", *program, *house.awkward]]
-    subprocess.run(
-        ["bash", spool, *house.awkward], env=env | {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "8"}, check=True, timeout=60
-    )
+    subprocess.run(["bash", spool, *house.awkward], env=env | {"SLURM_ARRAY_TASK_ID": "3", "PARTS": "8"}, check=True, timeout=60)
     assert house.calls()[1][-1] == "--config.part=3/8"
 
 
@@ -119,7 +117,7 @@ def test_slurm_refuses_what_could_not_resume(house):
 def test_a_sweep_gives_every_machine_its_part(house):
     flags = ["--config=c.py", "--workdir=runs/a b"]
     slurm = house.run("sweep.sh", "slurm", "8", "--time=2-0", "--", *flags, DRY_RUN="1")
-    assert shlex.split(slurm.stdout) == ["sbatch", "--array=1-8", "--time=2-0", "launch/slurm.sbatch", *flags]
+    assert shlex.split(slurm.stdout) == ["sbatch", "--array=1-8", "--export=ALL,PARTS=8", "--time=2-0", "launch/slurm.sbatch", *flags]
     assert shlex.split(house.run("sweep.sh", "slurm", "2", *flags, DRY_RUN="1").stdout)[:2] == ["sbatch", "--array=1-2"]
     tpu = house.run("sweep.sh", "tpu", "2", *flags, DRY_RUN="1").stdout.splitlines()
     assert [f"vm-{part}" in line and f"--config.part={part}/2" in line for part, line in enumerate(tpu, 1)] == [True, True]

@@ -90,6 +90,7 @@ def test_test_sh_hands_arguments_to_pytest(house):
 def test_quickstart_runs_the_program_and_says_where_the_report_is(house, flags, folder):
     house.install("cuda")
     (house.root / folder).mkdir(parents=True)
+    (house.root / folder / "report.html").touch()
     result = house.run("quickstart.sh", *flags, "--config.sizes=(1, 2)", EXTRA="cuda")
     program = ["-m", "gpt1_jax.main", "--config=configs/ablations.py:quick", f"--workdir={folder}"]
     assert house.calls() == [[*program, *flags, "--config.sizes=(1, 2)"]]

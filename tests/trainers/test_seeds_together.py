@@ -124,9 +124,9 @@ def test_stopped_lost_and_finished_runs_go_on_from_where_each_is(cell, alone, tm
 
 def test_an_ablation_trains_the_seeds_of_a_cell_together(gpt1, pretraining, finetuning, glue, tmp_path, monkeypatch):
     # Three seeds of one cell, at most two of them together: two calls of the program.
-    settings = {f"pretrain.transformer.{name}": value for name, value in {**pretraining(), "eval.sample": 0}.items()}
+    settings = {f"pretrain.transformer.{name}": value for name, value in {**pretraining(), "eval.sample": 0}.items() if name != "data.path"}
     settings |= {f"finetune.{name}": value for name, value in finetuning().items() if name not in ("init.path", "data.path")}
-    settings |= {"labelled": glue, "world.words": 0, "workers": 1, "seeds": 3, "together": 2}
+    settings |= {"books": pretraining()["data.path"], "labelled": glue, "world.words": 0, "workers": 1, "seeds": 3, "together": 2}
     settings |= {"tasks": "('rte',)", "experiments.table5.variants": "('full',)", "finetune.epochs": 1}
     ended = gpt1.run(*gpt1.command("ablations.py:quick,table5", tmp_path, settings | {"together": 0}))
     assert ended.code == 2 and "config.together: 0 found, a whole number from 1 expected" in ended.err and not any(tmp_path.iterdir())

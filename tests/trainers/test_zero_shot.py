@@ -11,7 +11,8 @@ import scipy.special
 import sklearn.metrics
 
 from gpt1_jax.datasets.sources import load
-from gpt1_jax.registry import TASKS
+from gpt1_jax.models.heads import LanguageModel
+from gpt1_jax.registry import MODELS, TASKS
 from gpt1_jax.text import probes
 from gpt1_jax.trainers.pretrained import Pretrained
 from gpt1_jax.training import checkpoint
@@ -65,10 +66,10 @@ def forward(model):
 def log_probability(source: Pretrained, params, opening, given: str, scored: str) -> np.ndarray:
     """Of each token of `scored`: one stream in a context of its own, and a softmax in float64 over the rows of the tokens."""
     given, scored = source.tokenizer.encode([given, scored])
-    ids = [*opening, *given, *scored][-source.context - 1 :]
-    tokens = np.zeros((1, source.context), np.int32)
+    ids = [*opening, *given, *scored][-source.sizes["context"] - 1 :]
+    tokens = np.zeros((1, source.sizes["context"]), np.int32)
     tokens[0, : len(ids) - 1] = ids[:-1]
-    hidden = forward(source.model)(params, tokens)[0, : len(ids) - 1]
+    hidden = forward(LanguageModel(MODELS[source.body](source.tokenizer.vocab_size, **source.sizes)))(params, tokens)[0, : len(ids) - 1]
     logits = np.array(hidden, np.float64) @ np.array(params["tokens"], np.float64).T
     return scipy.special.log_softmax(logits, axis=1)[np.arange(len(ids) - 1), ids[1:]][-len(scored) :]
 
