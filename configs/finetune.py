@@ -3,8 +3,9 @@
     python -m gpt1_jax.main --config=configs/finetune.py:sst2,full --config.init.path=runs/exp_books --config.data.path=GLUE_DIR
 
 Picks: a task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, snli, scitail, race, race_middle, race_high, story_cloze_2016,
-story_cloze_2018) and a variant: those of Table 5 (full, no_pretraining, no_aux_lm, lstm), or frozen. Sizes are those of the pretrained run; GLUE_DIR holds
-the tasks' folders (CoLA/, SST-2/, snli_1.0/, RACE/, ...). config.data.source=hub or tfds reads other copies of the same rows.
+story_cloze_2018) and a variant: those of Table 5 (full, no_pretraining, no_aux_lm, lstm), or frozen. Sizes are those of the pretrained
+run; GLUE_DIR holds the tasks' folders (CoLA/, SST-2/, snli_1.0/, RACE/, ...). config.data.source=hub or tfds reads other copies of the
+same rows.
 
 Of the paper's model, on the GLUE server: CoLA 45.4 (Matthews), SST-2 91.3, MRPC 82.3 (F1), STS-B 82.0 (Pearson), QQP 70.3 (F1),
 MNLI 82.1/81.4, QNLI 88.1 (version 1), RTE 56.0; elsewhere: SNLI 89.9, SciTail 88.3, RACE 59.0 (middle 62.9, high 57.4), Story Cloze 86.5.

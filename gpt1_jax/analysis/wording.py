@@ -15,7 +15,7 @@ ESTIMATES = (
 )
 DIFFERENCES = (
     "Points; [95% interval]; p after Holm's correction over the {single} of this table, and over its {averages}; "
-    "* marks p < 0.05; δ, the smallest true difference that would be found in four of five repetitions."
+    "* marks p < 0.05 where Student's t agrees; δ, the smallest true difference that would be found in four of five repetitions."
 )
 
 

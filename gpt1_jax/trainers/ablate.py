@@ -172,13 +172,14 @@ def _run(config: ConfigDict, path: str, jobs: Sequence[Job], told: log.Log) -> N
     pending = [job.name for job in jobs if not work.settled(folder, job.name)]
     workers = min(config.workers or _cores(), len(pending))
     told.line(f"{len(jobs)} runs, {len(pending)} of them to do, by {max(workers, 1)} process{'es' * (workers > 1)}")
-    begin, todo = time.monotonic(), len(pending)
+    todo, ends = len(pending), collections.deque([time.monotonic()], maxlen=11)
 
     def look(advance=lambda done, total: None):
         for name in [name for name in pending if work.settled(folder, name)]:
             pending.remove(name)
             done = todo - len(pending)
-            left = (time.monotonic() - begin) / done * len(pending)
+            ends.append(time.monotonic())
+            left = (ends[-1] - ends[0]) / (len(ends) - 1) * len(pending)  # as fast as the last ten; pretraining tells nothing of the cells
             told.line(f"[{done}/{todo}, {left / 60:.0f} min left] {name}: {work.failure(folder, name) or _summary(folder, name)}")
             advance(done, todo)
 
