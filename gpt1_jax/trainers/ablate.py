@@ -172,6 +172,9 @@ def _run(config: ConfigDict, path: str, jobs: Sequence[Job], told: log.Log) -> N
     pending = [job.name for job in jobs if not work.settled(folder, job.name)]
     workers = min(config.workers or _cores(), len(pending))
     told.line(f"{len(jobs)} runs, {len(pending)} of them to do, by {max(workers, 1)} process{'es' * (workers > 1)}")
+    elsewhere = {need for job in jobs for need in job.needs} - {job.name for job in jobs}
+    if missing := sorted(name for name in elsewhere if not work.finished(folder, name)):
+        told.line(f"waits for {', '.join(missing)}: another part's to do")
     todo, ends = len(pending), collections.deque([time.monotonic()], maxlen=11)
 
     def look(advance=lambda done, total: None):
