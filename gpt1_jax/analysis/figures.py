@@ -123,7 +123,7 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Picture]:
     numbers = paper.numbers()["figure2_right"]
     theirs = [_probe_line(curve, body, numbers["updates"], numbers[body][curve], slots) for body in paper.BODIES for curve in paper.CURVES]
     strokes = [Line(name, (), (), slot=GREY, stroke=int(body == "lstm"), marked=False) for body, name in paper.BODIES.items()]
-    axis, y = Axis("pretraining updates", log=True), "0 guessing, 1 best before"
+    axis, y = Axis("pretraining updates", log=True), "0 guessing, 1 the ceiling"
     alts = (
         f"Relative zero-shot performance against pretraining updates: {', '.join(slots)}. The raw scores are in the table.",
         "The paper's Figure 2, right: all four probes rise with pretraining; the Transformer's end above the LSTM's.",
