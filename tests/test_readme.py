@@ -72,6 +72,7 @@ def call(command: str, environment) -> str:
     return ended.stdout
 
 
+@pytest.mark.timeout(900)  # a dozen programs
 def test_recipes_run_one_after_the_other(environment):
     recipes = [command for command in commands() if not command.startswith("bash launch/") or "local_multi" in command]
     assert len(recipes) >= 6

@@ -18,8 +18,8 @@ def test_runs_that_differ_in_seed_and_transfer_compile_once(gpt1, finetuning, tm
         gpt1.result("finetune.py:rte", tmp_path / name, {**finetuning(), "optim.lr": 1e-3, **more})
         return len(compiled)
 
-    assert compilations("first") > 5  # no other test has this rate
-    assert compilations("second", seed=1, **{"init.layers": -1}) <= 2
+    first = compilations("first")  # the training step at least, for no other test has this rate
+    assert compilations("second", seed=1, **{"init.layers": -1}) < min(first, 2)
 
 
 def test_frozen_trains_what_was_not_transferred(gpt1, finetuning, pretrained, tmp_path):
