@@ -107,13 +107,6 @@ class Table(NamedTuple):
         )
 
 
-def markdown(rows: Mapping[str, Mapping[str, float]], corner: str = "") -> str:
-    """A Markdown table of fractions times 100: a line a row, a column for every key that a row has, aligned to read as text too."""
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    cells = lambda row: [Cell(f"{100 * row[column]:.1f}") if column in row else Cell("-") for column in columns]
-    return Table("", "", corner, columns, [Row(name, cells(row)) for name, row in rows.items()]).markdown()
-
-
 def _plain(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ")
 

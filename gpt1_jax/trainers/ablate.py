@@ -87,22 +87,19 @@ def _runs(config: ConfigDict, path: str) -> tuple[dict[str, ConfigDict], dict]:
     bodies = sorted({cell.model.name for cell in found.cells.values()} | set(config.probed), reverse=True)
     configs = {}
     for body in bodies:
-        configs[f"pretrain_{body}"] = config.pretrain[body].copy_and_resolve_references()
-        with configs[f"pretrain_{body}"].unlocked():
-            configs[f"pretrain_{body}"].data.path = books
-        # Kept whether they are probed now or later.
-        configs[f"pretrain_{body}"].checkpoint.keep_steps += milestones.grid(config.pretrain[body].steps)
+        if not config.pretrained[body]:  # nobody has done it yet
+            configs[f"pretrain_{body}"] = run = config.pretrain[body].copy_and_resolve_references()
+            with run.unlocked():
+                run.data.path = books
+            run.checkpoint.keep_steps += milestones.grid(run.steps)  # whether they are probed now or later
         if body in config.probed:
-            configs[f"zero_shot_{body}"] = config.zero_shot.copy_and_resolve_references()
-            with configs[f"zero_shot_{body}"].unlocked():
-                configs[f"zero_shot_{body}"].init.path, configs[f"zero_shot_{body}"].data.path = pretrained[body], labelled
+            configs[f"zero_shot_{body}"] = run = config.zero_shot.copy_and_resolve_references()
+            with run.unlocked():
+                run.init.path, run.data.path = pretrained[body], labelled
     configs |= found.cells
-    for body in bodies:
-        if config.pretrained[body]:  # somebody has done it
-            del configs[f"pretrain_{body}"]
-    sections = {"pretrain": lambda name: f"pretrain.{name.removeprefix('pretrain_')}.", "zero_shot": lambda name: "zero_shot."}
-    for name, run in configs.items():
-        settings.check(run, sections.get(run.trainer, lambda name: "finetune.")(name))
+    for run in configs.values():
+        section = f"pretrain.{run.model.name}." if run.trainer == "pretrain" else f"{run.trainer}."
+        settings.check(run, section)
     return configs, _layout(config, found, bodies)
 
 

@@ -42,20 +42,22 @@ def matrix(config: ConfigDict, pretrained: Mapping[str, str], labelled: str) -> 
     wanted = {name: list(_axes(config, name)) for name in config.experiments}
     if unused := set(config.tasks) - {task for axes in wanted.values() for _, task, _, _ in axes}:
         raise UserError(f"config.tasks: {', '.join(sorted(unused))} is in none of the experiments; see config.experiments.*.tasks")
-    points, cells, names = {name: [] for name in wanted}, {}, {}
-    queue = [
-        (name, axes, _cell(config, config.experiments[name].setting, *axes, pretrained, labelled)) for axes, name in _interleaved(wanted)
-    ]
-    for _, (_, task, _, seed), _ in queue:  # the ends of a transfer are rows of Table 5, asked for or not
-        for variant in {"full", "no_pretraining"} & set(config.variants):
+    points, cells, names, owners = {name: [] for name in wanted}, {}, {}, {}
+    queue = []
+    for axes, name in _interleaved(wanted):
+        cell = _cell(config, config.experiments[name].setting, *axes, pretrained, labelled)
+        queue.append((name, axes, cell, json.dumps(cell.to_dict(), sort_keys=True)))
+    for task, seed in dict.fromkeys((task, seed) for _, (_, task, _, seed), _, _ in queue):
+        for variant in {"full", "no_pretraining"} & set(config.variants):  # a transfer's ends are rows of Table 5, asked for or not
             own = _cell(config, "", variant, task, None, seed, pretrained, labelled)
-            names.setdefault(_identity(own), _name("", variant, task, None, seed))
-    for name, axes, cell in sorted(queue, key=lambda entry: entry[1][2] is not None):  # a variant's own name goes before a value's
-        names.setdefault(_identity(cell), _name(config.experiments[name].setting, *axes))
-    for name, axes, cell in queue:
-        if _identity(cells.setdefault(names[_identity(cell)], cell)) != _identity(cell):
-            raise UserError(f"config.experiments: two settings would give runs called {names[_identity(cell)]}; take them in two folders")
-        points[name].append(Point(*axes, names[_identity(cell)]))
+            names.setdefault(json.dumps(own.to_dict(), sort_keys=True), _name("", variant, task, None, seed))
+    for name, axes, _, identity in sorted(queue, key=lambda entry: entry[1][2] is not None):  # a variant's own name before a level's
+        names.setdefault(identity, _name(config.experiments[name].setting, *axes))
+    for name, axes, cell, identity in queue:
+        if owners.setdefault(names[identity], identity) != identity:
+            raise UserError(f"config.experiments: two settings would give runs called {names[identity]}; take them in two folders")
+        cells.setdefault(names[identity], cell)
+        points[name].append(Point(*axes, names[identity]))
     return Matrix(points, cells)
 
 
@@ -126,7 +128,3 @@ def _name(setting: str, variant: str, task: str, level: float | None, seed: int)
     """The name of a cell's folder."""
     mark = "" if level is None else f"_{setting.rpartition('.')[2]}_{level}"
     return f"{task}_{variant}{mark}_{seed}"
-
-
-def _identity(cell: ConfigDict) -> str:
-    return json.dumps(cell.to_dict(), sort_keys=True)

@@ -289,7 +289,10 @@ def test_a_tables_notations():
     latex = table.latex()
     assert r"\caption{100\% \& more}" in latex and r"one & 1.5* {\scriptsize [1, 2]} & a|b\_c & -- \\" in latex
     assert r"\textit{two} & \textit{7}" in latex
-    assert tables.markdown({"full": {"rte": 0.5}}, corner="c") == "| c    | rte  |\n|------|------|\n| full | 50.0 |"
+    assert (
+        tables.Table("", "", "c", ["rte"], [tables.Row("full", [tables.Cell("50.0")])]).markdown()
+        == "| c    | rte  |\n|------|------|\n| full | 50.0 |"
+    )
 
 
 def test_a_run_whose_predictions_are_damaged_has_failed(tmp_path):
