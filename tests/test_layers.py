@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 FLOORS = {
     **dict.fromkeys(("errors", "registry", "text", "training", "analysis"), 0),
-    **dict.fromkeys(("models", "datasets", "interop"), 1),
+    **dict.fromkeys(("models", "datasets", "interop", "runs"), 1),
     "trainers": 2,
     "main": 3,
 }

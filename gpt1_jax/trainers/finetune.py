@@ -18,10 +18,10 @@ from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import TASKS, TRAINERS
+from gpt1_jax.runs import Pretrained
 from gpt1_jax.text import bpe, formats
 from gpt1_jax.trainers import settings
 from gpt1_jax.trainers.fitting import Evaluation, Recipe, Start, Training, fit_together, fresh_params, recipe, training
-from gpt1_jax.trainers.pretrained import Pretrained
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
 
@@ -99,6 +99,7 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
             "best_step": best_step,
             "steps": steps,
             "init": {"path": config.init.path, "step": source.step, "layers": source.layers},
+            "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
             "data": about,
             "params_sha256": loop.params_sha256(fitted[seed].params),
             "seconds": round((time.time() - begin) / len(runs), 1),  # its share

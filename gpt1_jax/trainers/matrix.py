@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
-from gpt1_jax.trainers.pretrained import Pretrained
+from gpt1_jax.runs import Pretrained
 from gpt1_jax.training.workdir import flatten
 
 

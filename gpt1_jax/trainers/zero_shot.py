@@ -17,9 +17,9 @@ from gpt1_jax.datasets.layouts.records import Example, Omitted
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS, TRAINERS
+from gpt1_jax.runs import Pretrained
 from gpt1_jax.text import probes
 from gpt1_jax.trainers import settings
-from gpt1_jax.trainers.pretrained import Pretrained
 from gpt1_jax.training import batching, devices, losses, workdir
 
 

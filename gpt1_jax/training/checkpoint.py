@@ -138,11 +138,11 @@ class Checkpoints:
         self._manager.close()
 
 
-def steps(workdir: pathlib.Path) -> list[int]:
-    """The updates at which a run has a checkpoint, ascending; UserError where it has none."""
+def steps(workdir: pathlib.Path, flag: str = "config.init.path") -> list[int]:
+    """The updates at which a run has a checkpoint, ascending; UserError, about the setting `flag`, where it has none."""
     found = sorted(ocp.utils.checkpoint_steps(workdir / FOLDER)) if (workdir / FOLDER).is_dir() else []
     if not found:
-        raise UserError(f"config.init.path: {workdir} has no {FOLDER}/; name the folder of a pretraining run")
+        raise UserError(f"{flag}: {workdir} has no {FOLDER}/; name the folder of a pretraining run")
     return found
 
 

@@ -13,8 +13,8 @@ import sklearn.metrics
 from gpt1_jax.datasets.sources import load
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import MODELS, TASKS
+from gpt1_jax.runs import Pretrained
 from gpt1_jax.text import probes
-from gpt1_jax.trainers.pretrained import Pretrained
 from gpt1_jax.training import checkpoint
 
 CONFIG = "zero_shot.py"

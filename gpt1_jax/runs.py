@@ -1,0 +1,142 @@
+"""Runs' folders as other programs read them: of pretraining and of finetuning; and how params from elsewhere become one."""
+
+import functools
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.text import bpe
+from gpt1_jax.training import checkpoint, loop, workdir
+from gpt1_jax.training.workdir import read_json
+
+
+class Run:
+    """What the runs of both trainers have in common; UserError where the folder `path` is not of `trainer`, or has no checkpoint.
+
+    Args:
+        path: the run's folder, or one of its checkpoints, DIR/checkpoints/STEP.
+        flag: the setting that `path` was given by, for messages.
+
+    Attributes:
+        workdir: the folder.
+        config: its config.json.
+        body: the name of its body.
+        sizes: the arguments of that body, but for vocab_size.
+        steps: the updates whose checkpoints are there, ascending.
+        step: the one to take by default: that of `path`, else the last.
+        tokenizer: its tokenizer.
+    """
+
+    trainer = ""
+
+    def __init__(self, path: str, flag: str):
+        self.workdir, chosen = _place(path, flag)
+        self.config = read_json(self.workdir / "config.json")
+        if self.config["trainer"] != self.trainer:
+            raise UserError(f"{flag}: {self.workdir} is a run of {self.config['trainer']}; name one of {self.trainer.removesuffix('e')}ing")
+        self.steps = checkpoint.steps(self.workdir, flag)
+        if chosen is not None and chosen not in self.steps:
+            raise UserError(f"{flag}: {self.workdir} has no checkpoint of update {chosen}; it has {self.steps}")
+        self.step = self._default_step() if chosen is None else chosen
+        self.sizes = self._model()
+        self.body = self.sizes.pop("name")
+        self.tokenizer = bpe.load(self.workdir / "tokenizer.json")
+
+    def _default_step(self) -> int:
+        return self.steps[-1]
+
+    def _model(self) -> dict[str, Any]:
+        return dict(self.config["model"])
+
+    def meta(self, step: int) -> dict:
+        """What is stored beside the params of a checkpoint; UserError where it is of another tokenizer than the run's."""
+        meta = checkpoint.read_meta(self.workdir, step)
+        if meta["tokenizer"] != self.tokenizer.fingerprint:
+            raise UserError(f"{self.workdir / 'tokenizer.json'}: is not the one this checkpoint was trained with; restore the file")
+        return meta
+
+    def params(self, step: int) -> dict:
+        """All params of the checkpoint of update `step`, verified."""
+        return checkpoint.read_all_params(self.workdir, step)
+
+
+class Pretrained(Run):
+    """A finished or running pretraining run."""
+
+    trainer = "pretrain"
+
+    def __init__(self, path: str, flag: str = "config.init.path"):
+        super().__init__(path, flag)
+
+
+class Finetuned(Run):
+    """A finished finetuning run.
+
+    Attributes (those of `Run`, and):
+        result: its result.json.
+        task: the name of its task.
+        step: by default the update with the best score.
+    """
+
+    trainer = "finetune"
+
+    def _default_step(self) -> int:
+        if not (self.workdir / "result.json").exists():
+            raise UserError(f"{self.workdir}: is not finished; give its command again to finish it")
+        return self.result["best_step"]
+
+    @functools.cached_property
+    def result(self) -> dict:
+        return read_json(self.workdir / "result.json")
+
+    @property
+    def task(self) -> str:
+        return self.config["task"]
+
+    def _model(self) -> dict[str, Any]:
+        if "model" not in self.result:
+            raise UserError(f"{self.workdir / 'result.json'}: does not say the sizes of the model (an older run); finetune anew")
+        return dict(self.result["model"])
+
+
+def find(path: str, flag: str) -> Pretrained | Finetuned:
+    """The run in a folder, of whichever of the two trainers; arguments and errors as for `Run`."""
+    folder, _ = _place(path, flag)
+    trainer = read_json(folder / "config.json")["trainer"]
+    return (Finetuned if trainer == Finetuned.trainer else Pretrained)(path, flag)
+
+
+def _place(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
+    """The run's folder, and the update where `path` names one of its checkpoints."""
+    if not path:
+        raise UserError(f"{flag}: is empty; name the folder of a run")
+    given = pathlib.Path(path).expanduser()
+    if given.parent.name == checkpoint.FOLDER and given.name.isdecimal():
+        return given.parent.parent, int(given.name)
+    return given, None
+
+
+def write(path: str, model: Mapping[str, Any], params: Mapping, tokenizer: bpe.Tokenizer, origin: Mapping[str, Any]) -> dict:
+    """Makes the folder `path` a finished pretraining run, at update 0, of params that come from elsewhere; gives its result.json.
+
+    The same again is found finished; UserError where the folder is another run's.
+
+    Args:
+        model: the body's "name" and sizes, as in a config's model section.
+        params: nested dict of float32 arrays, named as the body names them.
+        origin: where they come from: JSON values, which config.json keeps.
+    """
+    config = {"trainer": "pretrain", "model": dict(model), "origin": dict(origin)}
+    with workdir.opened(path, config) as run:
+        if run.result is not None:
+            return run.result
+        tokenizer.save(run.workdir / "tokenizer.json")
+        checkpoints = checkpoint.Checkpoints(run.workdir, keep=1, say=run.log.line)
+        none = {"count": np.zeros((), np.int32)}  # no optimiser has moved them here
+        checkpoints.save(0, {"params": params, "opt_state": none}, {"tokenizer": tokenizer.fingerprint})
+        checkpoints.close()
+        result = {"trainer": "pretrain", "steps": 0, "origin": dict(origin), "params_sha256": loop.params_sha256(params)}
+        return run.finish(result)

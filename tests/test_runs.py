@@ -1,0 +1,56 @@
+"""Runs' folders as other programs read them, and a folder made of params from elsewhere."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gpt1_jax import runs
+from gpt1_jax.errors import UserError
+from gpt1_jax.models.heads import LanguageModel
+from gpt1_jax.registry import MODELS
+
+
+@pytest.mark.parametrize("body", ["transformer", "lstm"])
+def test_pretrained_run_is_found_whole_and_by_its_checkpoints(pretrained, body):
+    workdir = pretrained(body)
+    run = runs.find(str(workdir), "--checkpoint")
+    assert isinstance(run, runs.Pretrained) and (run.body, run.steps, run.step) == (body, [10, 20], 20)
+    assert runs.find(f"{workdir}/checkpoints/10", "--checkpoint").step == 10
+    model = LanguageModel(MODELS[body](run.tokenizer.vocab_size, **run.sizes))
+    tokens = jnp.zeros((1, 4), jnp.int32)
+    hidden, _ = jax.jit(lambda params: model.apply({"params": params}, tokens, train=False))(run.params(20))
+    assert hidden.shape == (1, 4, 16)
+
+
+def test_finetuned_run_says_its_task_its_best_update_and_its_sizes(gpt1, finetuning, tmp_path):
+    result = gpt1.result("finetune.py:rte", tmp_path, finetuning())
+    run = runs.find(str(tmp_path), "--checkpoint")
+    assert isinstance(run, runs.Finetuned) and (run.task, run.step) == ("rte", result["best_step"])
+    assert (run.body, run.sizes["heads"]) == ("transformer", 2)
+    assert run.sizes["context"] == len(run.params(run.step)["positions"])
+
+
+def test_what_is_no_run_is_told_by_its_flag(pretrained, tmp_path):
+    with pytest.raises(UserError, match="^--checkpoint: is empty; name the folder of a run"):
+        runs.find("", "--checkpoint")
+    with pytest.raises(UserError, match=r"config\.json: no such file"):
+        runs.find(str(tmp_path), "--checkpoint")
+    with pytest.raises(UserError, match=r"^--checkpoint: .* has no checkpoint of update 15; it has \[10, 20\]"):
+        runs.find(f"{pretrained()}/checkpoints/15", "--checkpoint")
+    with pytest.raises(UserError, match="^--checkpoint: .* is a run of pretrain; name one of finetuning"):
+        runs.Finetuned(str(pretrained()), "--checkpoint")
+
+
+def test_params_from_elsewhere_become_a_finished_run(gpt1, pretrained, finetuning, tmp_path):
+    source = runs.Pretrained(str(pretrained()))
+    model, params = {"name": source.body, **source.sizes}, source.params(20)
+    made = runs.write(str(tmp_path / "run"), model, params, source.tokenizer, {"format": "test"})
+    assert made == runs.write(str(tmp_path / "run"), model, params, source.tokenizer, {"format": "test"})  # found finished
+    with pytest.raises(UserError, match="origin.format='test' "):
+        runs.write(str(tmp_path / "run"), model, params, source.tokenizer, {"format": "other"})
+    read = runs.Pretrained(str(tmp_path / "run"))
+    assert (read.sizes, read.steps, read.config["origin"]) == (source.sizes, [0], {"format": "test"})
+    jax.tree.map(np.testing.assert_array_equal, read.params(0), params)
+    result = gpt1.result("finetune.py:rte", tmp_path / "rte", finetuning() | {"init.path": tmp_path / "run"})
+    assert result["init"]["step"] == 0
