@@ -3,6 +3,8 @@
 #
 #   bash launch/environment.sh                      # the program, on the CPU
 #   bash launch/environment.sh dev                  # with the tools of the tests
+#   bash launch/environment.sh openai               # with ftfy and spaCy, for the published tokenizer's exact pipeline
+#   bash launch/environment.sh parity               # dev, openai, PyTorch and transformers
 #   bash launch/environment.sh cuda                 # with an accelerator: cuda, cuda13 or tpu
 #   PYTHON=python3.12 bash launch/environment.sh    # the interpreter of a new .venv
 set -euo pipefail
@@ -24,9 +26,9 @@ version() {
 
 extra=${1:-}
 case $extra in
-  '' | dev | cuda | cuda13 | tpu) ;;
+  '' | dev | openai | parity | cuda | cuda13 | tpu) ;;
   # pip would only warn, and the CPU would do the work.
-  *) fail "unknown extra '$extra', known are dev, cuda, cuda13, tpu" ;;
+  *) fail "unknown extra '$extra', known are dev, openai, parity, cuda, cuda13, tpu" ;;
 esac
 
 candidates=(python3 python3.13 python3.12 python3.11)
