@@ -11,9 +11,10 @@ import pathlib
 import sys
 import time
 
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
+from gpt1_jax import command
 from gpt1_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with what it picks after a colon.", lock_config=True)
@@ -26,13 +27,11 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", 0, "This process, with --coordi
 
 def main(argv: list[str]) -> None:
     """Runs the program that the flags describe; UserError for what the user can put right."""
-    if len(argv) > 1:
-        raise UserError(f"{argv[1]}: not a flag; settings are given as --config.NAME=VALUE")
+    command.only_flags(argv)
     if _CONFIG.value is None:
         raise UserError("--config: is missing; give a file of configs/, for example --config=configs/pretrain.py:tiny")
     if "://" in _WORKDIR.value:
         raise UserError(f"--workdir: {_WORKDIR.value!r} is not a folder; mount the bucket (gcsfuse) and give its path")
-    logging.set_verbosity(logging.ERROR)  # the libraries' own chatter
     from gpt1_jax.registry import TRAINERS
     from gpt1_jax.training import devices
 
@@ -47,7 +46,7 @@ def _default_workdir() -> str:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """absl's flag parser, with each of its complaints as one line."""
+    """The flag parser, with each complaint about the config as one line too."""
     try:
         rest = flags.FLAGS(argv)
         hasattr(_CONFIG.value, "trainer")  # a file that is not there is told on first use
@@ -88,11 +87,7 @@ def run() -> None:
     """The entry point: exit code 0; 2 after one line about a mistake; 143 when SIGTERM stopped a run that has saved itself."""
     sys.unraisablehook = _unraisable
     sys.path.insert(0, os.getcwd())  # configs import each other as configs.*
-    try:
-        app.run(main, flags_parser=_parse)
-    except UserError as error:
-        print(f"gpt1_jax: {error}", file=sys.stderr)
-        sys.exit(2)
+    command.run(main, _parse)
 
 
 if __name__ == "__main__":

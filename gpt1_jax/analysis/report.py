@@ -8,10 +8,8 @@ runs give the same bytes.
 
 import os
 import pathlib
-import sys
 
-from absl import app
-
+from gpt1_jax import command
 from gpt1_jax.analysis import results, sections
 from gpt1_jax.analysis.plots import Picture
 from gpt1_jax.analysis.results import Results
@@ -71,19 +69,12 @@ def _picture_files(folder: pathlib.Path, picture: Picture) -> dict[pathlib.Path,
 
 def main(argv: list[str]) -> None:
     if len(argv) != 2:
-        print(
-            "gpt1_jax: give the folder of one ablation or pretraining run: python -m gpt1_jax.analysis.report runs/exp_...", file=sys.stderr
-        )
-        sys.exit(2)
-    try:
-        page = write(pathlib.Path(argv[1]))
-    except UserError as error:
-        print(f"gpt1_jax: {error}", file=sys.stderr)
-        sys.exit(2)
+        raise UserError("give the folder of one ablation or pretraining run: python -m gpt1_jax.analysis.report runs/exp_...")
+    page = write(pathlib.Path(argv[1]))
     for path in (page, page.parent / "tables", page.parent / "figures"):
         if path.exists():
             print(path)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    command.run(main)

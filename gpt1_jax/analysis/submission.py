@@ -5,12 +5,12 @@ python -m gpt1_jax.analysis.submission --output=submission.zip runs/exp_cola run
 
 import json
 import pathlib
-import sys
 import zipfile
 from collections.abc import Sequence
 
-from absl import app, flags
+from absl import flags
 
+from gpt1_jax import command
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
@@ -95,15 +95,11 @@ def _table(task, split: str, file: pathlib.Path) -> str:
 
 def main(argv: list[str]) -> None:
     options = flags.FLAGS
-    try:
-        names = write(pathlib.Path(options.output), [pathlib.Path(run) for run in argv[1:]], partial=options.partial)
-        print(f"{options.output}: {', '.join(names)}")
-    except UserError as error:
-        print(f"gpt1_jax: {error}", file=sys.stderr)
-        sys.exit(2)
+    names = write(pathlib.Path(options.output), [pathlib.Path(run) for run in argv[1:]], partial=options.partial)
+    print(f"{options.output}: {', '.join(names)}")
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("output", "submission.zip", "the zip to write")
     flags.DEFINE_bool("partial", False, "leave out the tasks for which no run is named")
-    app.run(main)
+    command.run(main)

@@ -8,12 +8,12 @@ import csv
 import dataclasses
 import json
 import pathlib
-import sys
 import tempfile
 from typing import NamedTuple
 
-from absl import app, flags
+from absl import flags
 
+from gpt1_jax import command
 from gpt1_jax.datasets.microworld.clerk import Row
 from gpt1_jax.datasets.microworld.novels import novels
 from gpt1_jax.datasets.microworld.tasks import rows
@@ -227,14 +227,8 @@ def _write_pronouns(folder: pathlib.Path, made: dict[str, list[Row]]):
 
 def main(argv):
     options = flags.FLAGS
-    try:
-        if len(argv) > 1:
-            raise UserError(f"unexpected argument {argv[1]!r}: every option is a --flag, such as --directory=DIR")
-        parameters = {name: options[name].value for name in ("seed", "words", "train", "dev", "facts", "far")}
-        write(options.directory, **parameters)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    command.only_flags(argv)
+    write(options.directory, **{name: options[name].value for name in ("seed", "words", "train", "dev", "facts", "far")})
 
 
 if __name__ == "__main__":
@@ -245,4 +239,4 @@ if __name__ == "__main__":
     flags.DEFINE_integer("dev", 500, "rows of a task's dev split, and of its test split")
     flags.DEFINE_float("facts", 1.0, "the fraction of the world's facts that the novels tell")
     flags.DEFINE_float("far", 0.1, "the fraction of facts told over five words or more")
-    app.run(main)
+    command.run(main)
