@@ -1,11 +1,11 @@
-"""The paper's experiments, and three that it lacks, as one matrix of runs: pretrain each body once, finetune every cell, one report.
+"""The paper's experiments, and four that it lacks, as one matrix of runs: pretrain each body once, finetune every cell, one report.
 
     python -m gpt1_jax.main --config=configs/ablations.py:quick --workdir=runs/exp_ablations
     python -m gpt1_jax.main --config=configs/ablations.py:paper --workdir=runs/exp_paper
     python -m gpt1_jax.main --config=configs/ablations.py:paper,table5 --config.seeds=5 --config.tasks="('rte','cola')" --workdir=...
 
 Picks: a scale and, unless all of its experiments are wanted, some of: table5, main (Tables 2 to 4), transfer (Figure 2, left), zero_shot
-(Figure 2, right), data_size, top, seeds. Flags change what all cells share (--config.finetune.epochs=1), one body's pretraining
+(Figure 2, right), data_size, top, quirks, seeds. Flags change what all cells share (--config.finetune.epochs=1), one body's pretraining
 (--config.pretrain.lstm.steps=1000), or an experiment (--config.experiments.transfer.tasks="('rte',)").
 
 quick is the embedded world on two CPU cores, in minutes; what comes out is in the README. paper is the published recipe on published data
@@ -25,6 +25,11 @@ from gpt1_jax.registry import TASKS
 TABLE5 = ("full", "lstm", "no_aux_lm", "no_pretraining")
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 
+# Finetuning without one of the published quirks, and without any.
+FINETUNING = common.QUIRKS + common.FINETUNING_QUIRKS
+QUIRKS = {f"no_{quirk}": {f"published.{quirk}": False} for quirk in FINETUNING}
+QUIRKS["clean"] = {f"published.{quirk}": False for quirk in FINETUNING}
+
 # What the experiments run on. `size` is that of configs/common.py; the others are tasks by what they are wanted for.
 SCALES = {
     "quick": dict(
@@ -32,13 +37,15 @@ SCALES = {
         experiments=("table5", "transfer", "zero_shot"),
         table=("cola", "sst2", "qnli", "rte"),
         curve=("qnli", "rte"),
+        choice="story_cloze_2016",
         sizes=(250, 500, 1_000, 0),
     ),
     "paper": dict(
         size="gpt1",
-        experiments=("table5", "main", "transfer", "zero_shot", "data_size", "top", "seeds"),
+        experiments=("table5", "main", "transfer", "zero_shot", "data_size", "top", "quirks", "seeds"),
         table=GLUE,
         curve=("race", "mnli"),
+        choice="race",
         sizes=(1_000, 3_000, 10_000, 30_000, 100_000, 0),
     ),
 }
@@ -77,12 +84,17 @@ def top(scale: dict) -> ConfigDict:
     return grid(("full", "frozen", "redrawn"), scale["table"])
 
 
+def quirks(scale: dict) -> ConfigDict:
+    """What each of the published quirks is worth: one at a time left out, then all; also where an example has several streams."""
+    return grid(("full", *QUIRKS), (scale["table"][-1], scale["choice"]))
+
+
 def seeds(scale: dict) -> ConfigDict:
     """How much a score owes to its seed."""
     return grid(("full", "no_aux_lm"), scale["table"][-2:], seeds=10)
 
 
-EXPERIMENTS = {experiment.__name__: experiment for experiment in (table5, main, transfer, data_size, top, seeds)}
+EXPERIMENTS = {experiment.__name__: experiment for experiment in (table5, main, transfer, data_size, top, quirks, seeds)}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -118,6 +130,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.variants = ConfigDict({variant: _nested(changes) for variant, changes in common.VARIANTS.items()})
     config.variants.redrawn = _nested({"init.layers": common.SIZES[scale["size"]]["layers"] - 1})
+    for variant, changes in QUIRKS.items():
+        config.variants[variant] = _nested(changes)
     config.experiments = ConfigDict({experiment: EXPERIMENTS[experiment](scale) for experiment in experiments if experiment in EXPERIMENTS})
     for section in (config.finetune, config.zero_shot):
         del section.init.path, section.data.path  # the same for all: see above

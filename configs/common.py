@@ -30,6 +30,35 @@ VARIANTS = {
 }
 
 
+# What the published system does and one would hardly do today, an option each: True is as published. Those of every run, then those of
+# pretraining and of finetuning alone; docs/fidelity.md says more of each.
+QUIRKS = (
+    "table_dropout",  # embd_dropout falls on the table, so that softmax and input lose the same; else on the summed embeddings
+    "softmax_positions",  # the language model's softmax runs over the position rows too; else over tokens
+    "bias_ratio_decay",  # weight decay is scaled by Adam's bias corrections; else by the rate alone
+    "uncorrected_epsilon",  # epsilon joins the root of the uncorrected second moment; else of the corrected one
+    "zero_first_update",  # the schedule reads the finished updates, so the first has rate 0; else the update's own number
+    "whole_run_decay",  # the rate falls over the whole run, warmup included; else from the warmup's end
+)
+PRETRAINING_QUIRKS = ("joined_backslash",)  # a slip in a pattern: the backslash stays in its word; else it is one
+FINETUNING_QUIRKS = (
+    "stream_mean",  # the auxiliary loss is a mean over each stream, then over streams; else over all tokens of the batch
+    "wrong_endings",  # the auxiliary loss is that of a choice's wrong answers too; else of the right one
+    "shared_clf_dropout",  # the streams of an example lose the same features before the head; else each its own
+)
+# Presets, by what they leave as published. huggingface is what transformers' classes, PyTorch's AdamW and its usual schedule do.
+PRESETS = {
+    "published": (*QUIRKS, *PRETRAINING_QUIRKS, *FINETUNING_QUIRKS),
+    "clean": (),
+    "huggingface": ("zero_first_update", "wrong_endings"),
+}
+
+
+def published(preset: str, quirks: tuple[str, ...]) -> ConfigDict:
+    """The section that says of each of `quirks` whether it is as published."""
+    return ConfigDict({quirk: quirk in PRESETS[preset] for quirk in quirks})
+
+
 def parse_arg(arg: str | None, *choices: tuple[str, ...]) -> list[str]:
     """The picks of a config's argument, one for each of `choices`, in any order; the first of a tuple is its default.
 

@@ -3,7 +3,8 @@
     python -m gpt1_jax.main --config=configs/finetune.py:sst2,full --config.init.path=runs/exp_books --config.data.path=GLUE_DIR
 
 Picks: a task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, snli, scitail, race, race_middle, race_high, story_cloze_2016,
-story_cloze_2018) and a variant: those of Table 5 (full, no_pretraining, no_aux_lm, lstm), or frozen. Sizes are those of the pretrained
+story_cloze_2018), a variant: those of Table 5 (full, no_pretraining, no_aux_lm, lstm), or frozen; and a preset of config.published
+(published, clean, huggingface). Sizes are those of the pretrained
 run; GLUE_DIR holds the tasks' folders (CoLA/, SST-2/, snli_1.0/, RACE/, ...). config.data.source=hub or tfds reads other copies of the
 same rows.
 
@@ -22,7 +23,7 @@ NAMES = ("sst2", *(name for name in TASKS if name != "sst2" and TASKS[name].trai
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    task, variant = common.parse_arg(arg, NAMES, tuple(common.VARIANTS))
+    task, variant, preset = common.parse_arg(arg, NAMES, tuple(common.VARIANTS), tuple(common.PRESETS))
     changes = common.VARIANTS[variant]
     config = ConfigDict()
     config.trainer = "finetune"
@@ -37,6 +38,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.backend = "pmap"  # or shard_map
     config.model = common.as_pretrained(changes.get("model.name", "transformer"))
     config.optim = common.adam(lr=6.25e-5, warmup_fraction=0.002)
+    config.published = common.published(preset, common.QUIRKS + common.FINETUNING_QUIRKS)
 
     config.init = ConfigDict()
     config.init.path = ""  # the pretraining run

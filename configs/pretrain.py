@@ -6,7 +6,8 @@
     python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=hub --config.data.path=OWNER/NAME
     python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=mixture --config.data.path="0.7*text:DIR,0.3*pg19:"
 
-Picks: a size (gpt1, small, tiny) and a body (transformer, lstm). DIR holds .txt, .jsonl or .parquet files.
+Picks: a size (gpt1, small, tiny), a body (transformer, lstm) and a preset of config.published (published, clean, huggingface). DIR holds
+.txt, .jsonl or .parquet files.
 
 gpt1 is the paper's run: 64 x 512 tokens an update, 960,000 updates, perplexity 18.4 on BooksCorpus. small and tiny are recipes for
 little hardware and little text.
@@ -25,7 +26,7 @@ RECIPES = {
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    size, body = common.parse_arg(arg, tuple(common.SIZES), tuple(common.BODIES))
+    size, body, preset = common.parse_arg(arg, tuple(common.SIZES), tuple(common.BODIES), tuple(common.PRESETS))
     recipe = RECIPES[size]
     config = ConfigDict()
     config.trainer = "pretrain"
@@ -35,6 +36,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.backend = "pmap"  # or shard_map
     config.model = common.model(body, size)
     config.optim = common.adam(lr=recipe["lr"], warmup_steps=recipe["warmup_steps"])
+    config.published = common.published(preset, common.QUIRKS + common.PRETRAINING_QUIRKS)
 
     config.data = ConfigDict()
     config.data.corpus = "text"  # or bookcorpusopen, hub, pg19, lm1b, mixture

@@ -10,7 +10,7 @@ from gpt1_jax.datasets.layouts.tables import Tsv
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS, TASKS
-from gpt1_jax.trainers.finetune import _loss
+from gpt1_jax.trainers import classification
 from gpt1_jax.trainers.fitting import fresh_params
 from gpt1_jax.training import batching
 
@@ -38,7 +38,7 @@ def test_losses_scores_and_gradients_are_those_of_the_streams(body):
     params = jax.tree.map(lambda leaf: leaf * 4, params)  # far from the start, where attention is all but even
 
     def evaluated(batch):
-        loss = jax.value_and_grad(_loss(model, 0.5), has_aux=True)(params, batch, jax.random.key(1))
+        loss = jax.value_and_grad(classification.loss(model, 0.5), has_aux=True)(params, batch, jax.random.key(1))
         place = {"branches": batch["branches"]} if "branches" in batch else {}
         return loss, model.apply({"params": params}, batch["tokens"], batch["extract"], train=False, **place)[0]
 

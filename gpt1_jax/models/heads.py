@@ -30,14 +30,16 @@ class Classifier(nn.Module):
     Attributes:
         outputs: K', columns of the layer: the classes, or 1 where every stream is one answer.
         sum_streams: add the states of an example's streams before the layer (similarity).
-        clf_dropout: on the states; one mask an example, shared by its streams as published. For summed streams it therefore
-            does not matter whether dropout comes before or after the sum.
+        clf_dropout: on the states.
+        shared_clf_dropout: one mask an example, shared by its streams as published; for summed streams it therefore does not matter
+            whether dropout comes before or after the sum. Otherwise every stream has its own.
     """
 
     body: nn.Module
     outputs: int
     sum_streams: bool = False
     clf_dropout: float = 0.1
+    shared_clf_dropout: bool = True
 
     def setup(self):
         nn.share_scope(self, self.body)
@@ -62,7 +64,8 @@ class Classifier(nn.Module):
         states = hidden.reshape(len(tokens), -1, hidden.shape[-1])
         states = jnp.take_along_axis(states, extract[:, :, None], axis=1).astype(jnp.float32)
         if train:
-            shape = (states.shape[0], 1, states.shape[2])
+            streams = 1 if self.shared_clf_dropout else states.shape[1]
+            shape = (states.shape[0], streams, states.shape[2])
             states = dropout(states, self.clf_dropout, self.make_rng("dropout"), shape)
         if self.sum_streams:
             states = states.sum(axis=1, keepdims=True)

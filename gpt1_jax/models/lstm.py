@@ -63,6 +63,7 @@ class LSTM(nn.Module):
     embd_dropout: float = 0.1
     resid_dropout: float = 0.1
     dtype: DTypeLike = jnp.float32
+    table_dropout: bool = True
 
     layers = 1
 
@@ -72,14 +73,18 @@ class LSTM(nn.Module):
 
     def table(self, train: bool) -> Float[Array, "T D"]:
         """The token rows, which input and softmax share: T = vocab_size; dropped out once a step, as the Transformer's."""
-        table = dropout(self.tokens, self.embd_dropout, self.make_rng("dropout")) if train else self.tokens
+        drops = train and self.table_dropout
+        table = dropout(self.tokens, self.embd_dropout, self.make_rng("dropout")) if drops else self.tokens
         return table.astype(self.dtype)
 
     def __call__(
         self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool, branches: Int[Array, "B L"] | None = None
     ) -> Float[Array, "B L D"]:
         """Hidden states of the layer, projected; arguments as the Transformer's."""
-        return self.h0(table[tokens], train, branches)
+        inputs = table[tokens]
+        if train and not self.table_dropout:
+            inputs = dropout(inputs, self.embd_dropout, self.make_rng("dropout"))
+        return self.h0(inputs, train, branches)
 
     def flops(self, length: int) -> int:
         """Floating-point operations a token of a forward pass, whatever its `length`, without the softmax's product."""

@@ -78,6 +78,9 @@ class Transformer(nn.Module):
     """The body: tokens -> hidden states, through blocks h0, h1, ...
 
     There is no padding mask: causality and padding on the right protect the real tokens.
+
+    Attributes:
+        table_dropout: `embd_dropout` falls on the table, as published; otherwise on the sums of token and position.
     """
 
     vocab_size: int
@@ -90,6 +93,7 @@ class Transformer(nn.Module):
     attn_dropout: float = 0.1
     resid_dropout: float = 0.1
     dtype: DTypeLike = jnp.float32
+    table_dropout: bool = True
 
     def setup(self):
         if self.width % self.heads:
@@ -107,7 +111,7 @@ class Transformer(nn.Module):
         softmax sees the same losses.
         """
         table = jnp.concatenate([self.tokens, self.positions])
-        if train:
+        if train and self.table_dropout:
             table = dropout(table, self.embd_dropout, self.make_rng("dropout"))
         return table.astype(self.dtype)
 
@@ -128,6 +132,8 @@ class Transformer(nn.Module):
             seen = branching(branches)
             positions = jnp.minimum(seen.sum(axis=-1) - 1, self.context - 1)  # only padding may see more than a context
         hidden = table[tokens] + table[self.vocab_size + positions]
+        if train and not self.table_dropout:
+            hidden = dropout(hidden, self.embd_dropout, self.make_rng("dropout"))
         for layer in range(self.layers):
             hidden = getattr(self, f"h{layer}")(hidden, seen, train)
         return hidden

@@ -71,7 +71,7 @@ def load(path: pathlib.Path) -> Tokenizer:
     return Tokenizer(backend)
 
 
-def train(texts: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
+def train(texts: Callable[[], Iterable[str]], vocab_size: int, *, joined_backslash: bool = True) -> Tokenizer:
     """Learns the merges from a corpus; the same texts, however cut between words, and the same `vocab_size` give the same file.
 
     Args:
@@ -79,6 +79,7 @@ def train(texts: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
             are counted in parallel.
         vocab_size: ids in all without the special tokens; 40,478 gives the paper's 40,000 merges. A corpus too small for that
             many merges gives fewer.
+        joined_backslash: a backslash stays in its word, as published; otherwise it is a word of its own.
 
     Raises:
         UserError: when the characters alone fill `vocab_size`, or there is no text.
@@ -92,7 +93,7 @@ def train(texts: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
             f"each with and without {END_OF_WORD}: choose more than {1 + 2 * len(alphabet)}"
         )
     characters = [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet)]
-    learner = _backend(models.BPE(unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD))
+    learner = _backend(models.BPE(unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD), joined_backslash)
     # Handing the characters over as special tokens fixes their ids; otherwise the library numbers those with `</w>` in the order
     # of a randomly seeded hash table, and ties between merges fall differently in every process.
     trainer = trainers.BpeTrainer(
@@ -112,17 +113,18 @@ def train(texts: Callable[[], Iterable[str]], vocab_size: int) -> Tokenizer:
             merges=[tuple(pair) for pair in model["merges"]],
             unk_token=UNKNOWN,
             end_of_word_suffix=END_OF_WORD,
-        )
+        ),
+        joined_backslash,
     )
     backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
     backend.add_special_tokens(list(SPECIALS))
     return Tokenizer(backend)
 
 
-def _backend(model: models.BPE) -> tokenizers.Tokenizer:
+def _backend(model: models.BPE, joined_backslash: bool = True) -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(model)
     backend.normalizer = standardize.normalizer()
-    backend.pre_tokenizer = standardize.pre_tokenizer()
+    backend.pre_tokenizer = standardize.pre_tokenizer(joined_backslash)
     return backend
 
 

@@ -28,11 +28,16 @@ def normalizer() -> normalizers.Normalizer:
     return normalizers.Sequence([normalizers.NFC(), *replacements, normalizers.Lowercase()])
 
 
-def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
-    """Text -> words: white space separates and is dropped, except the newline, which is a word; then the runs of `WORDS`."""
+def pre_tokenizer(joined_backslash: bool = True) -> pre_tokenizers.PreTokenizer:
+    """Text -> words: white space separates and is dropped, except the newline, which is a word; then the runs of `WORDS`.
+
+    Args:
+        joined_backslash: the slip is kept; otherwise the backslash is separated as its neighbours in the published pattern are.
+    """
+    words = WORDS if joined_backslash else WORDS.replace(SEPARATED, SEPARATED.replace(r"\[", r"\\\["))
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"[^\S\n]+"), behavior="removed"),
-            pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
+            pre_tokenizers.Split(Regex(words), behavior="isolated"),
         ]
     )

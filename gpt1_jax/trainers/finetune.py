@@ -5,7 +5,6 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,9 +18,9 @@ from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.runs import Pretrained
-from gpt1_jax.text import bpe, formats
-from gpt1_jax.trainers import settings
-from gpt1_jax.trainers.fitting import Evaluation, Recipe, Start, Training, fit_together, fresh_params, recipe, training
+from gpt1_jax.text import bpe
+from gpt1_jax.trainers import classification, settings
+from gpt1_jax.trainers.fitting import Evaluation, Start, fit_together, fresh_params, recipe
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
 
@@ -67,14 +66,15 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
 
     epoch = batching.updates_per_epoch(len(data["train"]), config.batch_size)
     steps = epoch * config.epochs
-    programs = _programs(
+    programs = classification.programs(
         model,
         config.lm_coef,
         config.regression,
+        config.published.softmax_positions,
         recipe(config, optim.warmup_linear, steps, config.optim.warmup_fraction),
         tuple(sorted(kept.items())) if config.init.frozen else (),
     )
-    examine = _examination(config, programs, task, rows, data)
+    examine = _examination(config, programs.predict, task, rows, data)
     softmax = 2 * model.body.width * source.tokenizer.vocab_size * (config.lm_coef != 0)
     fitted = fit_together(
         config,
@@ -115,7 +115,10 @@ def _batch(train: batching.Streams, batch_size: int, accumulate: int, seeds: Seq
     """The global batch of `step`, for each of the seeds its own."""
     chosen = [batching.indices(step, size=len(train), batch_size=batch_size, seed=seed) for seed in seeds]
     parts = len(seeds) * jax.device_count() * accumulate
-    return batching.with_room(train[batching.interleaved(chosen, jax.device_count())], parts)
+    batch = train[batching.interleaved(chosen, jax.device_count())]
+    if "importance" in batch:
+        batch = batching.balanced(batch, len(seeds), jax.device_count())
+    return batching.with_room(batch, parts)
 
 
 class _Source:
@@ -170,13 +173,10 @@ def _fresh_params(model: Classifier, source: _Source, seed: int) -> Mapping:
 
 def _classifier(config: ConfigDict, task: Task, source: _Source, context: int) -> Classifier:
     """The task's model; its positions are cut to the longest example, as published."""
-    sizes = {**source.sizes, "context": context}
-    return Classifier(
-        source.body(source.tokenizer.vocab_size + len(bpe.SPECIALS), **sizes),
-        outputs=1 if task.format == "choice" or config.regression else task.outputs,
-        sum_streams=task.format == "similarity",
-        clf_dropout=config.clf_dropout,
-    )
+    sizes = {**source.sizes, "context": context, "table_dropout": config.published.table_dropout}
+    body = source.body(source.tokenizer.vocab_size + len(bpe.SPECIALS), **sizes)
+    dropout = {"clf_dropout": config.clf_dropout, "shared_clf_dropout": config.published.shared_clf_dropout}
+    return classification.classifier(task, body, config.regression, **dropout)
 
 
 def _task(config: ConfigDict) -> Task:
@@ -220,84 +220,36 @@ def _streams(config: ConfigDict, task: Task, examples: list[Example], source: _S
     dropout, which as published each stream draws for itself: the same distribution for a stream, correlated among those of an example.
     """
     share_prefix = config.share_prefix and task.format == "choice"
-    tokenizer, context = source.tokenizer, source.sizes["context"]
-    ids = tokenizer.encode([segment for example in examples for segment in example.segments])
-    streams = [
-        formats.streams(task.format, ids[start : start + task.texts], tokenizer, context, answers=len(task.labels))
-        for start in range(0, len(ids), task.texts)
-    ]
+    streams = classification.streams(task, [example.segments for example in examples], source.tokenizer, source.sizes["context"])
     if any(example.label is None for example in examples):
         return batching.Streams(streams, None, share_prefix)
     labels = np.array([example.label for example in examples])
+    importance = _importance(config.published, task, streams, labels)
     labels = labels.astype(np.float32) if config.regression else losses.soft_bins(labels, task.outputs)
-    return batching.Streams(streams, labels, share_prefix)
+    return batching.Streams(streams, labels, share_prefix, importance)
 
 
-def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
-    """The model's forward pass over a batch, whichever way its streams are laid down."""
-    return model.apply({"params": params}, batch["tokens"], batch["extract"], branches=batch.get("branches"), **options)
+def _importance(published: ConfigDict, task: Task, streams: list[list[list[int]]], labels: np.ndarray) -> list[list[float]] | None:
+    """The share of every stream in the auxiliary loss of its batch; None where all are alike, as published."""
+    stream_mean, everywhere = published.stream_mean, published.wrong_endings or task.format != "choice"
+    if stream_mean and everywhere:
+        return None
+
+    def share(stream, right):
+        return (1.0 if stream_mean else float(len(stream) - 1)) * (everywhere or right)
+
+    return [
+        [share(stream, number == label) for number, stream in enumerate(example)] for example, label in zip(streams, labels, strict=True)
+    ]
 
 
-class _Programs(NamedTuple):
-    """What is compiled for a model: its training, and predict(params, batch, moment) -> scores of regression, else probabilities."""
-
-    training: Training
-    predict: Callable
-
-
-@functools.lru_cache(maxsize=32)
-def _programs(model: Classifier, lm_coef: float, regression: bool, recipe: Recipe, frozen: tuple[tuple[str, int], ...]) -> _Programs:
-    """The programs, the same ones for runs that differ in seed, data or start alone: the second such run compiles nothing.
-
-    Args:
-        frozen: how many first rows of each param stay as they are, by name; () for none.
-    """
-
-    def predict(params, batch, _):
-        scores, _, _ = _apply(model, params, batch, train=False)
-        scores = scores.reshape(len(scores), -1)
-        return devices.gather(scores if regression else jax.nn.softmax(scores))
-
-    return _Programs(
-        training(_loss(model, lm_coef), recipe, dict(frozen)),
-        devices.parallelise(predict, backend=recipe.backend),
-    )
-
-
-def _loss(model: Classifier, lm_coef: float):
-    """Equation 5 of the paper; without the auxiliary loss its logits are never formed."""
-
-    def loss(params, batch, key):
-        scores, hidden, table = _apply(model, params, batch, train=True, rngs={"dropout": key})
-        task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
-        if lm_coef == 0:
-            return task_loss, {"task_loss": task_loss}
-        rows = lambda array: array.reshape(-1, *array.shape[2:])
-        lm_loss = losses.language_model(
-            rows(hidden)[:, :-1], table, rows(batch["tokens"])[:, 1:], rows(batch["weights"])[:, 1:], most=batch["room"].size
-        ).mean()
-        return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
-
-    return loss
-
-
-def _examination(config: ConfigDict, programs: _Programs, task: Task, rows: Mapping, data: Mapping):
+def _examination(config: ConfigDict, predict: Callable, task: Task, rows: Mapping, data: Mapping):
     """(params, splits, folder) -> split -> metric -> value, for splits with labels; predictions of all go to the folder."""
-
-    def outputs(params, dataset):
-        found = np.zeros((len(dataset), 1 if config.regression else task.outputs), np.float32)
-        for chosen, batch in batching.evaluation(dataset, config.batch_size):
-            found[chosen] = jax.device_get(programs.predict(params, devices.split(batch), np.int32(0)))[: len(chosen)]
-        return found
 
     def examine(params, splits, folder=None):
         results = {}
         for split in splits:
-            found = outputs(params, data[split])
-            if config.regression:
-                answers, found = found[:, 0].clip(0, task.bins - 1), found[:, :0]
-            else:
-                answers = found @ np.arange(task.outputs) if task.bins else found.argmax(axis=1)
+            answers, found = classification.answers(predict, params, data[split], task, config.regression, config.batch_size)
             if folder is not None and jax.process_index() == 0:
                 predictions.write(folder / f"{split}.tsv", rows[split], answers, found, task.labels)
             labels = [example.label for example in rows[split]]

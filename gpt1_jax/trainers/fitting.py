@@ -13,7 +13,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from gpt1_jax.models.heads import LanguageModel
+from gpt1_jax.models.heads import Classifier, LanguageModel
 from gpt1_jax.training import devices, loop, losses, optim, step
 from gpt1_jax.training.checkpoint import Checkpoints
 from gpt1_jax.training.workdir import Run
@@ -23,10 +23,11 @@ class Recipe(NamedTuple):
     """How params are moved, and where. Hashable: runs of one recipe and one model share their compiled programs.
 
     Attributes:
-        schedule: (steps, warmup) -> factor of the rate (training/optim.py); `warmup` is a fraction of `steps`.
+        schedule: a schedule of training/optim.py: (steps, warmup, zero_first_update, whole_run_decay) -> factor of the rate; `warmup` is
+            a fraction of `steps`.
     """
 
-    schedule: Callable[[int, float], optim.Schedule]
+    schedule: Callable[..., optim.Schedule]
     steps: int
     warmup: float
     lr: float
@@ -37,17 +38,43 @@ class Recipe(NamedTuple):
     clip: float
     accumulate: int
     backend: str
+    uncorrected_epsilon: bool = True
+    bias_ratio_decay: bool = True
+    zero_first_update: bool = True
+    whole_run_decay: bool = True
+
+    def factor(self) -> optim.Schedule:
+        """Finished updates -> factor of the rate."""
+        return self.schedule(self.steps, self.warmup, zero_first_update=self.zero_first_update, whole_run_decay=self.whole_run_decay)
 
     def rate(self, count: int) -> float:
         """The learning rate after `count` finished updates."""
-        return float(self.lr * self.schedule(self.steps, self.warmup)(count))
+        return float(self.lr * self.factor()(count))
+
+    def optimizer(self) -> optax.GradientTransformation:
+        """Adam by this recipe."""
+        moments = dict(b1=self.b1, b2=self.b2, eps=self.eps, decay=self.decay, clip=self.clip)
+        quirks = dict(uncorrected_epsilon=self.uncorrected_epsilon, bias_ratio_decay=self.bias_ratio_decay)
+        return optim.adam(self.lr, self.factor(), **moments, **quirks)
 
 
-def recipe(config: ConfigDict, schedule: Callable[[int, float], optim.Schedule], steps: int, warmup: float) -> Recipe:
-    """The recipe of a run of `steps` updates, the rest as config.optim says."""
-    given = config.optim
+def recipe(config: ConfigDict, schedule: Callable[..., optim.Schedule], steps: int, warmup: float) -> Recipe:
+    """The recipe of a run of `steps` updates, the rest as config.optim and config.published say."""
+    given, published = config.optim, config.published
     moments = dict(b1=given.b1, b2=given.b2, eps=given.eps, decay=given.decay, clip=given.clip)
-    return Recipe(schedule, steps, warmup, given.lr, **moments, accumulate=given.accumulate, backend=config.backend)
+    return Recipe(
+        schedule,
+        steps,
+        warmup,
+        given.lr,
+        **moments,
+        accumulate=given.accumulate,
+        backend=config.backend,
+        uncorrected_epsilon=published.uncorrected_epsilon,
+        bias_ratio_decay=published.bias_ratio_decay,
+        zero_first_update=published.zero_first_update,
+        whole_run_decay=published.whole_run_decay,
+    )
 
 
 class Training(NamedTuple):
@@ -68,9 +95,7 @@ def training(loss: Callable, recipe: Recipe, frozen: Mapping[str, int] = Mapping
     Args:
         frozen: how many first rows of a param stay as they are, by its slash-joined name.
     """
-    schedule = recipe.schedule(recipe.steps, recipe.warmup)
-    moments = dict(b1=recipe.b1, b2=recipe.b2, eps=recipe.eps, decay=recipe.decay, clip=recipe.clip)
-    optimizer = optim.adam(recipe.lr, schedule, **moments)
+    optimizer = recipe.optimizer()
     if frozen:
         optimizer = optim.partly(optimizer, frozen)
     single = step.training(loss, optimizer, accumulate=recipe.accumulate)
@@ -225,12 +250,21 @@ def _hooks(group: _Group, seed: int, evaluation: Evaluation, meta: Mapping, keep
     return [loop.Hook(evaluation.every, evaluate, last=False), loop.Hook(keep.every, save, steps=keep.keep_steps)]
 
 
-def row_losses(model: LanguageModel, params: Mapping, tokens: Any, *, train: bool, key: Any = None) -> jax.Array:
-    """Nats a token of every row of `tokens` [B L+1], each token but the first predicted from those before it."""
+def row_losses(model: LanguageModel, params: Mapping, tokens: Any, *, train: bool, key: Any = None, positions: bool = True) -> jax.Array:
+    """Nats a token of every row of `tokens` [B L+1], each token but the first predicted from those before it.
+
+    Args:
+        positions: the softmax is over all rows of the table, as published; otherwise over those of tokens.
+    """
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     rngs = {"dropout": key} if train else None
     hidden, table = model.apply({"params": params}, inputs, train=train, rngs=rngs)
-    return losses.language_model(hidden, table, targets, jnp.ones(targets.shape))
+    return losses.language_model(hidden, predicted(model, table, positions), targets, jnp.ones(targets.shape))
+
+
+def predicted(model: LanguageModel | Classifier, table: jax.Array, positions: bool) -> jax.Array:
+    """The rows of the table among which the language model predicts: all, as published, or only those of tokens."""
+    return table if positions else table[: model.body.vocab_size]
 
 
 def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:

@@ -44,13 +44,13 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         prepared, about = _prepare(config, run, parts, tokenizer)
         workdir.write_json(run.workdir / "data.json", {**about, "fingerprints": fingerprints})
 
-        body = body(tokenizer.vocab_size, **sizes)
+        body = body(tokenizer.vocab_size, **sizes, table_dropout=config.published.table_dropout)
         model = LanguageModel(body)
         length = config.model.context
         density = _density(parts, prepared, "train")
 
         def loss(params, batch, key):
-            per_row = row_losses(model, params, batch["tokens"], train=True, key=key)
+            per_row = row_losses(model, params, batch["tokens"], train=True, key=key, positions=config.published.softmax_positions)
             return per_row.mean(), {}
 
         evaluate = _evaluation(config, model, parts, prepared)
@@ -86,15 +86,16 @@ def pretrain(config: ConfigDict, path: str) -> dict:
 
 def _tokenizer(config: ConfigDict, parts: Sequence[corpora.Part]) -> bpe.Tokenizer:
     """The tokenizer that the config names, else the one of this corpus, all its parts: learnt once, then found in the cache."""
+    joined_backslash = config.published.joined_backslash
     if config.tokenizer.path:
         return bpe.load(pathlib.Path(config.tokenizer.path))
     fingerprints = [part.documents.fingerprint for part in parts]
-    made_from = json.dumps([*fingerprints, config.tokenizer.vocab_size, config.data.wrapped, bpe.VERSION])
-    name = hashlib.sha256(made_from.encode()).hexdigest()[:20]
+    made_from = [*fingerprints, config.tokenizer.vocab_size, config.data.wrapped, bpe.VERSION, *["separate"] * (not joined_backslash)]
+    name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:20]
     cached = _cache(config) / "tokenizers" / f"{name}.json"
     if not cached.exists():
         texts = lambda: itertools.chain.from_iterable(tokens.texts(part.documents, config.data.wrapped) for part in parts)
-        tokenizer = bpe.train(texts, config.tokenizer.vocab_size)
+        tokenizer = bpe.train(texts, config.tokenizer.vocab_size, joined_backslash=joined_backslash)
         cached.parent.mkdir(exist_ok=True)
         tokenizer.save(cached)
     return bpe.load(cached)
@@ -159,9 +160,9 @@ def _evaluation(config: ConfigDict, model: LanguageModel, parts: Sequence[corpor
 
     Of a mixture, the loss of each part too.
     """
-    length, batch_size = config.model.context, config.batch_size
+    length, batch_size, positions = config.model.context, config.batch_size, config.published.softmax_positions
     step = devices.parallelise(
-        lambda params, batch, _: devices.gather(row_losses(model, params, batch["tokens"], train=False)),
+        lambda params, batch, _: devices.gather(row_losses(model, params, batch["tokens"], train=False, positions=positions)),
         backend=config.backend,
     )
 

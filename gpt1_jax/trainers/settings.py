@@ -70,7 +70,8 @@ def check(config: ConfigDict, section: str = "") -> None:
 def body(name: str, sizes: Mapping[str, Any]) -> Callable:
     """The body called `name` in MODELS; UserError unless `sizes`, the config's model section, are what it takes."""
     entry = MODELS[name]
-    takes = inspect.signature(entry).parameters.keys() - {"vocab_size", "parent", "name"}  # the last two are every flax module's
+    others = {"vocab_size", "table_dropout", "parent", "name"}  # the data's, config.published's, and two that every flax module has
+    takes = inspect.signature(entry).parameters.keys() - others
     if odd := takes ^ sizes.keys():
         raise UserError(
             f"config.model: a {name} takes {', '.join(sorted(takes))}; {', '.join(sorted(odd))} of this section do not fit or are "

@@ -91,13 +91,22 @@ class Streams:
         labels: [N K] distributions or [N] numbers; None where they are hidden.
         share_prefix: what an example's streams have in common at their start is laid down once: R is 1, and their rests follow it in
             the same row, one after the other, as branches. Otherwise R is C.
+        importance: [N][C], the share of every stream in the language model loss of its batch, a mean weighted so; all alike without,
+            as published.
 
     Attributes:
         longest: tokens of the longest stream, which is the context that a model needs.
     """
 
-    def __init__(self, streams: Sequence[Sequence[Sequence[int]]], labels: Float[np.ndarray, "N ..."] | None, share_prefix: bool = False):
+    def __init__(
+        self,
+        streams: Sequence[Sequence[Sequence[int]]],
+        labels: Float[np.ndarray, "N ..."] | None,
+        share_prefix: bool = False,
+        importance: Sequence[Sequence[float]] | None = None,
+    ):
         self._streams = streams
+        self._importance = importance
         self._labels = np.zeros(len(streams), np.float32) if labels is None else labels
         self._prefixes = [_prefix(example) for example in streams] if share_prefix else None
         self.longest = max(len(stream) for example in streams for stream in example)
@@ -117,17 +126,22 @@ class Streams:
         """Arrays for a batch of examples.
 
         tokens [B R L]; weights [B R L], of the tokens in their row's language model loss: 1, and 0 on padding (a shared prefix: see
-        `_branching`); extract [B C], where each stream ends among the R * L tokens of its example; label; and with shared prefixes
-        branches [B R L]: 0 on the prefix, c on the c-th stream's own tokens, -1 on padding.
+        `_branching`); extract [B C], where each stream ends among the R * L tokens of its example; label; with shared prefixes
+        branches [B R L]: 0 on the prefix, c on the c-th stream's own tokens, -1 on padding; and where streams differ in it importance
+        [B R], of the rows (see `balanced`).
         """
         indices = [int(i) for i in indices]
         chosen = [self._streams[i] for i in indices]
+        shares = [[1.0] * len(example) for example in chosen] if self._importance is None else [self._importance[i] for i in indices]
         longest = max(map(self.length, indices))
         padded = min(next(length for length in (*LENGTHS, self._longest_row) if length >= longest), self._longest_row)
         if self._prefixes is None:
             arrays = _apart(chosen, padded)
         else:
-            arrays = _branching(chosen, [self._prefixes[i] for i in indices], padded)
+            arrays = _branching(chosen, [self._prefixes[i] for i in indices], padded, shares)
+        if self._importance is not None:
+            rows = shares if self._prefixes is None else [[sum(own)] for own in shares]
+            arrays["importance"] = np.array(rows, np.float32)
         return {**arrays, "label": self._labels[indices]}
 
 
@@ -155,12 +169,14 @@ def _apart(examples: Sequence[Sequence[Sequence[int]]], padded: int) -> dict[str
     }
 
 
-def _branching(examples: Sequence[Sequence[Sequence[int]]], prefixes: Sequence[int], padded: int) -> dict[str, np.ndarray]:
+def _branching(
+    examples: Sequence[Sequence[Sequence[int]]], prefixes: Sequence[int], padded: int, shares: Sequence[Sequence[float]]
+) -> dict[str, np.ndarray]:
     """A row for every example: the prefix, then what follows it in each stream.
 
     The published loss is a mean over the predicted tokens of each stream, then over streams. So a token weighs 1 / (predicted tokens
-    of its stream), and one that several streams share the sum of theirs; the first tokens of the branches are the same token, predicted
-    once, from the prefix before the first of them.
+    of its stream), times that stream's share, and one that several streams have in common the sum of theirs; the first tokens of the
+    branches are the same token, predicted once, from the prefix before the first of them.
     """
     shape = (len(examples), 1, padded)
     tokens, branches, weights = np.zeros(shape, np.int32), np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
@@ -169,7 +185,7 @@ def _branching(examples: Sequence[Sequence[Sequence[int]]], prefixes: Sequence[i
         row = example, 0
         tokens[row][:prefix] = streams[0][:prefix]
         branches[row][:prefix] = 0
-        each = [1 / max(len(stream) - 1, 1) for stream in streams]
+        each = [share / max(len(stream) - 1, 1) for share, stream in zip(shares[example], streams, strict=True)]
         weights[row][: prefix + 1] = sum(each)
         end = prefix
         for number, stream in enumerate(streams):
@@ -179,6 +195,13 @@ def _branching(examples: Sequence[Sequence[Sequence[int]]], prefixes: Sequence[i
             weights[row][start + 1 : end] = each[number]
             extract[example, number] = end - 1
     return {"tokens": tokens, "branches": branches, "weights": weights, "extract": extract}
+
+
+def balanced(batch: dict[str, np.ndarray], runs: int, devices: int) -> dict[str, np.ndarray]:
+    """The batch with the importance of its rows scaled to a mean of 1 over those of each run (`interleaved`): factors for their losses."""
+    importance = batch["importance"].reshape(devices, runs, -1)
+    factors = importance / importance.mean(axis=(0, 2), keepdims=True)
+    return {**batch, "importance": factors.reshape(batch["importance"].shape)}
 
 
 def interleaved(chosen: Sequence[Int[np.ndarray, "B"]], devices: int) -> Int[np.ndarray, "..."]:

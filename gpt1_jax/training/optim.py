@@ -2,7 +2,8 @@
 
 It differs from `optax.adamw` in three ways: epsilon is added to the root of the uncorrected second moment; the weight decay is
 scaled by Adam's bias correction as well as by the schedule; the schedule reads the number of finished updates, so the first update
-has learning rate 0.
+has learning rate 0. The published schedules differ from today's in a fourth: the decay is that of the whole run, not of what follows the
+warmup. Each of the four can be had the other way.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,36 +16,74 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 Schedule = Callable[[jax.Array], jax.Array]
 
 
-def warmup_cosine(steps: int, warmup: float) -> Schedule:
-    """Finished updates -> factor: linear to 1 over `warmup` (a fraction of `steps`), then 0.5 (1 + cos(pi x)) of the whole run."""
-    return _schedule(steps, warmup, inside=lambda x: 1.0, after=lambda x: 0.5 * (1 + jnp.cos(jnp.pi * x)))
+def warmup_cosine(steps: int, warmup: float, *, zero_first_update: bool = True, whole_run_decay: bool = True) -> Schedule:
+    """Finished updates -> factor: linear to 1 over `warmup` (a fraction of `steps`), then 0.5 (1 + cos(pi x)).
+
+    Args:
+        zero_first_update: the factor of an update is read before it is counted; otherwise after.
+        whole_run_decay: x is the part of the whole run; otherwise of what follows the warmup.
+    """
+    return _schedule(
+        steps, warmup, zero_first_update, whole_run_decay, inside=lambda x: 1.0, after=lambda x: 0.5 * (1 + jnp.cos(jnp.pi * x))
+    )
 
 
-def warmup_linear(steps: int, warmup: float) -> Schedule:
-    """Finished updates -> factor: linear to 1 over `warmup` (a fraction of `steps`), all times 1 - x, as published."""
-    return _schedule(steps, warmup, inside=lambda x: 1 - x, after=lambda x: 1 - x)
+def warmup_linear(steps: int, warmup: float, *, zero_first_update: bool = True, whole_run_decay: bool = True) -> Schedule:
+    """Finished updates -> factor: linear to 1 over `warmup` (a fraction of `steps`), then 1 - x; arguments as of `warmup_cosine`.
+
+    As published the rise is multiplied by 1 - x, too.
+    """
+    inside = (lambda x: 1 - x) if whole_run_decay else (lambda x: 1.0)
+    return _schedule(steps, warmup, zero_first_update, whole_run_decay, inside, after=lambda x: 1 - x)
 
 
-def _schedule(steps, warmup, inside, after):
+def _schedule(steps, warmup, zero_first_update, whole_run_decay, inside, after):
     def factor(count):
-        x = count / steps
+        x = (count if zero_first_update else count + 1) / steps
         ramp = x / warmup if warmup > 0 else 1.0
-        return jnp.where(x < warmup, ramp * inside(x), after(x))
+        fallen = x if whole_run_decay or warmup >= 1 else jnp.maximum(x - warmup, 0.0) / (1 - warmup)
+        return jnp.where(x < warmup, ramp * inside(x), after(fallen))
 
     return factor
 
 
-def adam(lr: float, schedule: Schedule, *, b1: float, b2: float, eps: float, decay: float, clip: float) -> optax.GradientTransformation:
-    """The optimiser: global-norm clipping, uncorrected Adam, decoupled decay of every tensor of rank > 1, the rate of the step."""
+def adam(
+    lr: float,
+    schedule: Schedule,
+    *,
+    b1: float,
+    b2: float,
+    eps: float,
+    decay: float,
+    clip: float,
+    uncorrected_epsilon: bool = True,
+    bias_ratio_decay: bool = True,
+) -> optax.GradientTransformation:
+    """The optimiser: global-norm clipping, Adam, decoupled decay of every tensor of rank > 1, the rate of the step.
+
+    Args:
+        uncorrected_epsilon: epsilon is added to the root of the uncorrected second moment; otherwise to that of the corrected one.
+        bias_ratio_decay: the decay is scaled by the ratio of the bias corrections, as the moments are; otherwise by the rate alone.
+    """
+
+    def ratio(count):
+        t = count + 1
+        return jnp.sqrt(1 - b2**t) / (1 - b1**t)
 
     def rate(count):
-        t = count + 1
-        return -lr * schedule(count) * jnp.sqrt(1 - b2**t) / (1 - b1**t)
+        t, plain = count + 1, -lr * schedule(count)
+        return plain * jnp.sqrt(1 - b2**t) / (1 - b1**t) if uncorrected_epsilon else plain
 
+    if uncorrected_epsilon == bias_ratio_decay:  # the ratio is in the rate of both, or in neither
+        decays = decay
+    elif bias_ratio_decay:
+        decays = lambda count: decay * ratio(count)
+    else:
+        decays = lambda count: decay / ratio(count)
     return optax.chain(
         optax.clip_by_global_norm(clip),
-        _scale_by_moments(b1, b2, eps),
-        optax.add_decayed_weights(decay, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
+        (_scale_by_moments if uncorrected_epsilon else optax.scale_by_adam)(b1, b2, eps),
+        optax.add_decayed_weights(decays, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)),
         optax.scale_by_schedule(rate),
     )
 

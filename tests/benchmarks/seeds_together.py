@@ -17,7 +17,7 @@ from absl import app, flags
 
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS
-from gpt1_jax.trainers.finetune import _loss
+from gpt1_jax.trainers import classification
 from gpt1_jax.trainers.fitting import Recipe, fresh_params, training
 from gpt1_jax.training import batching, devices, optim, step
 
@@ -42,7 +42,9 @@ def main(_):
         batching.with_room(data[batching.interleaved([np.array(rows)] * runs, parts)], parts * runs) for runs in (1, _SEEDS.value)
     )
     moments = dict(b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0)
-    compiled = training(_loss(model, 0.5), Recipe(optim.warmup_linear, 10_000, 0.1, 5e-4, **moments, accumulate=1, backend="pmap"))
+    compiled = training(
+        classification.loss(model, 0.5), Recipe(optim.warmup_linear, 10_000, 0.1, 5e-4, **moments, accumulate=1, backend="pmap")
+    )
     params = [fresh_params(model, seed, one["tokens"], one["extract"]) for seed in seeds]
     states = [{"params": each, "opt_state": compiled.optimizer.init(each)} for each in params]
     stacked = devices.replicated(jax.tree.map(lambda *leaves: np.stack(leaves), *states))

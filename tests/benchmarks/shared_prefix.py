@@ -17,7 +17,7 @@ from absl import app, flags
 
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS
-from gpt1_jax.trainers.finetune import _loss
+from gpt1_jax.trainers import classification
 from gpt1_jax.trainers.fitting import fresh_params
 from gpt1_jax.training import batching, devices, optim, step
 
@@ -51,7 +51,7 @@ def training(streams: list[list[list[int]]], share_prefix: bool):
     optimizer = optim.adam(6.25e-5, optim.warmup_linear(1000, 0.002), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0)
     params = fresh_params(model, 0, batch["tokens"], batch["extract"])
     state = devices.replicated({"params": params, "opt_state": optimizer.init(params)})
-    train = devices.parallelise(step.training(_loss(model, 0.5), optimizer, accumulate=1), donate=True)
+    train = devices.parallelise(step.training(classification.loss(model, 0.5), optimizer, accumulate=1), donate=True)
     softmax = 2 * _WIDTH.value * _VOCABULARY.value
 
     def once(number):
