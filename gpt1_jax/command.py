@@ -18,10 +18,10 @@ def parse(argv: list[str]) -> list[str]:
         raise UserError(" ".join(str(error).split())) from None
 
 
-def only_flags(argv: list[str]) -> None:
-    """UserError where something else than flags was given."""
+def only_flags(argv: list[str], prefix: str = "") -> None:
+    """UserError where something else than flags was given; `prefix` is that of the settings' names."""
     if len(argv) > 1:
-        raise UserError(f"{argv[1]}: not a flag; settings are given as --NAME=VALUE")
+        raise UserError(f"{argv[1]}: not a flag; settings are given as --{prefix}NAME=VALUE")
 
 
 def run(main: Callable[[list[str]], None], parser: Callable[[list[str]], list[str]] = parse) -> None:

@@ -27,7 +27,7 @@ _PROCESS_ID = flags.DEFINE_integer("process_id", 0, "This process, with --coordi
 
 def main(argv: list[str]) -> None:
     """Runs the program that the flags describe; UserError for what the user can put right."""
-    command.only_flags(argv)
+    command.only_flags(argv, prefix="config.")
     if _CONFIG.value is None:
         raise UserError("--config: is missing; give a file of configs/, for example --config=configs/pretrain.py:tiny")
     if "://" in _WORKDIR.value:

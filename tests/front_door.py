@@ -46,16 +46,24 @@ class Program:
 
         for name in [name for name in flags.FLAGS if name.startswith("config.")]:  # left by the command before
             delattr(flags.FLAGS, name)
+        return self.call("gpt1_jax.main", gpt1_jax.main.run, *arguments)
+
+    @staticmethod
+    def call(module: str, run: Callable[[], None], *arguments: str, text: str = "") -> Ended:
+        """Runs another program of ours here: `run` reads the flags that `module` has defined, and `text` from its standard input."""
+        from absl import flags
+
         flags.FLAGS.unparse_flags()
-        for name in ("config", "workdir", "multihost"):
-            flags.FLAGS[name].unparse()
+        for flag in flags.FLAGS.flags_by_module_dict()[module]:
+            flag.unparse()
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            patch.setattr(sys, "argv", ["gpt1", *arguments])
+            patch.setattr(sys, "argv", [module, *arguments])
             patch.setattr(sys, "path", sys.path.copy())
+            patch.setattr(sys, "stdin", io.StringIO(text))
             patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # to have it back
             with pytest.raises(SystemExit) as ended:
-                gpt1_jax.main.run()
+                run()
         return Ended(ended.value.code or 0, out.getvalue(), err.getvalue())
 
     def result(self, config: str, workdir: pathlib.Path, settings: Mapping[str, object]) -> dict:

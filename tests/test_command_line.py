@@ -59,4 +59,6 @@ def test_installed_command_is_the_same_program():
         pytest.skip(f"the project is not installed beside {sys.executable}")
     result = call(str(installed), "--config=configs/pretrain.py:tyni")
     assert result.returncode == 2
-    assert result.stderr == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; transformer, lstm\n"
+    assert (
+        result.stderr == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; transformer, lstm; published, clean, huggingface\n"
+    )

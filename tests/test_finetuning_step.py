@@ -65,7 +65,7 @@ def test_updates_equal_those_in_float64(kind, picks, changes):
     answers = random.integers(0, len(task.labels), (UPDATES, 4))
 
     longest = max(len(stream) for batch in streams for example in batch for stream in example)
-    body = Transformer(WORDS + 3, longest, layers=2, width=4, heads=HEADS, ffn=6, embd_dropout=0.0, attn_dropout=0.0, resid_dropout=0.0)
+    body = Transformer(WORDS + 3, longest, layers=1, width=4, heads=HEADS, ffn=6, embd_dropout=0.0, attn_dropout=0.0, resid_dropout=0.0)
     model = classification.classifier(task, body, regression=False, clf_dropout=config.clf_dropout)
     rules = recipe(config, optim.warmup_linear, STEPS, WARMUP)
     trained = classification.programs(model, config.lm_coef, False, config.published.softmax_positions, rules, ()).training

@@ -11,6 +11,7 @@ FLOORS = {
     **dict.fromkeys(("models", "datasets", "interop", "runs"), 1),
     "trainers": 2,
     "main": 3,
+    "predict": 3,
 }
 ACCELERATED = {"jax", "flax", "optax", "orbax", "clu"}  # what brings in, or only makes sense with, a device
 # Rooms that stay out of one another's business though they share a floor, or lie above it; and what they may not stand on.

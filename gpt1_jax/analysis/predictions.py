@@ -16,17 +16,27 @@ def write(path: pathlib.Path, examples: Sequence, answers: np.ndarray, probabili
         probabilities: [N, K].
         labels: the class names in id order; empty for a graded task, whose classes are the whole scores.
     """
-
-    def name(value):
-        if value is None:
-            return ""
-        return labels[value] if labels else f"{value:.4f}"
-
-    columns = labels or [str(score) for score in range(probabilities.shape[1])]
-    lines = ["\t".join(["index", "prediction", "label", *(f"p({column})" for column in columns)])]
+    prediction, *classes = header(labels, probabilities.shape[1])
+    lines = ["\t".join(["index", prediction, "label", *classes])]
     for example, answer, row in zip(examples, answers, probabilities, strict=True):
-        lines.append("\t".join([example.id, name(answer), name(example.label), *(f"{p:.6f}" for p in row)]))
+        predicted, *shares = cells(answer, row, labels)
+        label = "" if example.label is None else _name(example.label, labels)
+        lines.append("\t".join([example.id, predicted, label, *shares]))
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
     beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
     beside.replace(path)
+
+
+def header(labels: Sequence[str], classes: int) -> list[str]:
+    """The names of `cells`, for so many classes; arguments as of `write`."""
+    return ["prediction", *(f"p({column})" for column in labels or range(classes))]
+
+
+def cells(answer: float, probabilities: np.ndarray, labels: Sequence[str]) -> list[str]:
+    """One example's prediction, and the probability of every class; arguments as of `write`."""
+    return [_name(answer, labels), *(f"{p:.6f}" for p in probabilities)]
+
+
+def _name(value: float, labels: Sequence[str]) -> str:
+    return labels[int(value)] if labels else f"{value:.4f}"

@@ -40,7 +40,9 @@ def choice(segments: Sequence[Ids], tokens: Tokenizer) -> list[list[int]]:
 FORMATS = {"single": single, "pair": pair, "similarity": similarity, "choice": choice}
 
 
-def streams(kind: str, segments: Sequence[Ids], tokens: Tokenizer, context: int, answers: int = 0) -> list[list[int]]:
+def streams(
+    kind: str, segments: Sequence[Ids], tokens: Tokenizer, context: int, answers: int = 0, positions: int | None = None
+) -> list[list[int]]:
     """The C streams of an example in the format `kind`, none longer than `context`.
 
     As published, each segment keeps its first context // 2 - 2 tokens (254 of 512), so that two segments and three special
@@ -48,16 +50,19 @@ def streams(kind: str, segments: Sequence[Ids], tokens: Tokenizer, context: int,
 
     Args:
         answers: of a choice, how many of the segments, at the end, are answers; all but the first without.
+        positions: of a model that has fewer than `context`: segments keep less then, all the same, as much as fits.
 
     Raises:
-        UserError: `context` leaves no room.
+        UserError: `context` or `positions` leaves no room.
     """
-    most = context // 2 - 2
-    if most < 1:
-        raise UserError(f"config.model.context: {context} leaves no room for the texts between the special tokens; choose at least 6")
-    cut = [segment[:most] for segment in segments]
-    if kind == "choice":
-        texts = cut[: -answers or 1]
-        room = context - 3 - sum(map(len, texts[1:])) - max(map(len, cut[len(texts) :]))
-        cut = [[*texts[0][:room], *itertools.chain(*texts[1:])], *cut[len(texts) :]]
-    return FORMATS[kind](cut, tokens)
+    limit = min(context, positions or context)
+    for most in range(context // 2 - 2, 0, -1):
+        cut = [segment[:most] for segment in segments]
+        if kind == "choice":
+            texts = cut[: -answers or 1]
+            room = max(limit - 3 - sum(map(len, texts[1:])) - max(map(len, cut[len(texts) :])), 0)
+            cut = [[*texts[0][:room], *itertools.chain(*texts[1:])], *cut[len(texts) :]]
+        made = FORMATS[kind](cut, tokens)
+        if max(map(len, made)) <= limit:
+            return made
+    raise UserError(f"config.model.context: {limit} leaves no room for the texts between the special tokens; choose at least 6")

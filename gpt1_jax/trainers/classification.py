@@ -21,15 +21,17 @@ def classifier(task: Task, body: nn.Module, regression: bool, **dropout: float |
     return Classifier(body, outputs, sum_streams=task.format == "similarity", **dropout)
 
 
-def streams(task: Task, texts: Sequence[Sequence[str]], tokenizer: bpe.Tokenizer, context: int) -> list[list[list[int]]]:
+def streams(
+    task: Task, texts: Sequence[Sequence[str]], tokenizer: bpe.Tokenizer, context: int, positions: int | None = None
+) -> list[list[list[int]]]:
     """The streams of every example, [N][C] lists of ids, from its texts, in the task's format.
 
     Args:
-        context: of the pretrained model; each text keeps what `formats.streams` says.
+        context, positions: of the pretrained model, and of the finetuned one; each text keeps what `formats.streams` says.
     """
     ids = tokenizer.encode([text for example in texts for text in example])
     examples = (ids[start : start + task.texts] for start in range(0, len(ids), task.texts))
-    return [formats.streams(task.format, segments, tokenizer, context, answers=len(task.labels)) for segments in examples]
+    return [formats.streams(task.format, segments, tokenizer, context, len(task.labels), positions) for segments in examples]
 
 
 def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):

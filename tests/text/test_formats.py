@@ -78,3 +78,19 @@ def test_a_context_without_room_for_text_is_refused(tokenizer):
     with pytest.raises(UserError, match=r"config\.model\.context: 5 leaves no room"):
         formats.streams("single", [[1]], tokenizer, 5)
     assert formats.streams("single", [[1, 2]], tokenizer, 6) == [[tokenizer.start, 1, tokenizer.extract]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "lengths", "positions", "kept"),
+    [
+        ("single", [20], 8, [[6]]),
+        ("pair", [20, 3], 8, [[2, 2]]),
+        ("pair", [2, 20], 9, [[2, 4]]),
+        ("choice", [20, 2, 3, 1], 12, [[6, 3], [6, 1]]),  # four tokens of the passage and the whole question; an answer
+    ],
+)
+def test_of_a_model_with_fewer_positions_each_text_keeps_as_much_as_fits(tokenizer, kind, lengths, positions, kept):
+    segments = [[5] * length for length in lengths]
+    made = formats.streams(kind, segments, tokenizer, 512, answers=2, positions=positions)
+    words = [" ".join("|" if id == tokenizer.delimiter else "w" for id in stream[1:-1]) for stream in made]
+    assert [[part.count("w") for part in text.split("|")] for text in words] == kept

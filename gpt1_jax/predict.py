@@ -1,0 +1,109 @@
+"""Labels new text with a finetuned run.
+
+    python -m gpt1_jax.predict --checkpoint=runs/exp_sst2 --input=reviews.tsv --output=labelled.tsv
+    echo "a moving film" | python -m gpt1_jax.predict --checkpoint=runs/exp_sst2
+
+A line of the input is one example: its texts, with a tab between them, in the order of the task (a sentence; two sentences; a context, or
+a passage and a question, and then the answers to choose from). --columns=premise,hypothesis takes columns of a file with a header line,
+by their names. A line of the output is the row's number from 0, the predicted label (of a graded task the score), and the probability of
+every class.
+"""
+
+import contextlib
+import itertools
+import os
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from absl import flags
+
+from gpt1_jax import command
+from gpt1_jax.errors import UserError
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "The folder of a finetuned run, or one of its checkpoints, DIR/checkpoints/STEP.")
+_INPUT = flags.DEFINE_string("input", "-", "A file of tab-separated texts; - is standard input.")
+_OUTPUT = flags.DEFINE_string("output", "-", "The file to write, whole or not at all; - is standard output, as rows come.")
+_COLUMNS = flags.DEFINE_list("columns", [], "The input has a header line; its columns with the texts, in the task's order.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 32, "Examples at a time on each device.", lower_bound=1)
+CHUNK = 4096  # rows of a file that are read before the first is labelled: alike in length they make quick batches
+
+
+def main(argv: list[str]) -> None:
+    """Labels the rows that the flags name."""
+    command.only_flags(argv)
+    from gpt1_jax.trainers.labelling import Labeller
+    from gpt1_jax.training import devices
+
+    devices.start("off")
+    labeller = Labeller(_CHECKPOINT.value, _BATCH_SIZE.value)
+    interactive = _INPUT.value == "-"
+    with _lines(_INPUT.value) as lines, _printer(_OUTPUT.value) as write:
+        rows = enumerate(_rows(lines, "standard input" if interactive else _INPUT.value, _COLUMNS.value, labeller.texts))
+        write("\t".join(["index", *labeller.header]))
+        while chunk := list(itertools.islice(rows, 1 if interactive and sys.stdin.isatty() else CHUNK)):
+            for (number, _), line in zip(chunk, labeller.lines([texts for _, texts in chunk]), strict=True):
+                write("\t".join([str(number), *line]))
+
+
+@contextlib.contextmanager
+def _lines(path: str) -> Iterator[Iterable[str]]:
+    if path == "-":
+        yield sys.stdin
+        return
+    try:
+        with open(pathlib.Path(path).expanduser(), encoding="utf-8") as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"--input: cannot read {path} ({error.strerror}); name a file of tab-separated texts") from None
+
+
+def _rows(lines: Iterable[str], place: str, columns: Sequence[str], texts: int) -> Iterator[list[str]]:
+    """The texts of every line; UserError for one that has others than the task takes."""
+    chosen, first = None, 1
+    numbered = enumerate((line.rstrip("\r\n").split("\t") for line in _decoded(lines, place)), start=1)
+    if columns:
+        if len(columns) != texts:
+            raise UserError(f"--columns: {len(columns)} named, {texts} expected, one for each text of the task")
+        _, header = next(numbered, (0, []))
+        if missing := [column for column in columns if column not in header]:
+            raise UserError(f"--columns: {place} has no column {missing[0]!r}; its header line has {', '.join(header) or 'nothing'}")
+        chosen, first = [header.index(column) for column in columns], len(header)
+    for number, cells in numbered:
+        if chosen is not None and len(cells) == first:
+            cells = [cells[column] for column in chosen]
+        elif chosen is not None or len(cells) != texts:
+            expected = f"{first} columns, as its header line has," if chosen is not None else f"{texts} texts"
+            raise UserError(f"{place}, line {number}: {len(cells)} found, {expected} expected with a tab between them; correct the line")
+        if not all(cell.strip() for cell in cells):
+            raise UserError(f"{place}, line {number}: a text is empty; fill it or leave the line out")
+        yield cells
+
+
+def _decoded(lines: Iterable[str], place: str) -> Iterator[str]:
+    try:
+        yield from lines
+    except UnicodeDecodeError as error:
+        raise UserError(f"{place}: is not UTF-8 ({error.reason} at byte {error.start}); convert it") from None
+
+
+@contextlib.contextmanager
+def _printer(path: str):
+    """Writes lines; to a file they go when all is well."""
+    if path == "-":
+        yield lambda line: print(line, flush=True)
+        return
+    place = pathlib.Path(path).expanduser()
+    beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            yield lambda line: print(line, file=file)
+        beside.replace(place)
+    except OSError as error:
+        raise UserError(f"--output: cannot write {path} ({error.strerror}); choose another file") from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    command.run(main)

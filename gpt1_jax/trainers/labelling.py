@@ -1,0 +1,48 @@
+"""A finetuned run at work on new text."""
+
+from collections.abc import Sequence
+
+import jax
+
+from gpt1_jax.analysis import predictions
+from gpt1_jax.registry import TASKS
+from gpt1_jax.runs import Finetuned
+from gpt1_jax.text import bpe
+from gpt1_jax.trainers import classification, settings
+from gpt1_jax.training import batching, devices
+
+
+class Labeller:
+    """Texts -> labels and probabilities, by the run whose folder or checkpoint `path` names; UserError where it is not a finished one.
+
+    Args:
+        batch_size: examples at a time on each device.
+
+    Attributes:
+        texts: how many texts an example of the task has.
+        header: the names of what `lines` gives, after the row's number.
+    """
+
+    def __init__(self, path: str, batch_size: int):
+        run = Finetuned(path, "--checkpoint")
+        run.meta(run.step)
+        self._task, self._tokenizer = TASKS[run.task], run.tokenizer
+        self._regression = run.config["regression"]
+        self._contexts = run.result["init"]["context"], run.sizes["context"]
+        self._batch_size = batch_size * jax.device_count()
+        body = settings.body(run.body, run.sizes)(run.tokenizer.vocab_size + len(bpe.SPECIALS), **run.sizes)
+        model = classification.classifier(self._task, body, self._regression)
+        self._predict = classification.predictor(model, self._regression, run.config["backend"])
+        self._params = devices.replicated(run.params(run.step))
+        self.texts = self._task.texts
+        self.header = predictions.header(self._task.labels, 0 if self._regression else self._task.outputs)
+
+    def lines(self, examples: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The cells of every example: prediction, and the probability of every class.
+
+        Texts are cut as in finetuning, and further where the run, which has the positions of its longest example, lacks positions.
+        """
+        streams = classification.streams(self._task, examples, self._tokenizer, *self._contexts)
+        data = batching.Streams(streams, None, share_prefix=self._task.format == "choice")
+        found = classification.answers(self._predict, self._params, data, self._task, self._regression, self._batch_size)
+        return [predictions.cells(answer, row, self._task.labels) for answer, row in zip(*found, strict=True)]
