@@ -14,11 +14,12 @@ from gpt1_jax.trainers import settings
 from gpt1_jax.training.workdir import flatten
 
 sys.path.insert(0, str(REPOSITORY))
-from configs import common, finetune, pretrain, zero_shot
+from configs import ablations, common, finetune, pretrain, zero_shot
 
 PICKS = {"pretrain": (common.SIZES, common.BODIES), "finetune": (finetune.NAMES, common.VARIANTS)}
 FILES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py") if "def get_config" in path.read_text())
 ALL = [f"{file}.py:{','.join(picks)}" for file in PICKS for picks in itertools.product(*PICKS[file])]
+ALL += [f"{file}.py:{preset}" for file in PICKS for preset in common.PRESETS]
 ALL += [f"{file}.py" for file in FILES]
 
 
@@ -74,6 +75,23 @@ def test_variant_is_its_difference_from_the_full_model(variant):
     assert changed == common.VARIANTS[variant]
     lacks = full.keys() ^ other.keys()
     assert all(name.startswith("model.") for name in lacks) and bool(lacks) == (variant == "lstm")
+
+
+def test_presets_say_of_every_quirk_whether_it_is_as_published():
+    for config in (pretrain.get_config, finetune.get_config):
+        assert config("") == config("published") and all(config("").published.values())
+        assert not any(config("clean").published.values())
+        kept = {quirk for quirk, published in config("huggingface").published.items() if published}
+        assert kept == {"zero_first_update", "wrong_endings"} & set(config("").published)
+        assert config("clean").optim == config("").optim
+
+
+def test_the_experiment_on_quirks_leaves_out_one_at_a_time_and_then_all():
+    config = ablations.get_config("quick,quirks")
+    *single, everything = (flatten(config.variants[variant].to_dict()) for variant in config.experiments.quirks.variants[1:])
+    named = [f"published.{quirk}" for quirk in config.finetune.published]
+    assert sorted(single, key=str) == sorted(({name: False} for name in named), key=str)
+    assert everything == dict.fromkeys(named, False)
 
 
 def test_every_number_has_its_limits():

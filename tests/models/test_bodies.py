@@ -113,6 +113,20 @@ def test_the_tables_dropout_is_one_mask_for_input_and_softmax(make_body, fresh, 
     np.testing.assert_allclose(hidden, again, atol=1e-6)
 
 
+def test_or_the_embeddings_are_dropped_and_the_table_is_whole(make_body, fresh, apply):
+    body = noiseless(make_body, embd_dropout=0.5, table_dropout=False)
+    same = jnp.ones((1, CONTEXT), jnp.int32)
+    params = fresh(LanguageModel(body), same)
+    plain = body.apply({"params": params}, False, method="table")
+    noisy, table = apply(LanguageModel(body), params, same, train=True)
+    np.testing.assert_array_equal(table, plain)
+    calm, _ = apply(LanguageModel(body), params, same)
+    assert (np.abs(noisy - calm).max(axis=-1) > 1e-3).mean() > 0.5
+    # Of one token, twice: its occurrences lose different features, so different rows of a batch differ too.
+    noisy, _ = apply(LanguageModel(body), params, jnp.ones((2, CONTEXT), jnp.int32), train=True)
+    assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
+
+
 @pytest.mark.parametrize("place", ["attn_dropout", "resid_dropout"])
 def test_every_other_place_drops_by_itself(make_body, fresh, apply, place):
     if not hasattr(make_body(), place):

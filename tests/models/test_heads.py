@@ -63,6 +63,15 @@ def test_the_streams_of_an_example_share_one_dropout_mask(fresh, apply):
     assert (np.abs(noisy - calm) > 1e-3).any()
 
 
+def test_or_each_stream_has_a_mask_of_its_own(fresh, apply):
+    body = BODIES["transformer"](embd_dropout=0.0, attn_dropout=0.0, resid_dropout=0.0)
+    model = Classifier(body, outputs=1, clf_dropout=0.5, shared_clf_dropout=False)
+    stream, end = inputs(1, examples=1)
+    tokens, extract = jnp.tile(stream, (1, 4, 1)), end + CONTEXT * jnp.arange(4)[None]
+    noisy, _, _ = apply(model, fresh(model, tokens, extract), tokens, extract, train=True)
+    assert len(np.unique(np.round(noisy, 4))) == 4
+
+
 def test_the_layer_starts_at_small_random_numbers_not_zero():
     model = Classifier(BODIES["transformer"](), outputs=500)
     tokens, extract = inputs(1)

@@ -26,14 +26,19 @@ TABLE = {
 }
 
 
-def words(text: str) -> list[str]:
+def words(text: str, **options) -> list[str]:
     normal = standardize.normalizer().normalize_str(text)
-    return [word for word, _ in standardize.pre_tokenizer().pre_tokenize_str(normal)]
+    return [word for word, _ in standardize.pre_tokenizer(**options).pre_tokenize_str(normal)]
 
 
 @pytest.mark.parametrize("text", TABLE)
 def test_a_sentence_falls_into_the_published_words(text):
     assert words(text) == TABLE[text].split(" ")
+
+
+def test_without_the_slip_the_backslash_is_separated_too():
+    assert words("a\\b \\[c] d\\\\", joined_backslash=False) == ["a", "\\", "b", "\\[", "c", "]", "d", "\\\\"]
+    assert all(words(text, joined_backslash=False) == words(text) for text in TABLE if "\\" not in text)
 
 
 def test_newlines_with_the_space_around_them_are_one_word():
