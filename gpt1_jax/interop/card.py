@@ -97,7 +97,8 @@ def _generation(run: runs.Run) -> str:
     return _code(LOADING.format(name="AutoModelForCausalLM"), writing) + (
         "\n\nA text, and each of its paragraphs, begins after a newline: open a prompt with one. The newline's token is the model's "
         "`bos_token_id`, and no special token of the tokenizer, which would drop it in decoding. No token ends a text. Prompt and "
-        f"answer have room for {run.sizes['context']} tokens together."
+        f"answer have room for {run.sizes['context']} tokens together. lm-eval wants `prefix_token_id={run.tokenizer.newline}` among its "
+        "model_args, and the newline at the beginning of a task's text."
     )
 
 
