@@ -78,6 +78,8 @@ class Finetuned(Run):
     Attributes (those of `Run`, and):
         result: its result.json.
         task: the name of its task.
+        streams: how its examples become token streams: "format", "labels", "contexts" and "bins" of its task, and "context", the one of
+            the pretrained run, by which texts are cut; UserError where the run is too old to say.
         step: by default the update with the best score.
     """
 
@@ -96,10 +98,17 @@ class Finetuned(Run):
     def task(self) -> str:
         return self.config["task"]
 
+    @property
+    def streams(self) -> dict[str, Any]:
+        return self._told("streams", "the format of the task")
+
     def _model(self) -> dict[str, Any]:
-        if "model" not in self.result:
-            raise UserError(f"{self.workdir / 'result.json'}: does not say the sizes of the model (an older run); finetune anew")
-        return dict(self.result["model"])
+        return dict(self._told("model", "the sizes of the model"))
+
+    def _told(self, name: str, what: str) -> dict[str, Any]:
+        if name not in self.result:
+            raise UserError(f"{self.workdir / 'result.json'}: does not say {what} (an older run); finetune anew")
+        return self.result[name]
 
 
 def find(path: str, flag: str) -> Pretrained | Finetuned:

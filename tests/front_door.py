@@ -90,7 +90,7 @@ SMALL = {
     "model.context": 32,
     "model.layers": 2,
     "model.heads": 2,
-    "model.ffn": 32,
+    "model.ffn": 64,
     "model.units": 16,
     "optim.warmup_steps": 4,
     "tokenizer.vocab_size": 120,

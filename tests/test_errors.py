@@ -205,7 +205,7 @@ MISTAKES = {
     "fewer than no blocks": sst2("config.init.layers: -2", "-1", settings={"init.layers": -2}),
     "another width": sst2("config.init.path", "in the checkpoint", "config.model", settings={"model.width": 32}),
     "another depth": sst2("config.init.path", "h1", "no place", settings={"model.layers": 1}),
-    "another inner width": sst2("config.init.path", "h0/mlp/c_fc", settings={"model.ffn": 64}),
+    "another inner width": sst2("config.init.path", "h0/mlp/c_fc", settings={"model.ffn": 32}),
     "swapped tokenizer": sst2(
         "{here}/run/tokenizer.json",
         "restore",

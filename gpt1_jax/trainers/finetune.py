@@ -100,6 +100,8 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
             "steps": steps,
             "init": {"path": config.init.path, "step": source.step, "layers": source.layers, "context": source.sizes["context"]},
             "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
+            "streams": {name: getattr(task, name) for name in ("format", "labels", "contexts", "bins")}
+            | {"context": source.sizes["context"]},
             "data": about,
             "params_sha256": loop.params_sha256(fitted[seed].params),
             "seconds": round((time.time() - begin) / len(runs), 1),  # its share
