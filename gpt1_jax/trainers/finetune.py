@@ -23,6 +23,8 @@ from gpt1_jax.trainers import classification, settings
 from gpt1_jax.trainers.fitting import Evaluation, Start, fit_together, fresh_params, recipe
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
+STREAMS = ("format", "labels", "contexts", "bins")  # what readers of a run must know of its task
+
 
 @TRAINERS.register("finetune")
 def finetune(config: ConfigDict, path: str, further: Mapping[int, str] = MappingProxyType({})) -> dict:
@@ -98,10 +100,9 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
             "metrics": scores,
             "best_step": best_step,
             "steps": steps,
-            "init": {"path": config.init.path, "step": source.step, "layers": source.layers, "context": source.sizes["context"]},
+            "init": {"path": config.init.path, "step": source.step, "layers": source.layers},
             "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
-            "streams": {name: getattr(task, name) for name in ("format", "labels", "contexts", "bins")}
-            | {"context": source.sizes["context"]},
+            "streams": {name: getattr(task, name) for name in STREAMS} | {"context": source.sizes["context"]},
             "data": about,
             "params_sha256": loop.params_sha256(fitted[seed].params),
             "seconds": round((time.time() - begin) / len(runs), 1),  # its share

@@ -28,7 +28,7 @@ class Labeller:
         run.meta(run.step)
         self._task, self._tokenizer = TASKS[run.task], run.tokenizer
         self._regression = run.config["regression"]
-        self._contexts = run.result["init"]["context"], run.sizes["context"]
+        self._contexts = run.streams["context"], run.sizes["context"]
         self._batch_size = batch_size * jax.device_count()
         body = settings.body(run.body, run.sizes)(run.tokenizer.vocab_size + len(bpe.SPECIALS), **run.sizes)
         model = classification.classifier(self._task, body, self._regression)
