@@ -1,9 +1,11 @@
-"""The published tokenizer as its own repository writes it (openai/finetune-transformer-lm, text_utils.py), step for step and without
-any shortcut: what the product's is held against. Written from the description of the steps; slow."""
+"""The published tokenizer as its own repository writes it (openai/finetune-transformer-lm, text_utils.py): step for step, without any
+shortcut and slow, written from the description of the steps. What the product's is held against."""
 
+import functools
 import json
 import pathlib
 import re
+from collections.abc import Iterable, Mapping
 
 import ftfy
 import spacy
@@ -11,6 +13,13 @@ import spacy
 # The pattern was no raw string, so that the backslash meant for a fifth sign became the escape of a second plus.
 RUNS = r"""(-+|~+|!+|"+|;+|\?+|\++|,+|\)+|\(+|\++|/+|\*+|\[+|\]+|}+|{+|\|+|_+)"""
 CHARACTERS = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
+
+
+@functools.cache
+def english():
+    nlp = spacy.blank("en")
+    nlp.max_length = 1 << 30
+    return nlp
 
 
 def standardized(text: str) -> str:
@@ -22,22 +31,27 @@ def standardized(text: str) -> str:
     return text.strip()
 
 
-class Original:
-    """Texts -> words -> pieces -> ids, from the folder of the published files."""
+def words(text: str) -> list[str]:
+    """The words, of which a newline with the space after it is one."""
+    return [token.text.lower() for token in english()(standardized(ftfy.fix_text(text)))]
 
-    def __init__(self, folder: pathlib.Path):
-        self.encoder = json.loads((folder / "encoder_bpe_40000.json").read_text(encoding="utf-8"))
-        lines = (folder / "vocab_40000.bpe").read_text(encoding="utf-8").split("\n")[1:-1]
-        self.ranks = {tuple(line.split()): rank for rank, line in enumerate(lines)}
-        self.nlp = spacy.blank("en")
-        self.nlp.max_length = 1 << 30
+
+class Original:
+    """Texts -> ids, of a vocabulary and its merges."""
+
+    def __init__(self, encoder: Mapping[str, int], merges: Iterable[tuple[str, str]]):
+        self.encoder, self.ranks = encoder, {pair: rank for rank, pair in enumerate(merges)}
         self._pieces = {}
 
-    def words(self, text: str) -> list[str]:
-        return [token.text.lower() for token in self.nlp(standardized(ftfy.fix_text(text)))]
+    @classmethod
+    def published(cls, folder: pathlib.Path):
+        """The published vocabulary, from the folder with its two files."""
+        lines = (folder / "vocab_40000.bpe").read_text(encoding="utf-8").split("\n")[1:-1]
+        encoder = json.loads((folder / "encoder_bpe_40000.json").read_text(encoding="utf-8"))
+        return cls(encoder, (tuple(line.split()) for line in lines))
 
     def encode(self, text: str) -> list[int]:
-        return [self.encoder.get(piece, 0) for word in self.words(text) for piece in self.pieces(word)]
+        return [self.encoder.get(piece, 0) for word in words(text) for piece in self.pieces(word)]
 
     def pieces(self, word: str) -> list[str]:
         if word not in self._pieces:
@@ -45,7 +59,7 @@ class Original:
         return self._pieces[word]
 
     def _merged(self, word: str) -> list[str]:
-        if word == "\n ":  # the token of a newline and the space after it
+        if word == "\n ":
             return ["\n</w>"]
         pieces = [*word[:-1], word[-1] + "</w>"]
         while len(pieces) > 1:
