@@ -65,16 +65,15 @@ def read_sizes(source: pathlib.Path) -> tuple[dict[str, int], int]:
         (context, width), (rows, _), ffn = shapes[0], shapes[1], shapes[8][-1]
     except (TypeError, ValueError, IndexError):
         raise UserError(f"{file}: not the shapes of positions, tokens and blocks; take the published file") from None
-    layers = (len(shapes) - 2) // 12
+    layers = math.ceil((len(shapes) - 2) / 12)
     sizes = {"context": context, "layers": layers, "width": width, "heads": width // HEAD, "ffn": ffn}
     if width % HEAD or min(*sizes.values(), rows) < 1:
         raise UserError(f"{file}: positions of shape {shapes[0]}; a width of {HEAD} a head is expected, and no empty axis")
     wanted = layout(sizes, rows)
-    for number, (shape, name) in enumerate(itertools.zip_longest(shapes, wanted)):
+    for number, (shape, name) in enumerate(itertools.zip_longest(shapes, wanted), 1):
         if shape != wanted.get(name):
-            raise UserError(
-                f"{file}: shape {number + 1} is {shape}, {wanted.get(name)} expected ({name}); the shapes do not belong together"
-            )
+            expected = f"{wanted[name]} expected ({name})" if name else "one more than expected"
+            raise UserError(f"{file}: shape {number} is {shape or 'missing'}, {expected}; take the published file")
     return sizes, rows
 
 
