@@ -97,7 +97,10 @@ def test_the_published_shapes_are_those_of_the_model(real_data):
 
 
 def test_an_imported_run_is_finetuned_with_the_published_words(gpt1, finetuning, books, tmp_path):
-    original_tokens = pytest.importorskip("original_tokens", reason="needs ftfy and spaCy", exc_type=ImportError)
+    pytest.importorskip("ftfy")
+    pytest.importorskip("spacy")
+    import original_tokens
+
     source = tmp_path / "published"
     publish(source, layers=1)
     said = openai.import_run(source, str(tmp_path / "run"), "published")
