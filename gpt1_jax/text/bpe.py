@@ -9,19 +9,19 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, trainers
 
 from gpt1_jax.errors import UserError
-from gpt1_jax.text import standardize
+from gpt1_jax.text import published, standardize
 
 UNKNOWN = "<unk>"
 END_OF_WORD = "</w>"
 SPECIALS = ("_start_", "_delimiter_", "_classify_")
-VERSION = 1  # goes up when the same corpus would give other ids
+VERSION = 2  # goes up when the same corpus would give other ids
 ALPHABET = 238  # single characters at most; the published vocabulary has 238, rarer ones become <unk>
 
 
@@ -32,19 +32,23 @@ class Tokenizer:
         vocab_size: ids that pretraining knows; the special tokens follow at vocab_size, +1, +2.
         start, delimiter, extract: ids of the special tokens.
         newline: id of the newline, the natural context for the start of a text.
+        words: where words come from: "" the steps of `standardize`, else the libraries of the `published` pipeline.
         fingerprint: sha256 of the file's content; equal fingerprints give equal ids.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer):
-        self._backend = backend
+    def __init__(self, backend: tokenizers.Tokenizer, words: str = ""):
+        self._backend, self.words = backend, words
         backend.encode_special_tokens = True  # "_start_" in a text is text, never the special token
         self.vocab_size = backend.get_vocab_size(with_added_tokens=False)
         self.start, self.delimiter, self.extract = (backend.token_to_id(token) for token in SPECIALS)
         self.newline = backend.token_to_id("\n" + END_OF_WORD)
-        self.fingerprint = hashlib.sha256(backend.to_str().encode()).hexdigest()
+        self.fingerprint = hashlib.sha256(self._content().encode()).hexdigest()
+        self._pipeline = published.Pipeline(self._ids, words) if words else None
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of every text, its ends stripped as published; parallel over texts."""
+        """Ids of every text, its ends stripped as published; parallel over texts, but for the published pipeline."""
+        if self._pipeline:
+            return [self._pipeline(text) for text in texts]
         return [encoding.ids for encoding in self._backend.encode_batch_fast([text.strip() for text in texts])]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
@@ -52,23 +56,60 @@ class Tokenizer:
         return self._backend.decode(list(map(int, ids)), skip_special_tokens=True)
 
     def save(self, path: pathlib.Path) -> None:
-        """One tokenizer.json, which `tokenizers.Tokenizer.from_file` reads too; written whole or not at all."""
+        """One tokenizer.json, which `tokenizers.Tokenizer.from_file` reads too if it needs no `words`; written whole or not at all."""
         beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        beside.write_text(self._backend.to_str(pretty=True), encoding="utf-8")
+        beside.write_text(self._content(pretty=True), encoding="utf-8")
         beside.replace(path)
+
+    def _content(self, pretty: bool = False) -> str:
+        content = self._backend.to_str(pretty=pretty)
+        if not self.words:
+            return content
+        # A name that the library does not know makes it refuse the file: alone, it would take a whole text for one word.
+        return json.dumps({"words": self.words, **json.loads(content)}, indent=2 if pretty else None, ensure_ascii=False)
+
+    def _ids(self, words: list[str]) -> list[int]:
+        return self._backend.encode(words, is_pretokenized=True, add_special_tokens=False).ids
 
 
 def load(path: pathlib.Path) -> Tokenizer:
     """The tokenizer stored by `Tokenizer.save`; UserError where the file is missing or is not one."""
     try:
-        backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        words = content.pop("words", "")
+        backend = tokenizers.Tokenizer.from_str(json.dumps(content))
     except FileNotFoundError:
         raise UserError(f"{path}: no such tokenizer file; name the tokenizer.json of a pretraining run") from None
     except Exception as error:  # the library raises plain Exception
         raise UserError(f"{path}: not a tokenizer.json ({error}); name the file that a pretraining run has saved") from None
     if any(backend.token_to_id(token) is None for token in SPECIALS):
         raise UserError(f"{path}: lacks the tokens {', '.join(SPECIALS)}; name the file that a pretraining run has saved")
-    return Tokenizer(backend)
+    return Tokenizer(backend, words)
+
+
+def assemble(
+    vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], *, published_words: bool = False, joined_backslash: bool = True
+) -> Tokenizer:
+    """The tokenizer of a vocabulary and its merges.
+
+    Args:
+        vocab: piece -> id, from 0 to the last, <unk> the first.
+        merges: pairs of pieces, the first merged first.
+        published_words: take the words of the `published` pipeline, of the versions of its libraries that are installed.
+        joined_backslash: as for `train`.
+
+    Raises:
+        UserError: a library of that pipeline is missing.
+        ValueError: the merges do not belong to the vocabulary.
+    """
+    try:
+        model = models.BPE(vocab=dict(vocab), merges=list(merges), unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD)
+    except Exception as error:  # the library raises plain Exception
+        raise ValueError(str(error)) from None
+    backend = tokenizers.Tokenizer(model) if published_words else _backend(model, joined_backslash)
+    backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
+    backend.add_special_tokens(list(SPECIALS))
+    return Tokenizer(backend, published.libraries() if published_words else "")
 
 
 def train(texts: Callable[[], Iterable[str]], vocab_size: int, *, joined_backslash: bool = True) -> Tokenizer:
@@ -107,21 +148,10 @@ def train(texts: Callable[[], Iterable[str]], vocab_size: int, *, joined_backsla
     )
     learner.train_from_iterator(texts(), trainer)
     model = json.loads(learner.to_str())["model"]
-    backend = _backend(
-        models.BPE(
-            vocab=model["vocab"],
-            merges=[tuple(pair) for pair in model["merges"]],
-            unk_token=UNKNOWN,
-            end_of_word_suffix=END_OF_WORD,
-        ),
-        joined_backslash,
-    )
-    backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
-    backend.add_special_tokens(list(SPECIALS))
-    return Tokenizer(backend)
+    return assemble(model["vocab"], [tuple(pair) for pair in model["merges"]], joined_backslash=joined_backslash)
 
 
-def _backend(model: models.BPE, joined_backslash: bool = True) -> tokenizers.Tokenizer:
+def _backend(model: models.BPE, joined_backslash: bool) -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(model)
     backend.normalizer = standardize.normalizer()
     backend.pre_tokenizer = standardize.pre_tokenizer(joined_backslash)

@@ -3,8 +3,10 @@ r"""The published clean-up, as steps of the `tokenizers` library, so that it run
 The original pipeline is ftfy -> text_standardize -> spaCy -> lower case (openai/finetune-transformer-lm, text_utils.py). The parts
 kept here are the ones that decide ids on well-encoded text: composed characters and straight quotes (what ftfy does to such text),
 the dashes, ellipses, accents and the separated runs of text_standardize (its slip included: the backslash is not separated),
-newlines as a token of their own, lower case. spaCy's rules for what text_standardize leaves alone are approximated by `WORDS`:
-English contractions, full stops outside numbers and any other punctuation stand alone.
+newlines as a token of their own, lower case. spaCy's rules are approximated by `WORDS`: a run of one sign stands alone and is split into
+its signs, but for dashes, tildes, slashes and bars; English contractions, full stops outside numbers and other than those of initials and the
+commonest titles, and any other punctuation stand alone. `published.py` has the pipeline itself; `tests/benchmarks/openai_tokens.py` says how
+often the two agree.
 """
 
 from tokenizers import Regex, normalizers, pre_tokenizers
@@ -18,8 +20,10 @@ CHARACTERS = (
     (r"\s*\n\s*", "\n"),
 )
 
-SEPARATED = r"""[\-~!";?+,)(/*\[\]}{|_]+"""
-WORDS = rf"""\n|{SEPARATED}|\.+(?!\d)|(?<=[a-z])n't\b|'(?:s|re|ve|ll|d|m)\b|[^\w\s\\.]"""
+SEPARATED = r"""-+|~+|/+|[|]+|[!";?+,)(*\[\]}{_]"""
+SHORT = r"(?<!\w)(?:mrs?|dr|st|messrs|[a-z])\."
+CONTRACTED = r"(?<!\w)can(?=not\b)|(?<=[a-z])n't\b|'(?:s|re|ve|ll|d|m)\b|(?<![a-z])'em\b"
+WORDS = rf"\n|{SEPARATED}|{SHORT}|\.+(?!\d)|{CONTRACTED}|(?<![a-z])'|'(?![a-z])|[^\w\s\\.']"
 
 
 def normalizer() -> normalizers.Normalizer:
@@ -34,7 +38,7 @@ def pre_tokenizer(joined_backslash: bool = True) -> pre_tokenizers.PreTokenizer:
     Args:
         joined_backslash: the slip is kept; otherwise the backslash is separated as its neighbours in the published pattern are.
     """
-    words = WORDS if joined_backslash else WORDS.replace(SEPARATED, SEPARATED.replace(r"\[", r"\\\["))
+    words = WORDS if joined_backslash else rf"\\+|{WORDS}"
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"[^\S\n]+"), behavior="removed"),

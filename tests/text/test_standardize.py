@@ -10,12 +10,15 @@ TABLE = {
     "x\u2015y": "x - y",  # horizontal bar
     "wait\u2026 no": "wait ... no",
     "\u00b4tis": "' tis",  # acute accent
-    "\u201cHi,\u201d he said": '" hi ," he said',  # curly quotes
+    "\u201cHi,\u201d he said": '" hi , " he said',  # curly quotes
     "a\\b": "a\\b",  # the slip of the published pattern: the backslash is not separated
     "well-known": "well - known",
-    "(x)[y]{z}|w": "( x )[ y ]{ z }| w",  # a run of separated signs stays one word
+    "(x)[y]{z}|w": "( x ) [ y ] { z } | w",
     "a_b ~c *d* e/f": "a _ b ~ c * d * e / f",
-    "Stop!!! Why?!": "stop !!! why ?!",
+    "no--yes http://x": "no -- yes http : // x",  # a run of one of these signs stays one word
+    "Stop!!! Why?!": "stop ! ! ! why ? !",
+    "Mr. Jones and Dr. A. Who, end.": "mr. jones and dr. a. who , end .",
+    "cannot 'em o'clock 'twas": "can not 'em o'clock ' twas",
     "a+b; c": "a + b ; c",
     "Don't can't DON\u2019T": "do n't ca n't do n't",
     "it's I'm we've they're they'll he'd": "it 's i 'm we 've they 're they 'll he 'd",
@@ -37,7 +40,7 @@ def test_a_sentence_falls_into_the_published_words(text):
 
 
 def test_without_the_slip_the_backslash_is_separated_too():
-    assert words("a\\b \\[c] d\\\\", joined_backslash=False) == ["a", "\\", "b", "\\[", "c", "]", "d", "\\\\"]
+    assert words("a\\b \\[c] d\\\\", joined_backslash=False) == ["a", "\\", "b", "\\", "[", "c", "]", "d", "\\\\"]
     assert all(words(text, joined_backslash=False) == words(text) for text in TABLE if "\\" not in text)
 
 
