@@ -174,9 +174,13 @@ def _classification(run: runs.Finetuned, architecture: str) -> list[str]:
 
 
 def _differences(run: runs.Run, architecture: str) -> str:
+    whose = "its source's" if "origin" in run.config else "the run's own, not the published one"
+    same = "Ids are those of training"
+    if run.tokenizer.words:
+        same = f"Texts became words by {run.tokenizer.words}, as published; tokenizer.json comes near without them. Ids are nearly the same"
     lines = [
-        "The tokenizer is the run's own, not the published one. Ids are those of training, but that a newline at either end of a text "
-        "stays, which training strips, and that `<unk>` in a text is read as that token, unless `split_special_tokens=True`.",
+        f"The vocabulary is {whose}. {same}, but that a newline at either end of a text stays, which training strips, and that `<unk>` in a "
+        "text is read as that token, unless `split_special_tokens=True`.",
         f"As published, the softmax in training runs over the {run.sizes['context']} rows of positions, too. Logits here are of the tokens "
         "alone: a loss comes out lower than the one that was logged, by what the model still gives to positions.",
         "Id 0, `<unk>`, also pads, on the right.",

@@ -58,7 +58,7 @@ def import_run(source: str, workdir: str, text: str = "") -> dict:
     if rows < plain:
         raise UserError(f"{folder}: has {plain} words in its vocabulary and {rows} in its table; give the two that belong together")
     left_out = heads + ([f"tokens_embed.weight[{plain}:{rows}]"] if rows > plain else [])
-    origin = {"format": f"Hugging Face {MODEL_TYPE}", "source": source, "text": text or "ours", "left_out": left_out}
+    origin = {"format": f"Hugging Face {MODEL_TYPE}", "source": source, "text": text, "words": tokenizer.words, "left_out": left_out}
     params["tokens"] = params["tokens"][:plain]
     return runs.write(workdir, {"name": "transformer", **sizes, "dtype": "float32"}, params, tokenizer, origin)
 
@@ -233,7 +233,8 @@ def main(argv: list[str]) -> None:
     if argv[1] == "import":
         result = import_run(options.source, options.workdir, options.text)
         left_out = ", ".join(result["origin"]["left_out"])
-        print(f"{options.workdir}: made" + (f"; left out: {left_out}" if left_out else ""))
+        words = result["origin"]["words"] or "the steps in tokenizer.json"
+        print(f"{options.workdir}: made; words by {words}" + (f"; left out: {left_out}" if left_out else ""))
     else:
         print(f"{options.output}: {', '.join(export_run(options.workdir, options.output, options.lm))}")
 
@@ -241,7 +242,7 @@ def main(argv: list[str]) -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("source", "", "import: the folder with config.json, model.safetensors and the tokenizer's files")
     flags.DEFINE_string("workdir", "", "import: the run to make; export: the run to take, or one of its checkpoints")
-    flags.DEFINE_enum("text", "", vocabulary.TEXTS, "import: how texts become words; empty where tokenizer.json is of our own making")
+    flags.DEFINE_enum("text", "", vocabulary.TEXTS, "import: how texts become words; by default as exported, else as published")
     flags.DEFINE_string("output", "", "export: the folder to write")
     flags.DEFINE_bool("lm", False, "export: leave the head of a finetuned run out")
     command.run(main)

@@ -5,13 +5,13 @@ import pathlib
 from typing import Any
 
 import tokenizers
-from tokenizers import decoders, models
+from tokenizers import models
 
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.text import bpe, standardize
 
-FILE = "tokenizer.json"
-TEXTS = ("", "approximate", "own")
+FILE, WORDS, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
+TEXTS = ("", "published", "approximate", "own")
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -32,41 +32,44 @@ def read(folder: pathlib.Path, text: str) -> bpe.Tokenizer:
 
     Args:
         text: how a text becomes words. "own": by the steps that tokenizer.json holds; those of Hugging Face's OpenAIGPTTokenizer are
-            BERT's, which know no newline. "approximate": by those of text/standardize.py. "": by those of tokenizer.json, if they
-            are of text/standardize.py.
+            BERT's, which know no newline. "published": by text/published.py. "approximate": by text/standardize.py. "": by those of
+            tokenizer.json, if they are of text/standardize.py; else the published way, where the vocabulary is in the published form,
+            vocab.json and merges.txt.
 
     Raises:
-        UserError: a file is missing or damaged; `text` is "" and the steps are somebody else's; ids are not 0, 1, 2, ... from <unk> on.
+        UserError: a file is missing or damaged; `text` is "" and the steps are somebody else's; the vocabulary is not in the published
+            layout; a library of the published way is missing.
     """
     file = folder / FILE
-    if text == "approximate":
-        return _checked(_published(*_vocabulary(folder)), folder)
-    if not file.is_file():
-        raise UserError(f"{file}: not there; give --text=approximate to take vocab.json and merges.txt with our clean-up of texts")
-    stored = read_json(file)
-    if not text and not _ours(stored):
+    stored = read_json(file) if file.is_file() else {}
+    if not text and stored and _ours(stored):
+        text = "own"
+    if not text and not _published(folder):
         raise UserError(
-            f"{file}: splits texts in its own way; give --text=own to take it as it is, or --text=approximate for our clean-up of texts"
+            f"{file}: {'splits texts in its own way' if stored else 'not there'}; give --text=own to take it as it is, --text=published "
+            "for the words of the original, or --text=approximate for what comes near"
         )
+    try:
+        if text != "own":
+            return bpe.assemble(*_vocabulary(folder, stored), published_words=text != "approximate")
+        if not stored:
+            raise UserError(f"{file}: not there; give --text=published or --text=approximate to take vocab.json and merges.txt")
+        return _as_it_is(stored)
+    except ValueError as error:
+        raise UserError(f"{folder}: {first_line(error)}; give a vocabulary in the published layout") from None
+
+
+def _as_it_is(stored: dict) -> bpe.Tokenizer:
+    """A tokenizer.json with its own steps; ValueError where its vocabulary is not in the published layout."""
     try:
         plain = stored["model"]["vocab"]
         stored["added_tokens"] = [token for token in stored["added_tokens"] if token["content"] in plain]
         backend = tokenizers.Tokenizer.from_str(json.dumps(stored))
     except Exception as error:  # the library raises plain Exception
-        raise UserError(f"{file}: not a tokenizer.json of byte pairs ({error}); save the tokenizer again") from None
-    return _checked(backend, file)
-
-
-def _checked(backend: tokenizers.Tokenizer, place: pathlib.Path) -> bpe.Tokenizer:
-    size = backend.get_vocab_size(with_added_tokens=False)
-    ids = sorted(backend.get_vocab(with_added_tokens=False).values())
-    if ids != list(range(size)) or backend.token_to_id(bpe.UNKNOWN) != 0:
-        raise UserError(f"{place}: its ids are not 0 to {size - 1} with {bpe.UNKNOWN} as 0; give a vocabulary in the published layout")
+        raise ValueError(f"{FILE} is not one of byte pairs ({first_line(error)})") from None
+    bpe.check(plain)
     backend.add_special_tokens(list(bpe.SPECIALS))
-    tokenizer = bpe.Tokenizer(backend)
-    if (tokenizer.start, tokenizer.delimiter, tokenizer.extract) != (size, size + 1, size + 2):
-        raise UserError(f"{place}: has one of {', '.join(bpe.SPECIALS)} among its words; give a vocabulary without them")
-    return tokenizer
+    return bpe.Tokenizer(backend)
 
 
 def _ours(stored: dict) -> bool:
@@ -77,42 +80,35 @@ def _ours(stored: dict) -> bool:
     return all(stored.get(step) == steps[step] for step in ("normalizer", "pre_tokenizer"))
 
 
-def _vocabulary(folder: pathlib.Path) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """The words and merges of vocab.json and merges.txt, else those of tokenizer.json."""
-    words, merges = folder / "vocab.json", folder / "merges.txt"
-    if words.is_file() and merges.is_file():
-        lines = merges.read_text(encoding="utf-8").splitlines()
-        pairs = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
-        return read_json(words), pairs
-    stored = read_json(folder / FILE).get("model", {})
-    if stored.get("type") != "BPE":
-        raise UserError(f"{folder}: has no vocab.json and merges.txt, nor a {FILE} of byte pairs; save the tokenizer again")
-    return stored["vocab"], [tuple(pair.split() if isinstance(pair, str) else pair) for pair in stored["merges"]]
+def _published(folder: pathlib.Path) -> bool:
+    return all((folder / name).is_file() for name in (WORDS, MERGES))
 
 
-# The published pipeline joins here.
-def _published(vocab: dict[str, int], merges: list[tuple[str, str]]) -> tokenizers.Tokenizer:
-    """The published vocabulary behind our clean-up of texts, which comes near the published one (see text/standardize.py)."""
-    try:
-        model = models.BPE(vocab=vocab, merges=merges, unk_token=bpe.UNKNOWN, end_of_word_suffix=bpe.END_OF_WORD)
-    except Exception as error:  # the library raises plain Exception
-        raise UserError(f"merges.txt: does not fit vocab.json ({error}); give the two that belong together") from None
-    backend = tokenizers.Tokenizer(model)
-    backend.normalizer, backend.pre_tokenizer = standardize.normalizer(), standardize.pre_tokenizer()
-    backend.decoder = decoders.BPEDecoder(suffix=bpe.END_OF_WORD)
-    return backend
+def _vocabulary(folder: pathlib.Path, stored: dict) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The pieces and merges of vocab.json and merges.txt, else those of tokenizer.json, whose content is `stored`."""
+    if _published(folder):
+        lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
+        return read_json(folder / WORDS), [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+    model = stored.get("model", {})
+    if model.get("type") != "BPE":
+        raise UserError(f"{folder}: has no {WORDS} and {MERGES}, nor a {FILE} of byte pairs; save the tokenizer again")
+    return model["vocab"], [tuple(pair.split() if isinstance(pair, str) else pair) for pair in model["merges"]]
 
 
 def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials: bool) -> None:
     """Writes tokenizer.json and tokenizer_config.json, as AutoTokenizer reads them.
 
-    The newline is no special token there, nor the mark of an end: decoding would drop it.
+    The newline is no special token there, nor the mark of an end: decoding would drop it. Words of the published pipeline, which
+    tokenizer.json cannot hold, become those of text/standardize.py, which come near.
 
     Args:
         context: the most tokens of a text.
         specials: whether the model has rows for the three tokens of finetuning.
     """
     tokenizer.save(folder / FILE)
+    if tokenizer.words:
+        model = read_json(folder / FILE)["model"]
+        bpe.assemble(model["vocab"], [tuple(pair) for pair in model["merges"]]).save(folder / FILE)
     if not specials:
         stored = read_json(folder / FILE)
         stored["added_tokens"] = [token for token in stored["added_tokens"] if token["content"] not in bpe.SPECIALS]

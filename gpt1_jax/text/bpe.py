@@ -87,6 +87,14 @@ def load(path: pathlib.Path) -> Tokenizer:
     return Tokenizer(backend, words)
 
 
+def check(vocab: Mapping[str, int]) -> None:
+    """ValueError unless the ids of the pieces are 0 and up, <unk> the first, and no special token is among them."""
+    if sorted(vocab.values()) != list(range(len(vocab))) or vocab.get(UNKNOWN) != 0:
+        raise ValueError(f"ids are not 0 to {len(vocab) - 1} with {UNKNOWN} as 0")
+    if taken := [token for token in SPECIALS if token in vocab]:
+        raise ValueError(f"{taken[0]} is among the pieces, but finetuning adds it")
+
+
 def assemble(
     vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], *, published_words: bool = False, joined_backslash: bool = True
 ) -> Tokenizer:
@@ -94,18 +102,19 @@ def assemble(
 
     Args:
         vocab: piece -> id, from 0 to the last, <unk> the first.
-        merges: pairs of pieces, the first merged first.
+        merges: pairs of pieces, the first to merge first.
         published_words: take the words of the `published` pipeline, of the versions of its libraries that are installed.
         joined_backslash: as for `train`.
 
     Raises:
         UserError: a library of that pipeline is missing.
-        ValueError: the merges do not belong to the vocabulary.
+        ValueError: what `check` raises, or the merges do not belong to the vocabulary.
     """
+    check(vocab)
     try:
         model = models.BPE(vocab=dict(vocab), merges=list(merges), unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD)
     except Exception as error:  # the library raises plain Exception
-        raise ValueError(str(error)) from None
+        raise ValueError(f"the merges do not belong to the pieces ({error})") from None
     backend = tokenizers.Tokenizer(model) if published_words else _backend(model, joined_backslash)
     backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
     backend.add_special_tokens(list(SPECIALS))

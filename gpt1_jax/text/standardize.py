@@ -3,10 +3,10 @@ r"""The published clean-up, as steps of the `tokenizers` library, so that it run
 The original pipeline is ftfy -> text_standardize -> spaCy -> lower case (openai/finetune-transformer-lm, text_utils.py). The parts
 kept here are the ones that decide ids on well-encoded text: composed characters and straight quotes (what ftfy does to such text),
 the dashes, ellipses, accents and the separated runs of text_standardize (its slip included: the backslash is not separated),
-newlines as a token of their own, lower case. spaCy's rules are approximated by `WORDS`: a run of one sign stands alone and is split into
-its signs, but for dashes, tildes, slashes and bars; English contractions, full stops outside numbers and other than those of initials and the
-commonest titles, and any other punctuation stand alone. `published.py` has the pipeline itself; `tests/benchmarks/openai_tokens.py` says how
-often the two agree.
+newlines as a token of their own, lower case. spaCy's rules are approximated by `WORDS`: signs stand alone, of which only dashes,
+tildes, slashes and bars form runs; so do English contractions, full stops outside numbers other than those of initials and the
+commonest titles, and any other punctuation. `published.py` has the pipeline itself; `tests/benchmarks/openai_tokens.py` says how often
+the two agree.
 """
 
 from tokenizers import Regex, normalizers, pre_tokenizers

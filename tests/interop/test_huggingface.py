@@ -285,19 +285,32 @@ def rewrite(folder, change) -> None:
 
 
 def test_words_and_their_ways(saved, tmp_path):
-    texts = {
+    ways = {
         "approximate": [bpe.UNKNOWN, "ab", "\n", "a", "b"],
         "own": [bpe.UNKNOWN, "ab", "a", "b"],  # BERT's way knows no newline
     }
-    for text, words in texts.items():
+    for text, words in ways.items():
         result = huggingface.import_run(str(saved), str(tmp_path / text), text)
         assert result["origin"]["left_out"] == ["tokens_embed.weight[20:23]"]
         tokenizer = runs.find(str(tmp_path / text), "--workdir").tokenizer
         ids = {bpe.UNKNOWN: 0, "a": 4, "b": 5, "\n": 6, "ab": 7}
         assert tokenizer.encode(["c ab\na b"]) == [[ids[word] for word in words]]
         assert (tokenizer.vocab_size, tokenizer.start, tokenizer.extract) == (20, 20, 22)
-    with pytest.raises(UserError, match="splits texts in its own way; give --text=own .*, or --text=approximate"):
+    for name in ("vocab.json", "merges.txt"):
+        (saved / name).unlink()
+    with pytest.raises(UserError, match="splits texts in its own way; give --text=own .*, --text=published .*, or --text=approximate"):
         huggingface.import_run(str(saved), str(tmp_path / "none"))
+
+
+def test_the_published_vocabulary_has_the_published_words(saved, tmp_path):
+    pytest.importorskip("ftfy")
+    pytest.importorskip("spacy")
+    result = huggingface.import_run(str(saved), str(tmp_path / "run"))
+    assert result["origin"]["words"].startswith("ftfy ") and runs.find(str(tmp_path / "run"), "").tokenizer.words
+    huggingface.export_run(str(tmp_path / "run"), str(tmp_path / "out"))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")  # the approximation, and the card says so
+    assert theirs("c ab\na b").input_ids == [0, 7, 6, 4, 5]
+    assert "as published; tokenizer.json" in (tmp_path / "out/README.md").read_text()
 
 
 def test_other_spellings_of_the_same_model(saved, tmp_path):
@@ -366,7 +379,10 @@ BAD = {
         ),
         "has 20 words in its vocabulary and 19 in its table",
     ),
-    "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), r"tokenizer\.json: not there; give --text=approximate"),
+    "no tokenizer": (
+        lambda folder: (folder / "tokenizer.json").unlink(),
+        r"tokenizer\.json: not there; give --text=published or --text=approximate",
+    ),
     "elsewhere": (
         lambda folder: (
             (folder / "model.safetensors").unlink(),
