@@ -48,6 +48,30 @@ def real_data() -> pathlib.Path:
     return folder
 
 
+@pytest.fixture
+def parity(record_property):
+    """parity(what, measured, tolerance): holds a largest difference against its tolerance, and has it in the table that ends the output."""
+
+    def hold(what: str, measured: float, tolerance: float) -> None:
+        record_property("parity", (what, float(measured), float(tolerance)))
+        assert measured <= tolerance, what
+
+    return hold
+
+
+def pytest_terminal_summary(terminalreporter):
+    rows = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "parity":
+                what, measured, tolerance = value
+                rows[what, tolerance] = max(measured, rows.get((what, tolerance), 0.0))
+    if rows:
+        terminalreporter.section("parity: what, the largest difference, its tolerance")
+    for (what, tolerance), measured in sorted(rows.items()):
+        terminalreporter.write_line(f"{what:<90}  {measured:<8.2g}  {tolerance:.2g}")
+
+
 def pytest_unconfigure():
     if _own:
         _own.cleanup()

@@ -179,8 +179,8 @@ def _differences(run: runs.Run, architecture: str) -> str:
     if run.tokenizer.words:
         same = f"Texts became words by {run.tokenizer.words}, as published; tokenizer.json comes near without them. Ids are nearly the same"
     lines = [
-        f"The vocabulary is {whose}. {same}, but that a newline at either end of a text stays, which training strips, and that `<unk>` in a "
-        "text is read as that token, unless `split_special_tokens=True`.",
+        f"The vocabulary is {whose}. {same}, but that a newline at either end of a text stays, which training strips, and that `<unk>` in "
+        "a text is read as that token, unless `split_special_tokens=True`.",
         f"As published, the softmax in training runs over the {run.sizes['context']} rows of positions, too. Logits here are of the tokens "
         "alone: a loss comes out lower than the one that was logged, by what the model still gives to positions.",
         "Id 0, `<unk>`, also pads, on the right.",

@@ -76,7 +76,7 @@ def published(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-def test_published_size_in_and_out(published, tmp_path):
+def test_published_size_in_and_out(published, tmp_path, parity):
     model, folder = published
     huggingface.import_run(str(folder), str(tmp_path / "run"), text="approximate")
     run = runs.find(str(tmp_path / "run"), "--workdir")
@@ -85,14 +85,15 @@ def test_published_size_in_and_out(published, tmp_path):
     params, states = run.params(0), ours(run.sizes, 40_478)
     ids = np.random.default_rng(0).integers(0, 40_478, size=(2, 9))
     difference, _ = furthest(states(params, ids), model, ids)
-    assert difference <= CLOSE
+    parity("12 layers imported from transformers, N(0, 0.02): hidden states and logits", difference, CLOSE)
 
     huggingface.export_run(str(tmp_path / "run"), str(tmp_path / "out"))
     shutil.rmtree(tmp_path / "run")
     stored = safetensors.numpy.load_file(tmp_path / "out/model.safetensors")
     given = dict(model.named_parameters())
     assert stored.keys() == given.keys() and len(stored) == 146
-    assert all(array.tobytes() == given[name].detach().numpy().tobytes() for name, array in stored.items())
+    changed = sum(array.tobytes() != given[name].detach().numpy().tobytes() for name, array in stored.items())
+    parity("and exported again: tensors of 146 that are not the same bit for bit", changed, 0)
     shutil.rmtree(tmp_path / "out")
 
     larger = {name: array if "ln_" in name else 4 * array for name, array in stored.items()}
@@ -101,10 +102,11 @@ def test_published_size_in_and_out(published, tmp_path):
             tensor.copy_(torch.from_numpy(larger[name]))
     params, _ = tensors.to_params(larger, run.sizes, 40_478, "larger")
     difference, largest = furthest(states(params, ids), model, ids)
-    assert difference <= CLOSE * largest  # theirs in float32 are as far from theirs in float64
+    # Theirs in float32 are as far from theirs in float64.
+    parity("with weights four times as large, relative to the largest logit", difference / largest, CLOSE)
 
 
-def test_pretrained_run(pretrained, tmp_path, monkeypatch):
+def test_pretrained_run(pretrained, tmp_path):
     workdir = pretrained()
     written = huggingface.export_run(str(workdir), str(tmp_path / "out"))
     assert written == sorted(
@@ -197,7 +199,7 @@ def finetuned(gpt1, finetuning, choices, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", TASK_RUNS)
-def test_finetuned_run(finetuned, glue, choices, tmp_path, kind):
+def test_finetuned_run(finetuned, glue, choices, tmp_path, parity, kind):
     name, _, architecture, marked = TASK_RUNS[kind]
     huggingface.export_run(str(finetuned(kind)), str(tmp_path / "out"))
     run, page = runs.find(str(finetuned(kind)), "--workdir"), (tmp_path / "out/README.md").read_text()
@@ -217,8 +219,12 @@ def test_finetuned_run(finetuned, glue, choices, tmp_path, kind):
         index, prediction, _, *probabilities = line.split("\t")
         assert index == example.id
         if probabilities:
-            theirs = shown["probabilities"](*example.segments)
-            np.testing.assert_allclose(theirs, np.array(probabilities, float), atol=CLOSE, rtol=0)
+            theirs = shown["probabilities"](*example.segments).numpy()
+            parity(
+                "finetuned runs exported with their heads: class probabilities",
+                np.abs(theirs - np.array(probabilities, float)).max(),
+                CLOSE,
+            )
         if kind in ("graded", "regression"):
             np.testing.assert_allclose(shown["score"](*example.segments), float(prediction), atol=1e-4, rtol=0)
 
