@@ -17,7 +17,7 @@ from gpt1_jax.models.heads import LanguageModel
 
 
 class Rule(NamedTuple):
-    """How a token is chosen from the model's distribution over the token rows; by default drawn from it as it is.
+    """How a token is chosen from the model's distribution over the token rows; by default it is drawn from all of it as it is.
 
     Attributes:
         greedy: take the most probable one; the others then say nothing.
@@ -38,7 +38,7 @@ def generate(
     prompts: Sequence[Sequence[int]],
     length: int,
     keys: Key[Array, "B"],
-    rule: Rule = Rule(),
+    rule: Rule,
     vocabulary: int | None = None,
 ) -> Iterator[Int[np.ndarray, "B"]]:
     """Goes on from `prompts`: an iterator over the next token of every row, up to `length` of them.
@@ -49,38 +49,44 @@ def generate(
 
     Args:
         prompts: ids, from 1 to `context` for each row; rows may differ in length.
+        length: from 1.
         keys: a random key for every row.
         vocabulary: only the first so many token rows are ever given; all of them by default.
 
     Raises:
-        ValueError: a prompt is empty or longer than the context.
+        ValueError: a prompt is empty or longer than the context, or there is not a key for each.
     """
     body, context = model.body, model.body.context
     lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-    if not (lengths.min() >= 1 and lengths.max() <= context):
-        raise ValueError(f"prompts of {lengths.min()} to {lengths.max()} tokens found, 1 to {context} expected")
-    params = jax.device_put(params)
-    table = _table(body, params)
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if not (shortest >= 1 and longest <= context and len(keys) == len(prompts)):
+        found = f"{len(keys)} keys and {len(prompts)} prompts of {shortest} to {longest} tokens"
+        raise ValueError(f"{found} found; a key for each prompt expected, and 1 to {context} tokens")
+    length = min(length, context + 1 - shortest)
     # Sizes are powers of 2, so that prompts of other lengths share the compiled programs.
-    whole = min(lengths.max() + length - 1, context)
-    cache = body.cache(len(prompts), min(_power(whole), context))
-    tokens = np.zeros((len(prompts), min(_power(lengths.max()), context)), np.int32)
+    cache = body.cache(len(prompts), min(_power(longest + length - 1), context))
+    tokens = np.zeros((len(prompts), min(_power(longest), context)), np.int32)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = prompt
-    advance = functools.partial(_advance, body, rule, vocabulary or body.vocab_size, params, table)
-    ends = context + 1 - lengths
-    drawn, cache = advance(cache, tokens, lengths, keys, np.int32(0))
-    for count in range(1, min(length, ends.max())):
-        # The next token is under way while the caller looks at this one.
-        following, cache = advance(cache, drawn, np.ones_like(lengths), keys, np.int32(count))
-        yield np.where(count <= ends, np.asarray(drawn)[:, 0], -1)
-        drawn = following
-    yield np.where(min(length, ends.max()) <= ends, np.asarray(drawn)[:, 0], -1)
+    # Matrices are brought to the type in which they are used once, not at every token.
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, body.dtype if leaf.ndim > 1 else leaf.dtype), params)
+    advance = functools.partial(_advance, body, rule, vocabulary or body.vocab_size, params, _table(body, params))
+
+    def draws(cache):
+        drawn, cache = advance(cache, tokens, lengths, keys, np.int32(0))
+        for count in range(1, length):
+            # The next token is under way while the caller looks at this one.
+            following, cache = advance(cache, drawn, np.ones_like(lengths), keys, np.int32(count))
+            yield drawn
+            drawn = following
+        yield drawn
+
+    return (np.where(count + lengths <= context, np.asarray(drawn)[:, 0], -1) for count, drawn in enumerate(draws(cache)))
 
 
 def _power(number: int) -> int:
     """The next power of 2."""
-    return 1 << (int(number) - 1).bit_length()
+    return 1 << (number - 1).bit_length()
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -50,11 +50,15 @@ class Attention(nn.Module):
         return dropout(mixed, self.resid_dropout, self.make_rng("dropout")) if train else mixed
 
     def _extended(self, name: str, piece: Float[Array, "B H L d"], places: Int[Array, "B L"]) -> Float[Array, "B H S d"]:
-        """The cache's keys or values with those of a piece of text at its places; a place that it has no room for is left out."""
-        rows = jnp.arange(len(piece))[:, None]
-        whole = self.get_variable("cache", name).at[rows, :, places].set(piece.swapaxes(1, 2), mode="drop")
+        """The cache's keys or values with those of a piece of text at its places; a place that it has no room for is left out.
+
+        They are kept as [B*H S d]: with rows and heads apart, XLA copies all of them at every token of a single row.
+        """
+        places = jnp.repeat(places, self.heads, axis=0)
+        rows = jnp.arange(len(places))[:, None]
+        whole = self.get_variable("cache", name).at[rows, places].set(piece.reshape(len(places), *piece.shape[2:]), mode="drop")
         self.put_variable("cache", name, whole)
-        return whole
+        return whole.reshape(*piece.shape[:2], *whole.shape[1:])
 
 
 class MLP(nn.Module):
@@ -152,9 +156,9 @@ class Transformer(nn.Module):
     def cache(self, batch: int, length: int) -> dict[str, Any]:
         """The collection "cache" before any text: of `batch` rows, with room for `length` tokens each, at most the context.
 
-        "past" [B] counts the tokens so far; of every block the keys and values [B H S d] of their places.
+        "past" [B] counts the tokens so far; of every block the keys and values [B*H S d] of their places.
         """
-        shape = (batch, self.heads, length, self.width // self.heads)
+        shape = (batch * self.heads, length, self.width // self.heads)
         empty = lambda: {"attn": {name: jnp.zeros(shape, self.dtype) for name in ("key", "value")}}
         return {"past": jnp.zeros(batch, jnp.int32), **{f"h{layer}": empty() for layer in range(self.layers)}}
 
