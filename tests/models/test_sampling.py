@@ -11,7 +11,7 @@ from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.models.sampling import Rule
 
-from .conftest import CONTEXT, VOCAB
+from .conftest import BODIES, CONTEXT, VOCAB
 
 TOKENS = jax.random.randint(jax.random.key(1), (3, CONTEXT), 0, VOCAB)
 PROMPTS = [[3, 5, 7, 2, 2], [11], [2, 13, 1, 4, 1, 4]]
@@ -92,8 +92,8 @@ def test_rows_meet_neither_in_the_batch_nor_in_their_draws(sharp):
     np.testing.assert_array_equal(same[0], first[0][:4])
 
 
-def test_bfloat16_keeps_to_its_type(make_body, fresh):
-    model = LanguageModel(make_body(dtype="bfloat16"))
+def test_bfloat16_keeps_to_its_type(fresh):
+    model = LanguageModel(BODIES["transformer"](dtype="bfloat16", layers=1))
     tokens = drawn((model, fresh(model, TOKENS)), PROMPTS)
     assert ((tokens >= 0).sum(axis=1) == [4, 7, 3]).all() and tokens.max() < WORDS
 
