@@ -89,8 +89,11 @@ def write(settings: Settings, out: TextIO) -> None:
 
 
 def _encoded(tokenizer: "Tokenizer", prompts: Sequence[str], context: int) -> list[list[int]]:
-    """The prompts' ids; UserError for one that is longer than the context."""
+    """The prompts' ids; UserError for one that is not UTF-8, or is longer than the context."""
     newline = tokenizer.newline or 0  # 0, unknown, where a tokenizer from elsewhere has none
+    for number, prompt in enumerate(prompts, 1):
+        if any("\ud800" <= character <= "\udfff" for character in prompt):
+            raise UserError(f"--prompt: number {number} is not text in UTF-8; convert it")
     encoded = [ids or [newline] for ids in tokenizer.encode(prompts)]
     for number, ids in enumerate(encoded, 1):
         if len(ids) > context:
@@ -122,13 +125,11 @@ def _more(tokenizer: "Tokenizer", text: Sequence[int], shown: str, out: TextIO) 
 
 
 def _standard_input() -> list[str]:
-    """Its lines; UserError where there are none, or they are no text."""
+    """Its lines; UserError where there are none."""
     if sys.stdin.isatty():
         print("gpt1_jax: prompts are read here, one a line, until the end of input (Ctrl-D)", file=sys.stderr)
-    try:
-        lines = [line.rstrip("\n") for line in sys.stdin]
-    except UnicodeDecodeError:
-        raise UserError("--prompt: standard input is not text in UTF-8; convert it") from None
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as arguments are read
+    lines = [line.rstrip("\n") for line in sys.stdin]
     if not lines:
         raise UserError('--prompt: is missing, and standard input gives none; --prompt="" opens with the newline')
     return lines

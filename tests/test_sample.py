@@ -73,6 +73,8 @@ def test_texts_end_at_the_context(pretrained, capsys):
     with pytest.raises(UserError, match=r"^--prompt: number 2 has \d+ tokens, but the model's context is 32; shorten it$"):
         written(pretrained(), ["the sea", "the king ran over the hill and " * 9])
     assert run.sizes["context"] == 32
+    with pytest.raises(UserError, match="^--prompt: number 1 is not text in UTF-8; convert it$"):
+        written(pretrained(), ["\udcff"])
 
 
 def test_special_tokens_of_a_finetuned_run_are_never_drawn(pretrained, tmp_path):
