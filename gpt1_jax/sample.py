@@ -68,10 +68,13 @@ def write(settings: Settings, out: TextIO) -> None:
     from gpt1_jax import runs
     from gpt1_jax.models import sampling
     from gpt1_jax.models.heads import LanguageModel
+    from gpt1_jax.text.bpe import SPECIALS
     from gpt1_jax.trainers.settings import body
 
     run = runs.find(settings.checkpoint, "--checkpoint")
-    words, special = run.tokenizer.vocab_size, 3 * isinstance(run, runs.Finetuned)
+    run.meta(run.step)  # refuses a tokenizer that is not the checkpoint's
+    words = run.tokenizer.vocab_size
+    special = len(SPECIALS) if isinstance(run, runs.Finetuned) else 0
     model = LanguageModel(body(run.body, run.sizes)(words + special, **run.sizes))
     context = model.body.context
     prompts = _encoded(run.tokenizer, settings.prompt, context)
