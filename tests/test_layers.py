@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import sys
 
 import pytest
 
@@ -10,8 +11,7 @@ FLOORS = {
     **dict.fromkeys(("command", "errors", "registry", "text", "training", "analysis"), 0),
     **dict.fromkeys(("models", "datasets", "interop", "runs"), 1),
     "trainers": 2,
-    "main": 3,
-    "predict": 3,
+    **dict.fromkeys(("main", "predict", "sample"), 3),
 }
 ACCELERATED = {"jax", "flax", "optax", "orbax", "clu"}  # what brings in, or only makes sense with, a device
 # Rooms that stay out of one another's business though they share a floor, or lie above it; and what they may not stand on.
@@ -80,11 +80,12 @@ def test_words_and_numbers_need_no_device(module):
     assert not brought, f"importing {module} brings in {', '.join(sorted(brought))}"
 
 
-def test_the_entry_point_imports_only_what_reads_flags():
-    ours = {target for target in imports("gpt1_jax.main", top_level=True) if within(target, "gpt1_jax")}
+@pytest.mark.parametrize("program", ["main", "sample"])
+def test_an_entry_point_imports_only_what_reads_flags(program):
+    ours = {target for target in imports(f"gpt1_jax.{program}", top_level=True) if within(target, "gpt1_jax")}
     assert {room(target) for target in ours} - {""} <= {"command", "errors", "registry"}
-    others = {target.split(".")[0] for target in imports("gpt1_jax.main", top_level=True) if not within(target, "gpt1_jax")}
-    assert others <= {"absl", "ml_collections", "os", "pathlib", "sys", "time"}
+    others = {target.split(".")[0] for target in imports(f"gpt1_jax.{program}", top_level=True) if not within(target, "gpt1_jax")}
+    assert others <= {"absl", "ml_collections", *sys.stdlib_module_names}
 
 
 def test_programs_reach_each_other_only_through_the_registry():

@@ -5,6 +5,7 @@ back to it, dropout falls on the table and on the projection's output, the state
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -28,7 +29,9 @@ class Layer(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L D"], train: bool, branches: Int[Array, "B L"] | None) -> Float[Array, "B L D"]:
+    def __call__(
+        self, x: Float[Array, "B L D"], train: bool, branches: Int[Array, "B L"] | None, lengths: Int[Array, "B"] | None = None
+    ) -> Float[Array, "B L D"]:
         batch, _, width = x.shape
         # All inputs meet their weights in one product; only the recurrent one stays inside the loop over time.
         inputs = nn.Dense(4 * self.units, use_bias=False, dtype=self.dtype, name="input")(x)
@@ -43,7 +46,13 @@ class Layer(nn.Module):
             return (cell, output), output
 
         start = jnp.zeros((batch, self.units), jnp.float32), jnp.zeros((batch, self.units), self.dtype)
-        if branches is None:
+        if lengths is not None:
+            start = self.get_variable("cache", "cell"), self.get_variable("cache", "output")
+            going = jnp.arange(x.shape[1])[:, None] < lengths[None]
+            end, outputs = jax.lax.scan(_halting(step), start, (inputs.swapaxes(0, 1), going))
+            for name, state in zip(("cell", "output"), end, strict=True):
+                self.put_variable("cache", name, state)
+        elif branches is None:
             _, outputs = jax.lax.scan(step, start, inputs.swapaxes(0, 1))
         else:
             times = inputs.swapaxes(0, 1), *_turns(branches)
@@ -86,22 +95,43 @@ class LSTM(nn.Module):
             inputs = dropout(inputs, self.embd_dropout, self.make_rng("dropout"))
         return self.h0(inputs, train, branches)
 
+    def cache(self, batch: int, length: int) -> dict[str, Any]:
+        """The collection "cache" before any text: the state of `batch` rows, whatever the `length` to come."""
+        state = {"cell": jnp.zeros((batch, self.units), jnp.float32), "output": jnp.zeros((batch, self.units), self.dtype)}
+        return {"h0": state}
+
+    def resume(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]) -> Float[Array, "B L D"]:
+        """Hidden states of a piece of text that goes on from the collection "cache", as the Transformer's."""
+        return self.h0(table[tokens], False, None, lengths)
+
     def flops(self, length: int) -> int:
         """Floating-point operations a token of a forward pass, whatever its `length`, without the softmax's product."""
         return 2 * (4 * self.units * (self.width + self.units) + self.units * self.width)
 
 
+def _pick(which: Bool[Array, "B"], one: Any, other: Any) -> Any:
+    return jax.tree.map(lambda one, other: jnp.where(which[:, None], one, other), one, other)
+
+
+def _halting(step: Callable) -> Callable:
+    """The step of a scan whose rows keep their state once they no longer go on."""
+
+    def halting_step(state, at_time):
+        inputs, going = at_time
+        following, output = step(state, inputs)
+        return _pick(going, following, state), output
+
+    return halting_step
+
+
 def _branching(step: Callable) -> Callable:
     """The step of a scan over rows that branch: beside the state it carries the prefix's last one, from which every branch starts."""
-
-    def pick(which, one, other):
-        return jax.tree.map(lambda one, other: jnp.where(which[:, None], one, other), one, other)
 
     def branching_step(states, at_time):
         state, prefix = states
         inputs, shared, begins = at_time
-        state, output = step(pick(begins, prefix, state), inputs)
-        return (state, pick(shared, state, prefix)), output
+        state, output = step(_pick(begins, prefix, state), inputs)
+        return (state, _pick(shared, state, prefix)), output
 
     return branching_step
 

@@ -3,6 +3,8 @@
 Letters: B batch, L length, D width, H heads, V vocabulary, T rows of the table.
 """
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -25,12 +27,18 @@ class Attention(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L L"], train: bool) -> Float[Array, "B L D"]:
+    def __call__(
+        self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L S"] | None, train: bool, places: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L D"]:
+        """What the queries find among the keys that they have `seen`; with `places`, among those of the text so far in the cache."""
         batch, length, width = x.shape
         qkv = nn.Dense(3 * width, kernel_init=INIT, dtype=self.dtype, name="c_attn")(x)
         # [3 B H L d], so that the two products below are plain matrix products over the leading axes.
         qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads).transpose(2, 0, 3, 1, 4)
         query, key, value = qkv[0], qkv[1], qkv[2]
+        if places is not None:
+            key, value = self._extended("key", key, places), self._extended("value", value, places)
+            seen = jnp.arange(key.shape[2])[None, None] <= places[:, :, None]
         scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
         scores = scores / jnp.sqrt(jnp.float32(width // self.heads))
         weights = jax.nn.softmax(jnp.where(seen[:, None], scores, -1e9))
@@ -40,6 +48,17 @@ class Attention(nn.Module):
         mixed = mixed.transpose(0, 2, 1, 3).reshape(batch, length, width)
         mixed = nn.Dense(width, kernel_init=INIT, dtype=self.dtype, name="c_proj")(mixed)
         return dropout(mixed, self.resid_dropout, self.make_rng("dropout")) if train else mixed
+
+    def _extended(self, name: str, piece: Float[Array, "B H L d"], places: Int[Array, "B L"]) -> Float[Array, "B H S d"]:
+        """The cache's keys or values with those of a piece of text at its places; a place that it has no room for is left out.
+
+        They are kept as [B*H S d]: with rows and heads apart, XLA copies all of them at every token of a single row.
+        """
+        places = jnp.repeat(places, self.heads, axis=0)
+        rows = jnp.arange(len(places))[:, None]
+        whole = self.get_variable("cache", name).at[rows, places].set(piece.reshape(len(places), *piece.shape[2:]), mode="drop")
+        self.put_variable("cache", name, whole)
+        return whole.reshape(*piece.shape[:2], *whole.shape[1:])
 
 
 class MLP(nn.Module):
@@ -66,9 +85,11 @@ class Block(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L L"], train: bool) -> Float[Array, "B L D"]:
+    def __call__(
+        self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L S"] | None, train: bool, places: Int[Array, "B L"] | None = None
+    ) -> Float[Array, "B L D"]:
         attention = Attention(self.heads, self.attn_dropout, self.resid_dropout, self.dtype, name="attn")
-        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(x + attention(x, seen, train))
+        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(x + attention(x, seen, train, places))
         mlp = MLP(self.ffn, self.resid_dropout, self.dtype, name="mlp")
         return nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_2")(x + mlp(x, train))
 
@@ -136,6 +157,30 @@ class Transformer(nn.Module):
             hidden = dropout(hidden, self.embd_dropout, self.make_rng("dropout"))
         for layer in range(self.layers):
             hidden = getattr(self, f"h{layer}")(hidden, seen, train)
+        return hidden
+
+    def cache(self, batch: int, length: int) -> dict[str, Any]:
+        """The collection "cache" before any text: of `batch` rows, with room for `length` tokens each, at most the context.
+
+        "past" [B] counts the tokens so far; of every block the keys and values [B*H S d] of their places.
+        """
+        shape = (batch * self.heads, length, self.width // self.heads)
+        empty = lambda: {"attn": {name: jnp.zeros(shape, self.dtype) for name in ("key", "value")}}
+        return {"past": jnp.zeros(batch, jnp.int32), **{f"h{layer}": empty() for layer in range(self.layers)}}
+
+    def resume(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]) -> Float[Array, "B L D"]:
+        """Hidden states of a piece of text that goes on from the mutable collection "cache", which is moved on past it.
+
+        Args:
+            table: what `table(False)` gave.
+            lengths: tokens of every row's piece. What is right of them is padding: its states mean nothing and nobody sees it.
+        """
+        past = self.get_variable("cache", "past")
+        places = past[:, None] + jnp.arange(tokens.shape[-1])[None]
+        hidden = table[tokens] + table[self.vocab_size + jnp.minimum(places, self.context - 1)]
+        for layer in range(self.layers):
+            hidden = getattr(self, f"h{layer}")(hidden, None, False, places)
+        self.put_variable("cache", "past", past + lengths)
         return hidden
 
     def flops(self, length: int) -> int:

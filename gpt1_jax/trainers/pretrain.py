@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -192,11 +191,10 @@ def _evaluation(config: ConfigDict, model: LanguageModel, parts: Sequence[corpor
 
 def _sample(config: ConfigDict, run: workdir.Run, model: LanguageModel, tokenizer: bpe.Tokenizer, number: int, params: Mapping) -> None:
     """Lets the model write config.eval.sample tokens after a newline, the same draws at every update, for the log and samples.jsonl."""
-    start = jnp.array([tokenizer.newline or 0])  # 0, unknown, where a tokenizer from elsewhere has none
-    drawn = sampling.sample(
-        model, jax.device_get(params), start, min(config.eval.sample, config.model.context), jax.random.key(config.seed)
-    )
-    text = " ".join(tokenizer.decode(jax.device_get(drawn)[0].tolist()).split())
+    start = [[tokenizer.newline or 0]]  # 0, unknown, where a tokenizer from elsewhere has none
+    keys = jax.random.key(config.seed)[None]
+    drawn = sampling.generate(model, jax.device_get(params), start, config.eval.sample, keys, sampling.Rule())
+    text = " ".join(tokenizer.decode(np.concatenate(list(drawn))).split())
     run.log.sample(number, text)
 
 
