@@ -101,7 +101,7 @@ def test_graded_task_as_regression(gpt1, finetuning, tmp_path):
     assert header == "index\tprediction\tlabel"
     assert all(0 <= float(line.split("\t")[1]) <= 5 for line in lines)
     epoch = [row["task_loss"] for row in metrics(tmp_path) if "task_loss" in row]
-    assert np.mean(epoch) == pytest.approx(np.mean(np.square([0, 1.5, 3.25, 5])), abs=0.5), "next to nothing is learnt in one epoch"
+    assert np.mean(epoch) == pytest.approx(np.mean(np.square([0, 1.5, 3.25, 5])), abs=1), "next to nothing is learnt in one epoch"
 
 
 def test_a_new_task_is_one_entry(gpt1, finetuning, tmp_path, monkeypatch):

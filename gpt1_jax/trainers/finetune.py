@@ -23,8 +23,6 @@ from gpt1_jax.trainers import classification, settings
 from gpt1_jax.trainers.fitting import Evaluation, Start, fit_together, fresh_params, recipe
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
-STREAMS = ("format", "labels", "contexts", "bins")  # what readers of a run must know of its task
-
 
 @TRAINERS.register("finetune")
 def finetune(config: ConfigDict, path: str, further: Mapping[int, str] = MappingProxyType({})) -> dict:
@@ -102,7 +100,7 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
             "steps": steps,
             "init": {"path": config.init.path, "step": source.step, "layers": source.layers},
             "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
-            "streams": {name: getattr(task, name) for name in STREAMS} | {"context": source.sizes["context"]},
+            "streams": _facts(task) | {"context": source.sizes["context"]},
             "data": about,
             "params_sha256": loop.params_sha256(fitted[seed].params),
             "seconds": round((time.time() - begin) / len(runs), 1),  # its share
@@ -112,6 +110,11 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
             run.log.line(f"{split} (update {best_step})  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
         results[seed] = run.finish(result)
     return results
+
+
+def _facts(task: Task) -> dict:
+    """What readers of a run must know of its task."""
+    return {"format": task.format, "labels": list(task.labels), "contexts": task.contexts, "bins": task.bins}
 
 
 def _batch(train: batching.Streams, batch_size: int, accumulate: int, seeds: Sequence[int], step: int) -> dict[str, np.ndarray]:
