@@ -19,11 +19,10 @@ from gpt1_jax.datasets.layouts.tables import Tsv
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.registry import TASKS as REGISTERED
 
-TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+TASKS = ("cola", "mrpc", "stsb", "mnli", "rte")  # one of each kind: reading all the others is tested with their files
 METRICS = {
     "cola": {"matthews"},
     "mrpc": {"f1", "accuracy"},
-    "qqp": {"f1", "accuracy"},
     "stsb": {"pearson", "spearman"},
 }
 VARIANT = {"transformer": "full", "lstm": "lstm"}
@@ -55,7 +54,7 @@ def test_pretraining_leaves_a_whole_run(pretrained, body):
 @pytest.mark.parametrize(
     ("task", "body"), [*((task, "transformer") for task in TASKS), ("cola", "lstm"), ("stsb", "lstm"), ("mnli", "lstm")]
 )
-def test_finetuning_every_task(gpt1, finetuning, tmp_path, task, body):
+def test_finetuning_every_kind_of_task(gpt1, finetuning, tmp_path, task, body):
     result = gpt1.result(f"finetune.py:{task},{VARIANT[body]}", tmp_path, finetuning(body))
     development = ["validation", "validation_mismatched"] if task == "mnli" else ["validation"]
     tests = ["test", "test_mismatched", "ax"] if task == "mnli" else ["test"]

@@ -173,7 +173,6 @@ TWO = "_start_ {} _delimiter_ {} _classify_"
 FAR = {"optim.lr": 1e-2, "model.context": 16}
 # Task, further settings, the class of theirs, an example as text.
 TASK_RUNS = {
-    "single": ("sst2", {}, "OpenAIGPTForSequenceClassification", "_start_ {} _classify_"),
     "pair": ("rte", {}, "OpenAIGPTForSequenceClassification", TWO),
     "similarity": ("mrpc", FAR, "OpenAIGPTForSequenceClassification", TWO),
     "graded": ("stsb", {}, "OpenAIGPTForSequenceClassification", TWO),
