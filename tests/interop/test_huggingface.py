@@ -230,7 +230,7 @@ def test_finetuned_run(finetuned, glue, choices, tmp_path, parity, kind):
     # Names of the classes; the marks in a text; the language model inside.
     model = shown["model"]
     assert type(model).__name__ == architecture
-    if kind in ("single", "pair", "similarity"):
+    if kind in ("pair", "similarity"):
         assert [f"p({model.config.id2label[number]})" for number in range(2)] == columns[3:]
     texts = read.examples[0].segments[: marked.count("{}")]
     segments = run.tokenizer.encode(texts)
