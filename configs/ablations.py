@@ -85,7 +85,7 @@ def top(scale: dict) -> ConfigDict:
 
 
 def quirks(scale: dict) -> ConfigDict:
-    """What each of the published quirks is worth: one at a time left out, then all; also where an example has several streams."""
+    """What each quirk of the published finetuning is worth: one at a time left out, then all; also where an example has several streams."""
     return grid(("full", *QUIRKS), (scale["table"][-1], scale["choice"]))
 
 

@@ -1,5 +1,6 @@
 """How a command line of this project is read, and how it ends. Only what reads flags is imported here."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -25,14 +26,25 @@ def only_flags(argv: list[str], prefix: str = "") -> None:
 
 
 def run(main: Callable[[list[str]], None], parser: Callable[[list[str]], list[str]] = parse) -> None:
-    """Runs `main` on what `parser` leaves of the arguments. Exit code 0; 2 after one line about a mistake."""
+    """Runs `main` on what `parser` leaves of the arguments; text goes in and out as UTF-8.
+
+    Exit code 0, also when whoever read the output has seen enough; 2 after one line about a mistake; 130 after Ctrl-C.
+    """
 
     def quiet(argv):
         logging.set_verbosity(logging.ERROR)  # the libraries' own chatter
         main(argv)
 
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8")
     try:
         app.run(quiet, flags_parser=parser)
     except UserError as error:
         print(f"gpt1_jax: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more on its way out
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

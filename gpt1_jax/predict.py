@@ -6,7 +6,7 @@
 A line of the input is one example: its texts, with a tab between them, in the order of the task (a sentence; two sentences; a context, or
 a passage and a question, and then the answers to choose from). --columns=premise,hypothesis takes columns of a file with a header line,
 by their names. A line of the output is the row's number from 0, the predicted label (of a graded task the score), and the probability of
-every class.
+every class. A run has positions for the longest example of its finetuning: of a longer one the ends of its texts are left out, and told.
 """
 
 import contextlib
@@ -38,24 +38,31 @@ def main(argv: list[str]) -> None:
     devices.start("off")
     labeller = Labeller(_CHECKPOINT.value, _BATCH_SIZE.value)
     interactive = _INPUT.value == "-"
+    if not interactive and pathlib.Path(_OUTPUT.value).expanduser().resolve() == pathlib.Path(_INPUT.value).expanduser().resolve():
+        raise UserError(f"--output: {_OUTPUT.value} is the input; name another file")
     with _lines(_INPUT.value) as lines, _printer(_OUTPUT.value) as write:
         rows = enumerate(_rows(lines, "standard input" if interactive else _INPUT.value, _COLUMNS.value, labeller.texts))
         write("\t".join(["index", *labeller.header]))
         while chunk := list(itertools.islice(rows, 1 if interactive and sys.stdin.isatty() else CHUNK)):
             for (number, _), line in zip(chunk, labeller.lines([texts for _, texts in chunk]), strict=True):
                 write("\t".join([str(number), *line]))
+    if labeller.cut:
+        print(f"gpt1_jax: of {labeller.cut} rows, longer than all of finetuning's, the ends of texts were left out", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def _lines(path: str) -> Iterator[Iterable[str]]:
     if path == "-":
+        if hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
         yield sys.stdin
         return
     try:
-        with open(pathlib.Path(path).expanduser(), encoding="utf-8") as file:
-            yield file
+        file = open(pathlib.Path(path).expanduser(), encoding="utf-8-sig")  # which drops the mark that Excel writes first
     except OSError as error:
         raise UserError(f"--input: cannot read {path} ({error.strerror}); name a file of tab-separated texts") from None
+    with file:
+        yield file
 
 
 def _rows(lines: Iterable[str], place: str, columns: Sequence[str], texts: int) -> Iterator[list[str]]:
@@ -68,6 +75,8 @@ def _rows(lines: Iterable[str], place: str, columns: Sequence[str], texts: int) 
         _, header = next(numbered, (0, []))
         if missing := [column for column in columns if column not in header]:
             raise UserError(f"--columns: {place} has no column {missing[0]!r}; its header line has {', '.join(header) or 'nothing'}")
+        if twice := [column for column in columns if header.count(column) > 1]:
+            raise UserError(f"--columns: {place} has {twice[0]!r} more than once; rename one of them")
         chosen, first = [header.index(column) for column in columns], len(header)
     for number, cells in numbered:
         if chosen is not None and len(cells) == first:
@@ -93,7 +102,9 @@ def _printer(path: str):
     if path == "-":
         yield lambda line: print(line, flush=True)
         return
-    place = pathlib.Path(path).expanduser()
+    place = pathlib.Path(path).expanduser().resolve()
+    if place.is_dir():
+        raise UserError(f"--output: {path} is a folder; name a file")
     beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
     try:
         with open(beside, "w", encoding="utf-8") as file:

@@ -34,7 +34,7 @@ class Run:
 
     def __init__(self, path: str, flag: str):
         self.workdir, chosen = _place(path, flag)
-        self.config = read_json(self.workdir / "config.json")
+        self.config = _config(self.workdir, flag)
         if self.config["trainer"] != self.trainer:
             raise UserError(f"{flag}: {self.workdir} is a run of {self.config['trainer']}; name one of {self.trainer.removesuffix('e')}ing")
         self.steps = checkpoint.steps(self.workdir, flag)
@@ -69,6 +69,8 @@ class Pretrained(Run):
     trainer = "pretrain"
 
     def __init__(self, path: str, flag: str = "config.init.path"):
+        if not path and flag == "config.init.path":
+            raise UserError(f"{flag}: is empty; name the folder of a pretraining run (init.layers=-1 takes only its tokenizer and sizes)")
         super().__init__(path, flag)
 
 
@@ -114,8 +116,15 @@ class Finetuned(Run):
 def find(path: str, flag: str) -> Pretrained | Finetuned:
     """The run in a folder, of whichever of the two trainers; arguments and errors as for `Run`."""
     folder, _ = _place(path, flag)
-    trainer = read_json(folder / "config.json")["trainer"]
-    return (Finetuned if trainer == Finetuned.trainer else Pretrained)(path, flag)
+    return (Finetuned if _config(folder, flag)["trainer"] == Finetuned.trainer else Pretrained)(path, flag)
+
+
+def _config(folder: pathlib.Path, flag: str) -> dict:
+    """The run's config.json; others' folders have one too."""
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict) or "trainer" not in config:
+        raise UserError(f"{flag}: {folder} is no folder of a run; make one of a Hugging Face one by gpt1_jax.interop.huggingface import")
+    return config
 
 
 def _place(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
@@ -131,14 +140,15 @@ def _place(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
 def write(path: str, model: Mapping[str, Any], params: Mapping, tokenizer: bpe.Tokenizer, origin: Mapping[str, Any]) -> dict:
     """Makes the folder `path` a finished pretraining run, at update 0, of params that come from elsewhere; gives its result.json.
 
-    The same again is found finished; UserError where the folder is another run's.
+    The same params, tokenizer and origin again are found finished; UserError where the folder is another run's.
 
     Args:
         model: the body's "name" and sizes, as in a config's model section.
         params: nested dict of float32 arrays, named as the body names them.
-        origin: where they come from: JSON values, which config.json keeps.
+        origin: where they come from: JSON values, which config.json keeps, with the fingerprints of params and tokenizer.
     """
-    config = {"trainer": "pretrain", "model": dict(model), "origin": dict(origin)}
+    origin = {**origin, "params_sha256": loop.params_sha256(params), "tokenizer": tokenizer.fingerprint}
+    config = {"trainer": "pretrain", "model": dict(model), "origin": origin}
     with workdir.opened(path, config) as run:
         if run.result is not None:
             return run.result
@@ -147,5 +157,4 @@ def write(path: str, model: Mapping[str, Any], params: Mapping, tokenizer: bpe.T
         none = {"count": np.zeros((), np.int32)}  # no optimiser has moved them here
         checkpoints.save(0, {"params": params, "opt_state": none}, {"tokenizer": tokenizer.fingerprint})
         checkpoints.close()
-        result = {"trainer": "pretrain", "steps": 0, "origin": dict(origin), "params_sha256": loop.params_sha256(params)}
-        return run.finish(result)
+        return run.finish({"trainer": "pretrain", "steps": 0, "origin": origin, "params_sha256": origin["params_sha256"]})

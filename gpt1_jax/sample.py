@@ -1,15 +1,14 @@
-"""Text that a model writes: prompts of your own, carried on by the model of a run.
+r"""Text that a model writes: prompts of your own, carried on by the model of a run.
 
     python -m gpt1_jax.sample --checkpoint=runs/exp_books --prompt="once upon a time" --length=100 --top_p=0.9
 
---prompt may be given again: the prompts are one batch. Without one they are read from standard input, one a line. A prompt without
-text opens with the newline. The first text is shown as it comes, its prompt with it, in the spelling of the tokenizer; the others are
-written beside it and follow when it ends. Where there are several, a line with its number heads each. The same prompts, settings and
-seed give the same texts.
+--prompt may be given again: the prompts are one batch. Without one they are read from standard input, one a line. A prompt without text
+is a newline, after which pretraining's paragraphs begin; before a text it has to be given: --prompt=$'\nonce upon a time'. The first text
+is shown as it comes, its prompt with it, in the spelling of the tokenizer; the others are written beside it and follow when it ends.
+Where there are several, a line with its number heads each. The same prompts, settings and seed give the same texts.
 """
 
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -44,7 +43,7 @@ RULES = (
     ("a whole number from 1", lambda value: value >= 1, ("length", "samples")),
     ("a whole number from 0", lambda value: value >= 0, ("top_k",)),
     ("a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32, ("seed",)),
-    ("a number above 0", lambda value: 0 < value < math.inf, ("temperature",)),
+    ("a number from 1e-6", lambda value: 1e-6 <= value < math.inf, ("temperature",)),
     ("a number above 0 and up to 1", lambda value: 0 < value <= 1, ("top_p",)),
 )
 
@@ -97,7 +96,10 @@ def _encoded(tokenizer: "Tokenizer", prompts: Sequence[str], context: int) -> li
     for number, prompt in enumerate(prompts, 1):
         if any("\ud800" <= character <= "\udfff" for character in prompt):
             raise UserError(f"--prompt: number {number} is not text in UTF-8; convert it")
-    encoded = [ids or [newline] for ids in tokenizer.encode(prompts)]
+    encoded = []
+    for prompt, ids in zip(prompts, tokenizer.encode(prompts), strict=True):  # which strips the ends of a text
+        before, after = ("\n" in space for space in (prompt[: -len(prompt.lstrip()) or None], prompt[len(prompt.rstrip()) :]))
+        encoded.append([newline] * before + ids + [newline] * after if ids else [newline])
     for number, ids in enumerate(encoded, 1):
         if len(ids) > context:
             raise UserError(f"--prompt: number {number} has {len(ids)} tokens, but the model's context is {context}; shorten it")
@@ -143,12 +145,7 @@ def main(argv: list[str]) -> None:
     settings = Settings(**{name: getattr(flags.FLAGS, name) for name in Settings._fields})
     check(settings)
     settings = settings._replace(prompt=settings.prompt or _standard_input())
-    try:
-        write(settings, sys.stdout)
-    except BrokenPipeError:  # whoever read has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    write(settings, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_words_and_numbers_need_no_device(module):
     assert not brought, f"importing {module} brings in {', '.join(sorted(brought))}"
 
 
-@pytest.mark.parametrize("program", ["main", "sample"])
+@pytest.mark.parametrize("program", ["main", "predict", "sample"])
 def test_an_entry_point_imports_only_what_reads_flags(program):
     ours = {target for target in imports(f"gpt1_jax.{program}", top_level=True) if within(target, "gpt1_jax")}
     assert {room(target) for target in ours} - {""} <= {"command", "errors", "registry"}

@@ -1,6 +1,11 @@
 """New text labelled by a finetuned run: what that run itself has predicted, from files and standard input, in every format."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+from front_door import REPOSITORY
 
 from gpt1_jax import command, predict
 from gpt1_jax.datasets import sources
@@ -69,7 +74,9 @@ def test_text_longer_than_all_of_finetuning_is_cut(finetuned):
     first, second, third = labeller.lines(
         [["the king saw " * count, f"the {word}"] for count, word in ((40, "sea"), (41, "sea"), (41, "hill"))]
     )
-    assert first == second != third
+    assert first == second != third and labeller.cut == 3
+    labeller.lines([["the king", "the sea"]])
+    assert labeller.cut == 3
 
 
 @pytest.mark.parametrize(
@@ -80,6 +87,7 @@ def test_text_longer_than_all_of_finetuning_is_cut(finetuned):
         (["{run}"], "one\ttwo\nalone\n", "standard input, line 2: 1 found, 2 texts expected with a tab between them; correct the line"),
         (["{run}"], "one\t \n", "standard input, line 1: a text is empty; fill it or leave the line out"),
         (["{run}", "--columns=a"], "a\tb\n", "--columns: 1 named, 2 expected, one for each text of the task"),
+        (["{run}", "--columns=a,a"], "a\ta\n", "--columns: standard input has 'a' more than once; rename one of them"),
         (["{run}", "--columns=a,c"], "a\tb\n", "--columns: standard input has no column 'c'; its header line has a, b"),
         (["{run}", "--input=nowhere.tsv"], "", "--input: cannot read nowhere.tsv (No such file or directory); name a file"),
         (["{run}", "--batch_size=0"], "", "flag --batch_size=0"),
@@ -91,6 +99,25 @@ def test_mistake_is_one_line(label, finetuned, tmp_path, flags, text, complaint)
     ended = label(*flags, f"--output={tmp_path}/out.tsv", text=text)
     assert ended.code == 2 and ended.err.startswith(f"gpt1_jax: {complaint}"), ended.err
     assert len(ended.err.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_process_reads_utf8_and_ends_quietly_with_its_reader(finetuned, tmp_path):
+    program = f"{sys.executable} -m gpt1_jax.predict --checkpoint={finetuned('rte')[0]}"
+    (tmp_path / "rows.tsv").write_bytes(b"\xef\xbb\xbfone\ttwo\n" + b"caf\xc3\xa9\tb\n" * 5000)  # with the mark that Excel writes
+    piped = f"cat {tmp_path}/rows.tsv | {program} --columns=one,two | head -2; echo ${{PIPESTATUS[@]}}"
+    ended = subprocess.run(["bash", "-c", piped], cwd=REPOSITORY, env=os.environ | {"LC_ALL": "C"}, capture_output=True, text=True)
+    header, first, codes = ended.stdout.splitlines()
+    assert header.startswith("index\tprediction") and first.startswith("0\t") and codes.endswith("0 0"), ended.stderr
+    ended = subprocess.run(program.split(), cwd=REPOSITORY, input=b"one\tcaf\xff\n", env=os.environ | {"LC_ALL": "C"}, capture_output=True)
+    assert ended.returncode == 2 and ended.stderr.startswith(b"gpt1_jax: standard input: is not UTF-8"), ended.stderr
+
+
+def test_output_that_would_lose_the_input_is_refused(label, finetuned, tmp_path):
+    (tmp_path / "rows.tsv").write_text("one\ttwo\n")
+    for output, complaint in ((tmp_path / "rows.tsv", "is the input; name another file"), (tmp_path, "is a folder; name a file")):
+        ended = label(f"--checkpoint={finetuned('rte')[0]}", f"--input={tmp_path}/rows.tsv", f"--output={output}")
+        assert ended.code == 2 and complaint in ended.err
+    assert (tmp_path / "rows.tsv").read_text() == "one\ttwo\n"
 
 
 def test_pretraining_run_is_refused(label, pretrained):

@@ -36,6 +36,10 @@ def test_what_is_no_run_is_told_by_its_flag(pretrained, tmp_path):
         runs.find("", "--checkpoint")
     with pytest.raises(UserError, match=r"config\.json: no such file"):
         runs.find(str(tmp_path), "--checkpoint")
+    (tmp_path / "config.json").write_text('{"model_type": "openai-gpt"}')
+    for read in (runs.find, runs.Pretrained):
+        with pytest.raises(UserError, match="^--checkpoint: .* is no folder of a run; make one of a Hugging Face one by"):
+            read(str(tmp_path), "--checkpoint")
     with pytest.raises(UserError, match=r"^--checkpoint: .* has no checkpoint of update 15; it has \[10, 20\]"):
         runs.find(f"{pretrained()}/checkpoints/15", "--checkpoint")
     with pytest.raises(UserError, match="^--checkpoint: .* is a run of pretrain; name one of finetuning"):
@@ -49,8 +53,11 @@ def test_params_from_elsewhere_become_a_finished_run(gpt1, pretrained, finetunin
     assert made == runs.write(str(tmp_path / "run"), model, params, source.tokenizer, {"format": "test"})  # found finished
     with pytest.raises(UserError, match="origin.format='test' "):
         runs.write(str(tmp_path / "run"), model, params, source.tokenizer, {"format": "other"})
+    doubled = {**params, "tokens": 2 * params["tokens"]}
+    with pytest.raises(UserError, match="origin.params_sha256="):
+        runs.write(str(tmp_path / "run"), model, doubled, source.tokenizer, {"format": "test"})
     read = runs.Pretrained(str(tmp_path / "run"))
-    assert (read.sizes, read.steps, read.config["origin"]) == (source.sizes, [0], {"format": "test"})
+    assert (read.sizes, read.steps, read.config["origin"]["format"]) == (source.sizes, [0], "test")
     jax.tree.map(np.testing.assert_array_equal, read.params(0), params)
     result = gpt1.result("finetune.py:rte", tmp_path / "rte", finetuning() | {"init.path": tmp_path / "run"})
-    assert result["init"]["step"] == 0
+    assert result["init"]["step"] == 0 and result["init"]["origin"] == read.config["origin"]

@@ -95,8 +95,8 @@ def test_special_tokens_of_a_finetuned_run_are_never_drawn(pretrained, tmp_path)
 def test_values_that_cannot_be():
     for name, value, message in (
         ("checkpoint", "", "is missing; name the folder of a run"),
-        ("temperature", 0.0, "0.0 found, a number above 0 expected; for the most probable token, give --greedy"),
-        ("temperature", float("nan"), "nan found, a number above 0 expected"),
+        ("temperature", 0.0, "0.0 found, a number from 1e-6 expected; for the most probable token, give --greedy"),
+        ("temperature", float("nan"), "nan found, a number from 1e-6 expected"),
         ("top_p", 0.0, "0.0 found, a number above 0 and up to 1 expected; give another --top_p"),
         ("top_p", 1.5, "1.5 found"),
         ("top_k", -1, "-1 found, a whole number from 0 expected"),
@@ -129,3 +129,11 @@ def test_command_line(pretrained):
     done = command(f"--checkpoint={pretrained()}", "--length=3", "--greedy", text="the king\nthe sea\n")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == written(pretrained(), ["the king", "the sea"], length=3, greedy=True).getvalue()
+
+
+def test_newlines_around_a_prompt_are_its_context(pretrained):
+    tokenizer = runs.find(str(pretrained()), "--checkpoint").tokenizer
+    (bare,) = tokenizer.encode(["the old king"])
+    prompts = ["the old king", "\nthe old king", " the old king \n\n", "\n", ""]
+    expected = [bare, [tokenizer.newline, *bare], [*bare, tokenizer.newline], [tokenizer.newline], [tokenizer.newline]]
+    assert sample._encoded(tokenizer, prompts, 32) == expected

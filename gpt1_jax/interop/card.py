@@ -1,11 +1,12 @@
 """The README.md of an exported run: what it is, how it is loaded, how it was trained, in what it differs from openai-gpt."""
 
-import pathlib
+import re
 from typing import Any
 
 from gpt1_jax import runs
 from gpt1_jax.training.workdir import flatten, read_json
 
+FOLDERS = re.compile(r"(?<![\w/])(?:~|\.{1,2})?/(?:[^/,\s]+/)*")  # but not the owner of a data set on the hub
 PIPELINES = {
     "OpenAIGPTLMHeadModel": "text-generation",
     "OpenAIGPTForSequenceClassification": "text-classification",
@@ -21,7 +22,7 @@ def text(run: runs.Run, parameters: int, architecture: str) -> str:
         architecture: the class of transformers that the folder is for.
     """
     sizes = run.sizes
-    made = "finetuned" if isinstance(run, runs.Finetuned) else "pretrained"
+    made = "finetuned" if isinstance(run, runs.Finetuned) else "imported" if _origin(run) else "pretrained"
     body = f"{sizes['layers']} blocks of width {sizes['width']}, {sizes['heads']} heads, {sizes['context']} positions"
     sections = [
         f"---\nlibrary_name: transformers\npipeline_tag: {PIPELINES[architecture]}\ntags:\n- openai-gpt\n- gpt1\n- jax\n---",
@@ -58,8 +59,7 @@ def _training(run: runs.Run) -> str:
             f"{split} {name} {value:.4g}" for split, values in run.result["metrics"].items() for name, value in values.items()
         ]  # of the best update
         return facts + (f" Scores: {', '.join(scores)}." if scores and run.step == run.result["best_step"] else "")
-    if "origin" in run.config:
-        origin = run.config["origin"]
+    if origin := _origin(run):
         return f"Its weights come from elsewhere ({origin['format']}) and were not trained here."
     windows = f"{run.config['batch_size']} windows of {run.sizes['context']} tokens"
     facts = f"Trained on the corpus {run.config['data']['corpus']} {_shown(run.config['data']['path'])}, {run.step} updates of {windows}."
@@ -90,16 +90,19 @@ def _code(*parts: str) -> str:
 
 
 def _generation(run: runs.Run) -> str:
+    opening, tokenizer = "", run.tokenizer
+    if tokenizer.newline is not None:
+        opening = (
+            "A text, and each of its paragraphs, begins after a newline: open a prompt with one. The newline's token is the model's "
+            "`bos_token_id`, and no special token of the tokenizer, which would drop it in decoding. lm-eval wants "
+            f"`prefix_token_id={tokenizer.newline}` among its model_args, and the newline at the beginning of a task's text. "
+        )
     writing = (
-        'prompt = tokenizer("\\nthe old house", return_tensors="pt")\n'
+        f'prompt = tokenizer("{opening and chr(92) + "n"}the old house", return_tensors="pt")\n'
         "print(tokenizer.decode(model.generate(**prompt, max_new_tokens=20, do_sample=False)[0]))\n"
     )
-    return _code(LOADING.format(name="AutoModelForCausalLM"), writing) + (
-        "\n\nA text, and each of its paragraphs, begins after a newline: open a prompt with one. The newline's token is the model's "
-        "`bos_token_id`, and no special token of the tokenizer, which would drop it in decoding. No token ends a text. Prompt and "
-        f"answer have room for {run.sizes['context']} tokens together. lm-eval wants `prefix_token_id={run.tokenizer.newline}` among its "
-        "model_args, and the newline at the beginning of a task's text."
-    )
+    room = f"No token ends a text. Prompt and answer have room for {run.sizes['context']} tokens together."
+    return f"{_code(LOADING.format(name='AutoModelForCausalLM'), writing)}\n\n{opening}{room}"
 
 
 SEGMENT = """\
@@ -173,16 +176,27 @@ def _classification(run: runs.Finetuned, architecture: str) -> list[str]:
     ]
 
 
+SOFTMAX = (
+    "As published, the softmax in training runs over the rows of positions, too. Logits here are of the tokens alone: a loss comes out "
+    "lower than the one that was logged, by what the model still gives to positions."
+)
+
+
+def _origin(run: runs.Run) -> dict[str, Any]:
+    """Where the pretrained params were taken from; {} where they were trained here."""
+    return (run.result["init"] if isinstance(run, runs.Finetuned) else run.config).get("origin", {})
+
+
 def _differences(run: runs.Run, architecture: str) -> str:
-    whose = "its source's" if "origin" in run.config else "the run's own, not the published one"
+    origin = _origin(run)
+    whose = f"that of its source ({origin['format']})" if origin else "the run's own, not the published one"
     same = "Ids are those of training"
     if run.tokenizer.words:
         same = f"Texts became words by {run.tokenizer.words}, as published; tokenizer.json comes near without them. Ids are nearly the same"
     lines = [
         f"The vocabulary is {whose}. {same}, but that a newline at either end of a text stays, which training strips, and that `<unk>` in "
         "a text is read as that token, unless `split_special_tokens=True`.",
-        f"As published, the softmax in training runs over the {run.sizes['context']} rows of positions, too. Logits here are of the tokens "
-        "alone: a loss comes out lower than the one that was logged, by what the model still gives to positions.",
+        *([SOFTMAX] if origin or run.config["published"]["softmax_positions"] else []),
         "Id 0, `<unk>`, also pads, on the right.",
     ]
     if architecture == "OpenAIGPTForSequenceClassification":
@@ -203,7 +217,5 @@ def _facts(run: runs.Run) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a table; of a folder on somebody's machine its last part."""
-    if isinstance(value, str) and value.startswith(("/", "~", ".")):
-        return pathlib.PurePath(value).name
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    """A value in a table; of each folder on somebody's machine the last part."""
+    return FOLDERS.sub("", str(value)).replace("|", "\\|").replace("\n", " ")

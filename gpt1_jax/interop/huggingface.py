@@ -74,6 +74,9 @@ def _sizes(path: pathlib.Path) -> tuple[dict[str, Any], int]:
             raise UserError(f"{path}: {name} is {config.get(name)!r}, a whole number from 1 expected; give the model's own config.json")
     if config["n_embd"] % config["n_head"]:
         raise UserError(f"{path}: n_head {config['n_head']} does not divide n_embd {config['n_embd']}; give the model's own config.json")
+    for name in DROPOUT:
+        if not isinstance(config[name], int | float) or not 0 <= config[name] < 1:
+            raise UserError(f"{path}: {name} is {config[name]!r}, a number from 0 to below 1 expected; give the model's own config.json")
     sizes = {ours: config[theirs] for theirs, ours in (SIZES | DROPOUT).items()}
     return sizes | {"ffn": 4 * config["n_embd"]}, config["vocab_size"]
 
@@ -83,7 +86,10 @@ def _tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
     if (folder / WEIGHTS).is_file():
         files = [WEIGHTS]
     elif (folder / INDEX).is_file():
-        files = sorted(set(vocabulary.read_json(folder / INDEX).get("weight_map", {}).values()))
+        places = vocabulary.read_json(folder / INDEX).get("weight_map")
+        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+            raise UserError(f"{folder / INDEX}: has no weight_map from tensors to files; give a folder that save_pretrained has written")
+        files = sorted(set(places.values()))
     elif (folder / "pytorch_model.bin").is_file():
         raise UserError(
             f"{folder}: holds pytorch_model.bin alone, a pickle, which may run code when it is read; "
@@ -205,9 +211,9 @@ def _head(run: runs.Finetuned, params: Mapping) -> _Head:
 @contextlib.contextmanager
 def _whole(output: str) -> Iterator[pathlib.Path]:
     """A folder to write in, which is `output` afterwards, and nowhere after an error."""
-    target = pathlib.Path(output).expanduser()
     if not output:
         raise UserError("--output: is missing; name the folder to write")
+    target = pathlib.Path(output).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--output: {target} exists and is not an empty folder; name another")
     beside = target.with_name(f".{target.name}.tmp")
@@ -234,7 +240,7 @@ def main(argv: list[str]) -> None:
         result = import_run(options.source, options.workdir, options.text)
         left_out = ", ".join(result["origin"]["left_out"])
         words = result["origin"]["words"] or "the steps in tokenizer.json"
-        print(f"{options.workdir}: made; words by {words}" + (f"; left out: {left_out}" if left_out else ""))
+        print(f"{options.workdir}: words by {words}" + (f"; left out: {left_out}" if left_out else ""))
     else:
         print(f"{options.output}: {', '.join(export_run(options.workdir, options.output, options.lm))}")
 

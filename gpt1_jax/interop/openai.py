@@ -19,8 +19,8 @@ from flax.traverse_util import unflatten_dict
 
 from gpt1_jax import command, runs
 from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.interop import tensors
 from gpt1_jax.text import bpe
-from gpt1_jax.training import loop
 
 SHAPES, ENCODER, MERGES = "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"
 PIECES = tuple(f"params_{number}.npy" for number in range(10))
@@ -36,25 +36,10 @@ def layout(sizes: Mapping[str, int], rows: int) -> dict[str, tuple[int, ...]]:
         sizes: of the body: context, layers, width, ffn.
         rows: token rows.
     """
-    width, ffn = sizes["width"], sizes["ffn"]
-    tensors = {"positions": (sizes["context"], width), "tokens": (rows, width)}
-    for number in range(sizes["layers"]):
-        block = {
-            "attn/c_attn/kernel": (1, width, 3 * width),  # a convolution over one position: its first axis goes
-            "attn/c_attn/bias": (3 * width,),
-            "attn/c_proj/kernel": (1, width, width),
-            "attn/c_proj/bias": (width,),
-            "ln_1/scale": (width,),
-            "ln_1/bias": (width,),
-            "mlp/c_fc/kernel": (1, width, ffn),
-            "mlp/c_fc/bias": (ffn,),
-            "mlp/c_proj/kernel": (1, ffn, width),
-            "mlp/c_proj/bias": (width,),
-            "ln_2/scale": (width,),
-            "ln_2/bias": (width,),
-        }
-        tensors |= {f"h{number}/{name}": shape for name, shape in block.items()}
-    return tensors
+    shapes = tensors.shapes(sizes, rows)
+    ordered = {"positions": shapes["positions"]} | shapes
+    # The kernels are those of convolutions over one position.
+    return {name: (1, *shape) if name.endswith("kernel") else shape for name, shape in ordered.items()}
 
 
 def read_sizes(source: pathlib.Path) -> tuple[dict[str, int], int]:
@@ -77,16 +62,16 @@ def read_sizes(source: pathlib.Path) -> tuple[dict[str, int], int]:
     return sizes, rows
 
 
-def read_params(source: pathlib.Path, tensors: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+def read_params(source: pathlib.Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """The params under our names, float32; UserError where a piece is missing, of another kind, not finite, or numbers are left over."""
     flat = np.concatenate([_piece(source / piece) for piece in PIECES])
-    ends = list(itertools.accumulate(map(math.prod, tensors.values())))
+    ends = list(itertools.accumulate(map(math.prod, wanted.values())))
     if len(flat) != ends[-1]:
         raise UserError(
             f"{source / PIECES[0]} to {PIECES[-1]}: {len(flat)} numbers, {ends[-1]} expected by {SHAPES}; copy the pieces again"
         )
     params = {}
-    for (name, shape), part in zip(tensors.items(), np.split(flat, ends[:-1]), strict=True):
+    for (name, shape), part in zip(wanted.items(), np.split(flat, ends[:-1]), strict=True):
         params[name] = part.reshape(shape[1:] if name.endswith("kernel") else shape)
     return unflatten_dict(params, sep="/")
 
@@ -151,14 +136,13 @@ def import_run(source: pathlib.Path, workdir: str, text: str) -> str:
     """Makes `workdir` a pretraining run of the published files, and gives a line about it; raises what the readers and `runs.write` do."""
     sizes, rows = read_sizes(source)
     tokenizer = read_tokenizer(source, text, rows)
-    tensors = layout(sizes, rows)
-    params = read_params(source, tensors)
-    sha256 = loop.params_sha256(params)
-    origin = {"format": "openai/finetune-transformer-lm", "text": text, "tokenizer": tokenizer.fingerprint, "params_sha256": sha256}
-    runs.write(workdir, {"name": "transformer", **sizes, **DROPOUT, "dtype": "float32"}, params, tokenizer, origin)
+    wanted = layout(sizes, rows)
+    params = read_params(source, wanted)
+    origin = {"format": "openai/finetune-transformer-lm", "text": text}
+    result = runs.write(workdir, {"name": "transformer", **sizes, **DROPOUT, "dtype": "float32"}, params, tokenizer, origin)
     said = ", ".join(f"{name} {size}" for name, size in {**sizes, "tokens": rows}.items())
     words = tokenizer.words or "gpt1_jax.text.standardize, which comes near"
-    return f"{workdir}: {said}; {sum(map(math.prod, tensors.values()))} params, sha256 {sha256}; words by {words}"
+    return f"{workdir}: {said}; {sum(map(math.prod, wanted.values()))} params, sha256 {result['params_sha256']}; words by {words}"
 
 
 def main(argv: list[str]) -> None:

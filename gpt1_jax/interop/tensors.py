@@ -1,4 +1,4 @@
-"""Names and shapes of Hugging Face's `openai-gpt` and ours: one tree of params <-> one row of tensors. Nothing is read or written here.
+"""Names and shapes of the published tensors, Hugging Face's and ours: one tree of params <-> one row. Nothing is read or written here.
 
 Their Conv1D keeps its weights [in, out], as our kernels are; their softmax is tied to the table of tokens, as ours; positions have a table
 of their own in both.
@@ -62,7 +62,7 @@ def to_params(tensors: Mapping[str, np.ndarray], sizes: Mapping[str, Any], rows:
         place: what messages call their file.
 
     Raises:
-        UserError: a tensor is missing, of another shape, or unknown; a softmax is not tied to the table.
+        UserError: a tensor is missing, of another shape, not finite, or unknown; a softmax is not tied to the table.
     """
     bare = {name.removeprefix(PREFIX): array for name, array in tensors.items()}
     bare.setdefault(EMBEDDINGS["tokens"], bare.get(TIED))
@@ -76,6 +76,8 @@ def to_params(tensors: Mapping[str, np.ndarray], sizes: Mapping[str, Any], rows:
             raise UserError(
                 f"{place}: {theirs} is {array.shape}, but by config.json it is {wanted[name]}; give the two that belong together"
             )
+        if not np.isfinite(array).all():
+            raise UserError(f"{place}: {theirs} holds a number that is not finite; save the model again")
         params[name] = array.astype(np.float32, copy=False)
     if TIED in bare and not np.array_equal(bare.pop(TIED), params["tokens"]):
         raise UserError(f"{place}: {TIED} is not tokens_embed.weight; a softmax of its own has no place in this model")

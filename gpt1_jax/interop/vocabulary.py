@@ -64,6 +64,7 @@ def _as_it_is(stored: dict) -> bpe.Tokenizer:
     try:
         plain = stored["model"]["vocab"]
         stored["added_tokens"] = [token for token in stored["added_tokens"] if token["content"] in plain]
+        stored |= {"truncation": None, "padding": None, "post_processor": None}  # left there by whoever last used it; a text is all its ids
         backend = tokenizers.Tokenizer.from_str(json.dumps(stored))
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"{FILE} is not one of byte pairs ({first_line(error)})") from None
@@ -74,10 +75,13 @@ def _as_it_is(stored: dict) -> bpe.Tokenizer:
 
 def _ours(stored: dict) -> bool:
     """Whether texts are cleaned and split by the steps of text/standardize.py."""
-    bare = tokenizers.Tokenizer(models.BPE())
-    bare.normalizer, bare.pre_tokenizer = standardize.normalizer(), standardize.pre_tokenizer()
-    steps = json.loads(bare.to_str())
-    return all(stored.get(step) == steps[step] for step in ("normalizer", "pre_tokenizer"))
+    for joined_backslash in (True, False):
+        bare = tokenizers.Tokenizer(models.BPE())
+        bare.normalizer, bare.pre_tokenizer = standardize.normalizer(), standardize.pre_tokenizer(joined_backslash)
+        steps = json.loads(bare.to_str())
+        if all(stored.get(step) == steps[step] for step in ("normalizer", "pre_tokenizer")):
+            return True
+    return False
 
 
 def _published(folder: pathlib.Path) -> bool:
@@ -87,7 +91,10 @@ def _published(folder: pathlib.Path) -> bool:
 def _vocabulary(folder: pathlib.Path, stored: dict) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """The pieces and merges of vocab.json and merges.txt, else those of tokenizer.json, whose content is `stored`."""
     if _published(folder):
-        lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeError) as error:
+            raise UserError(f"{folder / MERGES}: cannot be read ({first_line(error)}); save the tokenizer again") from None
         return read_json(folder / WORDS), [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
     model = stored.get("model", {})
     if model.get("type") != "BPE":

@@ -45,6 +45,11 @@ class Tokenizer:
         self.fingerprint = hashlib.sha256(self._content().encode()).hexdigest()
         self._pipeline = published.Pipeline(self._ids, words) if words else None
 
+    @property
+    def joined_backslash(self) -> bool:
+        """Whether a backslash stays in its word, as for `train`."""
+        return bool(self.words) or len(self._backend.pre_tokenizer.pre_tokenize_str("a\\b")) == 1
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of every text, its ends stripped as published; parallel over texts, but for the published pipeline."""
         if self._pipeline:

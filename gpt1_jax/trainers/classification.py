@@ -34,6 +34,11 @@ def streams(
     return [formats.streams(task.format, segments, tokenizer, context, len(task.labels), positions) for segments in examples]
 
 
+def facts(task: Task) -> dict:
+    """What readers of a run must know of its task: JSON values."""
+    return {"format": task.format, "labels": list(task.labels), "contexts": task.contexts, "bins": task.bins}
+
+
 def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
     """The model's forward pass over a batch, whichever way its streams are laid down."""
     return model.apply({"params": params}, batch["tokens"], batch["extract"], branches=batch.get("branches"), **options)

@@ -98,9 +98,9 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
             "metrics": scores,
             "best_step": best_step,
             "steps": steps,
-            "init": {"path": config.init.path, "step": source.step, "layers": source.layers},
+            "init": {"path": config.init.path, "step": source.step, "layers": source.layers} | source.origin,
             "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
-            "streams": _facts(task) | {"context": source.sizes["context"]},
+            "streams": classification.facts(task) | {"context": source.sizes["context"]},
             "data": about,
             "params_sha256": loop.params_sha256(fitted[seed].params),
             "seconds": round((time.time() - begin) / len(runs), 1),  # its share
@@ -110,11 +110,6 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
             run.log.line(f"{split} (update {best_step})  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
         results[seed] = run.finish(result)
     return results
-
-
-def _facts(task: Task) -> dict:
-    """What readers of a run must know of its task."""
-    return {"format": task.format, "labels": list(task.labels), "contexts": task.contexts, "bins": task.bins}
 
 
 def _batch(train: batching.Streams, batch_size: int, accumulate: int, seeds: Sequence[int], step: int) -> dict[str, np.ndarray]:
@@ -136,6 +131,7 @@ class _Source:
         layers: the blocks that are transferred; -1 nothing, 0 the embeddings.
         body: makes the body.
         sizes: its arguments: the run's sizes, where config.model leaves them empty.
+        origin: {"origin": where its params were taken from} where that is known, else {}.
     """
 
     def __init__(self, config: ConfigDict):
@@ -149,6 +145,7 @@ class _Source:
             raise UserError(f"config.init.step: {run.workdir} has no checkpoint of update {self.step}; it has {run.steps}")
         run.meta(self.step)
         self.tokenizer, self._workdir = run.tokenizer, run.workdir
+        self.origin = {name: run.config[name] for name in ("origin",) if name in run.config}
         self.sizes = run.sizes | {name: value for name, value in config.model.items() if value is not None and name != "name"}
         self.body = settings.body(config.model.name, self.sizes)
         self._names = checkpoint.param_names(self._workdir, self.step)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 
 from gpt1_jax.analysis import predictions
+from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs import Finetuned
 from gpt1_jax.text import bpe
@@ -21,6 +22,7 @@ class Labeller:
     Attributes:
         texts: how many texts an example of the task has.
         header: the names of what `lines` gives, after the row's number.
+        cut: how many examples so far were longer than all of finetuning's, whose positions the run has, and lost the end of a text.
     """
 
     def __init__(self, path: str, batch_size: int):
@@ -29,6 +31,9 @@ class Labeller:
         self._task, self._tokenizer = TASKS[run.task], run.tokenizer
         self._regression = run.config["regression"]
         self._contexts = run.streams["context"], run.sizes["context"]
+        if run.streams != classification.facts(self._task) | {"context": self._contexts[0]}:
+            raise UserError(f"{run.workdir}: {run.task} had other labels or another format than today; label with the version that made it")
+        self.cut = 0
         self._batch_size = batch_size * jax.device_count()
         body = settings.body(run.body, run.sizes)(run.tokenizer.vocab_size + len(bpe.SPECIALS), **run.sizes)
         model = classification.classifier(self._task, body, self._regression)
@@ -40,9 +45,12 @@ class Labeller:
     def lines(self, examples: Sequence[Sequence[str]]) -> list[list[str]]:
         """The cells of every example: prediction, and the probability of every class.
 
-        Texts are cut as in finetuning, and further where the run, which has the positions of its longest example, lacks positions.
+        Texts are cut as in finetuning, and further where the run lacks positions.
         """
-        streams = classification.streams(self._task, examples, self._tokenizer, *self._contexts)
+        context, positions = self._contexts
+        whole = classification.streams(self._task, examples, self._tokenizer, context)
+        self.cut += sum(max(map(len, example)) > positions for example in whole)
+        streams = classification.streams(self._task, examples, self._tokenizer, context, positions)
         data = batching.Streams(streams, None, share_prefix=self._task.format == "choice")
         found = classification.answers(self._predict, self._params, data, self._task, self._regression, self._batch_size)
         return [predictions.cells(answer, row, self._task.labels) for answer, row in zip(*found, strict=True)]

@@ -87,7 +87,13 @@ def _tokenizer(config: ConfigDict, parts: Sequence[corpora.Part]) -> bpe.Tokeniz
     """The tokenizer that the config names, else the one of this corpus, all its parts: learnt once, then found in the cache."""
     joined_backslash = config.published.joined_backslash
     if config.tokenizer.path:
-        return bpe.load(pathlib.Path(config.tokenizer.path))
+        given = bpe.load(pathlib.Path(config.tokenizer.path))
+        if given.joined_backslash != joined_backslash:
+            raise UserError(
+                f"config.published.joined_backslash: is {joined_backslash}, but {given.joined_backslash} in the tokenizer "
+                f"{config.tokenizer.path}; give the same, or learn one by leaving config.tokenizer.path empty"
+            )
+        return given
     fingerprints = [part.documents.fingerprint for part in parts]
     made_from = [*fingerprints, config.tokenizer.vocab_size, config.data.wrapped, bpe.VERSION, *["separate"] * (not joined_backslash)]
     name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:20]

@@ -142,7 +142,7 @@ def steps(workdir: pathlib.Path, flag: str = "config.init.path") -> list[int]:
     """The updates at which a run has a checkpoint, ascending; UserError, about the setting `flag`, where it has none."""
     found = sorted(ocp.utils.checkpoint_steps(workdir / FOLDER)) if (workdir / FOLDER).is_dir() else []
     if not found:
-        raise UserError(f"{flag}: {workdir} has no {FOLDER}/; name the folder of a pretraining run")
+        raise UserError(f"{flag}: {workdir} has no {FOLDER}/; name the folder of a run")
     return found
 
 

@@ -20,7 +20,7 @@ def warmup_cosine(steps: int, warmup: float, *, zero_first_update: bool = True, 
     """Finished updates -> factor: linear to 1 over `warmup` (a fraction of `steps`), then 0.5 (1 + cos(pi x)).
 
     Args:
-        zero_first_update: the factor of an update is read before it is counted; otherwise after.
+        zero_first_update: the factor of an update is read before it is counted; otherwise after, and the last one has factor 0.
         whole_run_decay: x is the part of the whole run; otherwise of what follows the warmup.
     """
     return _schedule(

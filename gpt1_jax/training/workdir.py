@@ -91,12 +91,17 @@ def same_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = FR
 
 
 def known_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = FREE) -> None:
-    """UserError with the first differences where a run of another configuration has begun; writes nothing."""
+    """UserError with the first differences where a run of another configuration has begun; writes nothing.
+
+    Runs that are older than the section `published` were as published.
+    """
     path = workdir / "config.json"
     config = json.loads(json.dumps(config))
     if not path.exists():
         return
     stored, wanted = flatten(read_json(path)), flatten(config)
+    if not any(name.startswith("published.") for name in stored):
+        stored |= {name: True for name in wanted if name.startswith("published.")}
     names = sorted(name for name in stored.keys() | wanted.keys() if name.split(".")[0] not in free)
     changes = [f"{name}={stored.get(name)!r} (now {wanted.get(name)!r})" for name in names if stored.get(name) != wanted.get(name)]
     if changes:

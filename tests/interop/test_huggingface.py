@@ -307,6 +307,55 @@ def test_words_and_their_ways(saved, tmp_path):
         huggingface.import_run(str(saved), str(tmp_path / "none"))
 
 
+def test_padding_and_cutting_that_a_tokenizer_was_last_used_with_are_not_taken_over(pretrained, tmp_path):
+    huggingface.export_run(str(pretrained()), str(tmp_path / "out"))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    theirs(["the sea", "the old king saw the sea"], padding=True, truncation=True, max_length=3)
+    theirs.save_pretrained(tmp_path / "out")
+    huggingface.import_run(str(tmp_path / "out"), str(tmp_path / "back"), "own")
+    texts, ours = ["the", "the old king saw the sea"], runs.find(str(pretrained()), "").tokenizer
+    assert runs.find(str(tmp_path / "back"), "").tokenizer.encode(texts) == ours.encode(texts)
+
+
+def test_a_separated_backslash_goes_there_and_back(pretrained, tmp_path):
+    run = runs.find(str(pretrained()), "")
+    model = json.loads((run.workdir / "tokenizer.json").read_text())["model"]
+    separate = bpe.assemble(model["vocab"], [tuple(pair) for pair in model["merges"]], joined_backslash=False)
+    runs.write(str(tmp_path / "run"), {"name": run.body, **run.sizes}, run.params(20), separate, {"format": "test"})
+    huggingface.export_run(str(tmp_path / "run"), str(tmp_path / "out"))
+    huggingface.import_run(str(tmp_path / "out"), str(tmp_path / "back"))
+    assert runs.find(str(tmp_path / "back"), "").tokenizer.fingerprint == separate.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("config", "init", "says", "says_not"),
+    [
+        ({}, {}, ["the run's own", "As published, the softmax"], ["that of its source"]),
+        ({"softmax_positions": False}, {}, ["the run's own"], ["As published, the softmax"]),
+        (
+            {},
+            {"origin": {"format": "openai/finetune-transformer-lm"}},
+            ["that of its source (openai/finetune-transformer-lm)"],
+            ["the run's own"],
+        ),
+    ],
+)
+def test_the_card_says_what_the_run_was(finetuned, tmp_path, config, init, says, says_not):
+    shutil.copytree(finetuned("pair"), tmp_path / "run")
+    for file, section, change in (("config.json", "published", config), ("result.json", "init", init)):
+        content = json.loads((tmp_path / "run" / file).read_text())
+        content[section] |= change
+        (tmp_path / "run" / file).write_text(json.dumps(content))
+    page = huggingface.card.text(runs.find(str(tmp_path / "run"), ""), 1, "OpenAIGPTForSequenceClassification")
+    assert all(text in page for text in says) and not any(text in page for text in says_not)
+
+
+def test_the_card_keeps_the_names_of_folders_to_itself():
+    shown = huggingface.card._shown
+    assert shown("0.7*text:/home/me/books,0.3*hub:owner/name") == "0.7*text:books,0.3*hub:owner/name"
+    assert [shown(path) for path in ("/a/b", "~/c/d", "../e", "owner/name", 0.5)] == ["b", "d", "e", "owner/name", "0.5"]
+
+
 def test_the_published_vocabulary_has_the_published_words(saved, tmp_path):
     pytest.importorskip("ftfy")
     pytest.importorskip("spacy")
@@ -373,6 +422,18 @@ BAD = {
     "untied": (
         weights(lambda stored: stored.update({"lm_head.weight": np.ones((23, 8), np.float32)})),
         "lm_head.weight is not tokens_embed",
+    ),
+    "not finite": (
+        weights(lambda stored: stored.update({"transformer.h.0.ln_1.weight": np.full(8, np.nan, np.float32)})),
+        r"h\.0\.ln_1\.weight holds a number that is not finite",
+    ),
+    "dropout": (config(embd_pdrop="lots"), "embd_pdrop is 'lots', a number from 0 to below 1 expected"),
+    "no map": (
+        lambda folder: (
+            (folder / "model.safetensors").unlink(),
+            (folder / "model.safetensors.index.json").write_text('{"weight_map": ["a"]}'),
+        ),
+        "has no weight_map from tensors to files",
     ),
     "shape": (config(n_positions=9), r"positions_embed\.weight is \(8, 8\), but by config\.json it is \(9, 8\)"),
     "layers": (config(n_layer=2), r"lacks h\.1\.attn"),

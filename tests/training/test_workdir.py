@@ -87,3 +87,10 @@ def test_json_files_are_written_whole_and_read_with_care(tmp_path):
 
 def test_settings_are_flattened_to_dotted_names():
     assert workdir.flatten({"a": 1, "b": {"c": {"d": 2}}, "e": {}}) == {"a": 1, "b.c.d": 2}
+
+
+def test_run_older_than_the_quirks_options_was_as_published(tmp_path):
+    workdir.write_json(tmp_path / "config.json", {"seed": 0})
+    workdir.known_config(tmp_path, {"seed": 0, "published": {"stream_mean": True}})
+    with pytest.raises(UserError, match=r"published\.stream_mean=True \(now False\)"):
+        workdir.known_config(tmp_path, {"seed": 0, "published": {"stream_mean": False}})
