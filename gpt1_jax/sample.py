@@ -145,6 +145,9 @@ def main(argv: list[str]) -> None:
     settings = Settings(**{name: getattr(flags.FLAGS, name) for name in Settings._fields})
     check(settings)
     settings = settings._replace(prompt=settings.prompt or _standard_input())
+    from gpt1_jax.training import devices
+
+    devices.start("off")  # with the cache of compiled programs
     write(settings, sys.stdout)
 
 
