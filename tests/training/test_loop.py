@@ -153,4 +153,4 @@ def test_runs_trained_together_have_lines_of_their_own_and_stop_together(tmp_pat
     assert [number for _, number, _ in machine.calls] == [3]
     (one,), (other,) = (map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines()) for name in ("one", "other"))
     assert (one["step"], one["loss"], other["loss"]) == (2, 1.0, 2.5)
-    assert one["tokens_per_s"] == pytest.approx(other["tokens_per_s"], rel=0.5)
+    assert 0.1 < one["tokens_per_s"] / other["tokens_per_s"] < 10  # of the same few milliseconds, but each looks at the clock for itself
