@@ -50,6 +50,8 @@ def scattered(params):
     [
         *((kind, "published", {}) for kind in TRAINED),
         ("choice", "clean", {}),
+        *(("pair", "published", {f"published.{quirk}": False}) for quirk in common.QUIRKS if quirk != "table_dropout"),
+        ("choice", "published", {"published.stream_mean": False, "optim.accumulate": 2}),
         *(("choice", "published", {f"published.{quirk}": False}) for quirk in ("stream_mean", "wrong_endings")),
         ("choice", "published", {"share_prefix": False, "published.stream_mean": False}),
         ("choice", "published", {"share_prefix": False, "published.wrong_endings": False}),
@@ -77,7 +79,7 @@ def test_updates_equal_those_in_float64(parity, kind, picks, changes):
         importance = finetune._importance(config.published, task, own, labels)
         share_prefix = config.share_prefix and kind == "choice"
         data = batching.Streams(own, losses.soft_bins(labels, task.outputs), share_prefix, importance)
-        batch = finetune._batch(data, 4, 1, [number], 0)
+        batch = finetune._batch(data, 4, config.optim.accumulate, [number], 0)
         order = batching.indices(0, size=4, batch_size=4, seed=number)
         streams[number], answers[number] = [own[i] for i in order], labels[order]
         state, metrics = trained.step(state, devices.split(batch), step.moment(0, number))
