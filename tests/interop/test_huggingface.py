@@ -173,6 +173,7 @@ TWO = "_start_ {} _delimiter_ {} _classify_"
 FAR = {"optim.lr": 1e-2, "model.context": 16}
 # Task, further settings, the class of theirs, an example as text.
 TASK_RUNS = {
+    "single": ("sst2", {}, "OpenAIGPTForSequenceClassification", "_start_ {} _classify_"),
     "pair": ("rte", {}, "OpenAIGPTForSequenceClassification", TWO),
     "similarity": ("mrpc", FAR, "OpenAIGPTForSequenceClassification", TWO),
     "graded": ("stsb", {}, "OpenAIGPTForSequenceClassification", TWO),
@@ -230,7 +231,7 @@ def test_finetuned_run(finetuned, glue, choices, tmp_path, parity, kind):
     # Names of the classes; the marks in a text; the language model inside.
     model = shown["model"]
     assert type(model).__name__ == architecture
-    if kind in ("pair", "similarity"):
+    if kind in ("single", "pair", "similarity"):
         assert [f"p({model.config.id2label[number]})" for number in range(2)] == columns[3:]
     texts = read.examples[0].segments[: marked.count("{}")]
     segments = run.tokenizer.encode(texts)
