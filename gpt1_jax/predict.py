@@ -67,7 +67,7 @@ def _lines(path: str) -> Iterator[Iterable[str]]:
 
 def _rows(lines: Iterable[str], place: str, columns: Sequence[str], texts: int) -> Iterator[list[str]]:
     """The texts of every line; UserError for one that has others than the task takes."""
-    chosen, first = None, 1
+    chosen, width, expected = range(texts), texts, f"{texts} texts"
     numbered = enumerate((line.rstrip("\r\n").split("\t") for line in _decoded(lines, place)), start=1)
     if columns:
         if len(columns) != texts:
@@ -77,13 +77,12 @@ def _rows(lines: Iterable[str], place: str, columns: Sequence[str], texts: int) 
             raise UserError(f"--columns: {place} has no column {missing[0]!r}; its header line has {', '.join(header) or 'nothing'}")
         if twice := [column for column in columns if header.count(column) > 1]:
             raise UserError(f"--columns: {place} has {twice[0]!r} more than once; rename one of them")
-        chosen, first = [header.index(column) for column in columns], len(header)
+        chosen, width = [header.index(column) for column in columns], len(header)
+        expected = f"{width} columns, as its header line has,"
     for number, cells in numbered:
-        if chosen is not None and len(cells) == first:
-            cells = [cells[column] for column in chosen]
-        elif chosen is not None or len(cells) != texts:
-            expected = f"{first} columns, as its header line has," if chosen is not None else f"{texts} texts"
+        if len(cells) != width:
             raise UserError(f"{place}, line {number}: {len(cells)} found, {expected} expected with a tab between them; correct the line")
+        cells = [cells[column] for column in chosen]
         if not all(cell.strip() for cell in cells):
             raise UserError(f"{place}, line {number}: a text is empty; fill it or leave the line out")
         yield cells

@@ -8,7 +8,6 @@ checkpoints (DIR/checkpoints/STEP); --lm leaves the head of a finetuned model ou
 """
 
 import contextlib
-import json
 import pathlib
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from absl import flags
 from gpt1_jax import command, runs
 from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.interop import card, tensors, vocabulary
+from gpt1_jax.training.workdir import write_json
 
 MODEL_TYPE = "openai-gpt"
 WEIGHTS = "model.safetensors"
@@ -156,9 +156,9 @@ def export_run(path: str, output: str, lm: bool = False) -> list[str]:
     with _whole(output) as folder:
         safetensors.numpy.save_file(content, folder / WEIGHTS, metadata={"format": "pt"})
         config = _config(run, len(params["tokens"]), head)
-        _write_json(folder / "config.json", config)
+        write_json(folder / "config.json", config)
         (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)  # the library lets its owner alone read it
-        _write_json(folder / "generation_config.json", {"bos_token_id": config["bos_token_id"], "pad_token_id": 0})
+        write_json(folder / "generation_config.json", {"bos_token_id": config["bos_token_id"], "pad_token_id": 0})
         vocabulary.write(folder, run.tokenizer, run.sizes["context"], specials=finetuned)
         (folder / "README.md").write_text(card.text(run, parameters, head.architecture), encoding="utf-8")
         written = sorted(file.name for file in folder.iterdir())
@@ -226,10 +226,6 @@ def _whole(output: str) -> Iterator[pathlib.Path]:
         raise UserError(f"--output: {target} cannot be written ({error.strerror or error}); name another folder") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _write_json(path: pathlib.Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def main(argv: list[str]) -> None:

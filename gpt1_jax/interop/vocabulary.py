@@ -9,6 +9,7 @@ from tokenizers import models
 
 from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.text import bpe, standardize
+from gpt1_jax.training.workdir import write_json
 
 FILE, WORDS, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 TEXTS = ("", "published", "approximate", "own")
@@ -129,4 +130,4 @@ def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", settings)

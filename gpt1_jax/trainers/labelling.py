@@ -48,9 +48,12 @@ class Labeller:
         Texts are cut as in finetuning, and further where the run lacks positions.
         """
         context, positions = self._contexts
-        whole = classification.streams(self._task, examples, self._tokenizer, context)
-        self.cut += sum(max(map(len, example)) > positions for example in whole)
-        streams = classification.streams(self._task, examples, self._tokenizer, context, positions)
+        streams = classification.streams(self._task, examples, self._tokenizer, context)
+        long = [number for number, example in enumerate(streams) if max(map(len, example)) > positions]
+        self.cut += len(long)
+        shorter = classification.streams(self._task, [examples[number] for number in long], self._tokenizer, context, positions)
+        for number, example in zip(long, shorter, strict=True):
+            streams[number] = example
         data = batching.Streams(streams, None, share_prefix=self._task.format == "choice")
         found = classification.answers(self._predict, self._params, data, self._task, self._regression, self._batch_size)
         return [predictions.cells(answer, row, self._task.labels) for answer, row in zip(*found, strict=True)]

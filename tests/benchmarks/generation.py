@@ -19,6 +19,7 @@ import torch
 import transformers
 from absl import app, flags
 
+from gpt1_jax.interop import tensors
 from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.models.transformer import Transformer
@@ -34,21 +35,12 @@ _NEW = flags.DEFINE_integer("new", 128, "Tokens to generate for each row.")
 def theirs(params) -> torch.nn.Module:
     """Their model, with our weights."""
     model = transformers.OpenAIGPTLMHeadModel(transformers.OpenAIGPTConfig(vocab_size=VOCABULARY)).eval()
-    names = {"kernel": "weight", "scale": "weight", "bias": "bias"}
-    state = {"transformer.tokens_embed.weight": params["tokens"], "transformer.positions_embed.weight": params["positions"]}
-    for (block, *path, leaf), value in flatten(params):
-        state[".".join(["transformer.h", block[1:], *path, names[leaf]])] = value
-    state["lm_head.weight"] = params["tokens"]
+    state = tensors.from_params(params, model.config.n_layer)
+    state[tensors.TIED] = state[tensors.PREFIX + tensors.EMBEDDINGS["tokens"]]
     state = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name.endswith("attn.bias") for name in missing), (missing, unexpected)  # their causal masks
     return model
-
-
-def flatten(params):
-    """The weights of the blocks by their path of names."""
-    blocks = {name: block for name, block in params.items() if name.startswith("h")}
-    return [([key.key for key in path], leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(blocks)]
 
 
 def timed(call) -> tuple[float, np.ndarray]:
