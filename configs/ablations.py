@@ -105,10 +105,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.seeds = 3  # runs of every cell: initialisation, order of the data and dropout
     config.tasks = ()  # only these of every experiment's
     config.part = "1/1"  # this machine's share of the runs, such as 3/8
-    # Seeds of a cell that are trained in one program. On a CPU core each by itself is faster: 3 together make 0.7 times the updates a
-    # second of the tiny Transformer (0.9 of the LSTM; `python tests/benchmarks/seeds_together.py`), for products over a batch of
-    # matrices are slow there.
-    config.together = 1
     config.workers = 0  # processes on this machine; 0 is one for each CPU core, and a single one on accelerators
     config.plan = False  # print what would be run, and how long it would take on this device
 

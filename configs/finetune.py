@@ -56,7 +56,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1_000
     config.checkpoint.keep = 1
-    config.checkpoint.keep_steps = ()
 
     config.log = ConfigDict()
     config.log.every = 50

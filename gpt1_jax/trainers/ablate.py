@@ -6,7 +6,7 @@ the work (training/work.py).
 
 import collections
 import contextlib
-import json
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -29,7 +29,7 @@ from gpt1_jax.training import devices, log, loop, milestones, work, workdir
 from gpt1_jax.training.work import Job
 
 # Settings that say how much is done and by whom, not what a run computes: they may change from start to start.
-FREE = ("seeds", "tasks", "part", "workers", "together", "plan", "experiments", "probed", "variants", *workdir.FREE)
+FREE = ("seeds", "tasks", "part", "workers", "plan", "experiments", "probed", "variants", *workdir.FREE)
 
 
 @TRAINERS.register("ablate")
@@ -41,7 +41,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
     """
     path = os.path.abspath(path)  # runs name each other; they are the same ones however the folder is typed
     runs, layout = _runs(config, path)  # mistakes are told before anything is made
-    jobs = _jobs(runs, config.together)
+    jobs = _jobs(runs)
     mine = work.share(jobs, config.part)
     if config.plan:
         return planning.plan(config, runs)
@@ -103,31 +103,15 @@ def _runs(config: ConfigDict, path: str) -> tuple[dict[str, ConfigDict], dict]:
     return configs, _layout(config, found, bodies)
 
 
-def _jobs(runs: Mapping[str, ConfigDict], together: int) -> list[Job]:
-    """The runs as jobs; what starts from a pretraining below the same folder needs it first, and cells of one group may be done at once."""
-    groups = _groups(runs, together)
+def _jobs(runs: Mapping[str, ConfigDict]) -> list[Job]:
+    """The runs as jobs; what starts from a pretraining below the same folder needs it first."""
 
     def job(name, config):
         origin = pathlib.Path(config.init.path).name if "init" in config else ""
 
-        def run(folder, *others):
-            further = {runs[pathlib.Path(other).name].seed: other for other in others}
-            TRAINERS[config.trainer](config, folder, *([further] if further else []))
-
-        return Job(name, (origin,) if origin in runs else (), run, groups.get(name, ""))
+        return Job(name, (origin,) if origin in runs else (), functools.partial(TRAINERS[config.trainer], config))
 
     return [job(name, config) for name, config in runs.items()]
-
-
-def _groups(runs: Mapping[str, ConfigDict], together: int) -> dict[str, str]:
-    """Cell -> its group: up to `together` cells that differ in their seed alone."""
-    groups, found = {}, collections.Counter()
-    for name, config in runs.items():
-        if config.trainer == "finetune":
-            cell = json.dumps(config.to_dict() | {"seed": "any"}, sort_keys=True)
-            groups[name] = f"{cell} {found[cell] // together}"
-            found[cell] += 1
-    return groups
 
 
 def _layout(config: ConfigDict, found: Matrix, bodies: Sequence[str]) -> dict:
@@ -252,4 +236,4 @@ def _worker(config: ConfigDict, path: str, number: int, cores: Sequence[int]) ->
         os.dup2(file.fileno(), 2)
     devices.start("off")
     runs, _ = _runs(config, path)
-    work.work(work.share(_jobs(runs, config.together), config.part), pathlib.Path(path))
+    work.work(work.share(_jobs(runs), config.part), pathlib.Path(path))

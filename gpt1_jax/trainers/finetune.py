@@ -3,8 +3,7 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -20,49 +19,34 @@ from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.runs import Pretrained
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import classification, settings
-from gpt1_jax.trainers.fitting import Evaluation, Start, fit_together, fresh_params, recipe
+from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params, recipe
 from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
 
 
 @TRAINERS.register("finetune")
-def finetune(config: ConfigDict, path: str, further: Mapping[int, str] = MappingProxyType({})) -> dict:
-    """Trains a classifier for config.task; `path` is the run's folder, and what comes back is also its result.json.
-
-    Args:
-        further: seed -> folder, of runs that differ from this one in their seed alone. They are trained with it in one program, and each
-            leaves what it leaves when trained by itself: the same numbers to rounding, but that a batch is padded for the longest row of
-            all of them, and where this makes it longer, dropout of the body draws another mask.
-    """
+def finetune(config: ConfigDict, path: str) -> dict:
+    """Trains a classifier for config.task; `path` is the run's folder, and what comes back is also its result.json."""
     settings.check(config)
-    with contextlib.ExitStack() as stack:
-        paths = {config.seed: path, **further}
-        runs = {seed: stack.enter_context(workdir.opened(own, config.to_dict() | {"seed": seed})) for seed, own in paths.items()}
-        results = {seed: run.result for seed, run in runs.items() if run.result is not None}
-        if unfinished := {seed: run for seed, run in runs.items() if seed not in results}:
-            results |= _finetune(config, unfinished)
-        return results[config.seed]
+    with workdir.opened(path, config.to_dict()) as run:
+        return _finetune(config, run) if run.result is None else run.result
 
 
-def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, dict]:
-    """Trains the runs, by seed, to their results."""
+def _finetune(config: ConfigDict, run: workdir.Run) -> dict:
+    """Trains the run to its result."""
     begin = time.time()
     devices.check(config.batch_size, config.optim.accumulate)
     task = _task(config)
     source = _Source(config)
-    rows, about = _rows(config, task, lambda line: [run.log.line(line) for run in runs.values()])
+    rows, about = _rows(config, task, run.log.line)
     data = {split: _streams(config, task, examples, source) for split, examples in rows.items()}
     fingerprints = {split: facts["sha256"] for split, facts in about["splits"].items()} | {"tokenizer": source.tokenizer.fingerprint}
-    for run in runs.values():
-        workdir.same_data(run.workdir, fingerprints)
-        workdir.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
-        source.tokenizer.save(run.workdir / "tokenizer.json")
+    workdir.same_data(run.workdir, fingerprints)
+    workdir.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
+    source.tokenizer.save(run.workdir / "tokenizer.json")
 
     model = _classifier(config, task, source, context=max(streams.longest for streams in data.values()))
-    starts = {}
-    for seed, run in runs.items():
-        params, kept = source.transfer(_fresh_params(model, source, seed))
-        run.log.line(transfer.table(source.fates(params, kept)))
-        starts[seed] = Start(run, params)
+    params, kept = source.transfer(_fresh_params(model, source, config.seed))
+    run.log.line(transfer.table(source.fates(params, kept)))
 
     epoch = batching.updates_per_epoch(len(data["train"]), config.batch_size)
     steps = epoch * config.epochs
@@ -76,50 +60,44 @@ def _finetune(config: ConfigDict, runs: Mapping[int, workdir.Run]) -> dict[int, 
     )
     examine = _examination(config, programs.predict, task, rows, data)
     softmax = 2 * model.body.width * source.tokenizer.vocab_size * (config.lm_coef != 0)
-    fitted = fit_together(
+    fitted = fit(
         config,
-        starts,
+        run,
+        params=params,
         training=programs.training,
-        batches=lambda seeds: functools.partial(_batch, data["train"], config.batch_size, config.optim.accumulate, seeds),
+        batch_at=functools.partial(_batch, config, data["train"]),
         flops=lambda tokens, length: 3 * tokens * (model.body.flops(length) + softmax),
-        derive=lambda means: {},
         evaluation=Evaluation(epoch, lambda _, params: _score(examine(params, task.validation))),
         meta={"tokenizer": source.tokenizer.fingerprint},
     )
-    results = {}
-    for seed, run in runs.items():
-        best_step = fitted[seed].best_step
-        best = checkpoint.read_all_params(run.workdir, best_step)
-        scores = examine(devices.replicated(best), [split for split in rows if split != "train"], run.workdir / "predictions")
-        result = {
-            "trainer": "finetune",
-            "task": config.task,
-            "seed": seed,
-            "metrics": scores,
-            "best_step": best_step,
-            "steps": steps,
-            "init": {"path": config.init.path, "step": source.step, "layers": source.layers} | source.origin,
-            "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
-            "streams": classification.facts(task) | {"context": source.sizes["context"]},
-            "data": about,
-            "params_sha256": loop.params_sha256(fitted[seed].params),
-            "seconds": round((time.time() - begin) / len(runs), 1),  # its share
-            "device": devices.kind(),
-        }
-        for split, values in scores.items():
-            run.log.line(f"{split} (update {best_step})  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
-        results[seed] = run.finish(result)
-    return results
+    best = checkpoint.read_all_params(run.workdir, fitted.best_step)
+    scores = examine(devices.replicated(best), [split for split in rows if split != "train"], run.workdir / "predictions")
+    result = {
+        "trainer": "finetune",
+        "task": config.task,
+        "seed": config.seed,
+        "metrics": scores,
+        "best_step": fitted.best_step,
+        "steps": steps,
+        "init": {"path": config.init.path, "step": source.step, "layers": source.layers} | source.origin,
+        "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
+        "streams": classification.facts(task) | {"context": source.sizes["context"]},
+        "data": about,
+        "params_sha256": loop.params_sha256(fitted.params),
+        "seconds": round(time.time() - begin, 1),
+        "device": devices.kind(),
+    }
+    for split, values in scores.items():
+        run.log.line(f"{split} (update {fitted.best_step})  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+    return run.finish(result)
 
 
-def _batch(train: batching.Streams, batch_size: int, accumulate: int, seeds: Sequence[int], step: int) -> dict[str, np.ndarray]:
-    """The global batch of `step`, for each of the seeds its own."""
-    chosen = [batching.indices(step, size=len(train), batch_size=batch_size, seed=seed) for seed in seeds]
-    parts = len(seeds) * jax.device_count() * accumulate
-    batch = train[batching.interleaved(chosen, jax.device_count())]
+def _batch(config: ConfigDict, train: batching.Streams, step: int) -> dict[str, np.ndarray]:
+    """The global batch of `step`."""
+    batch = train[batching.indices(step, size=len(train), batch_size=config.batch_size, seed=config.seed)]
     if "importance" in batch:
-        batch = batching.balanced(batch, len(seeds), jax.device_count())
-    return batching.with_room(batch, parts)
+        batch = batching.balanced(batch)
+    return batching.with_room(batch, jax.device_count() * config.optim.accumulate)
 
 
 class _Source:

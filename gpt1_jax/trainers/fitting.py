@@ -78,13 +78,9 @@ def recipe(config: ConfigDict, schedule: Callable[..., optim.Schedule], steps: i
 
 
 class Training(NamedTuple):
-    """A compiled training step: step(state, batch, moment) -> (state, metrics), the state donated; its optimiser and its recipe.
-
-    `together` is the step of several runs at once (`step.together`).
-    """
+    """A compiled training step: step(state, batch, moment) -> (state, metrics), the state donated; its optimiser and its recipe."""
 
     step: Callable
-    together: Callable
     optimizer: optax.GradientTransformation
     recipe: Recipe
 
@@ -99,8 +95,7 @@ def training(loss: Callable, recipe: Recipe, frozen: Mapping[str, int] = Mapping
     if frozen:
         optimizer = optim.partly(optimizer, frozen)
     single = step.training(loss, optimizer, accumulate=recipe.accumulate)
-    compiled = functools.partial(devices.parallelise, donate=True, backend=recipe.backend)
-    return Training(compiled(single), compiled(step.together(single)), optimizer, recipe)
+    return Training(devices.parallelise(single, donate=True, backend=recipe.backend), optimizer, recipe)
 
 
 class Evaluation(NamedTuple):
@@ -121,133 +116,83 @@ class Fitted(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A run that is to be trained: its folder, and the params that it begins with."""
+    """Where a run begins or goes on: its checkpoints, the update of the newest one, 0 without any, and the state after that update."""
 
-    run: Run
-    params: Mapping
-
-
-def fit(config: ConfigDict, run: Run, *, params: Mapping, batch_at: Callable[[int], Mapping[str, np.ndarray]], **rest: Any) -> Fitted:
-    """Trains the one run; `batch_at` is step -> the global batch, the `rest` as for `fit_together`."""
-    return fit_together(config, {config.seed: Start(run, params)}, batches=lambda seeds: batch_at, **rest)[config.seed]
-
-
-def fit_together(
-    config: ConfigDict,
-    starts: Mapping[int, Start],
-    *,
-    training: Training,
-    batches: Callable[[Sequence[int]], Callable[[int], Mapping[str, np.ndarray]]],
-    flops: Callable[[int, int], float],
-    derive: Callable[[Mapping[str, float]], Mapping[str, float]],
-    evaluation: Evaluation,
-    meta: Mapping[str, Any],
-) -> dict[int, Fitted]:
-    """Trains runs that differ in their seeds, to the last update of the recipe, or from the newest checkpoint of each that has one.
-
-    Those that begin at the same update are trained in one program; their states have a first axis of runs then. A run alone has none,
-    and is trained as if there were no others.
-
-    Args:
-        starts: by seed.
-        batches: seeds -> step -> the global batch, for several seeds as `batching.interleaved` says.
-        flops: (tokens, length) -> floating-point operations of a training step.
-        derive: averaged metrics -> further ones.
-        meta: what readers of a checkpoint need to know.
-    """
-    ready = {seed: _resume(config, start, training) for seed, start in starts.items()}
-    peak = devices.matmul_flops(config.model.dtype) * jax.device_count()
-    rate = lambda number: {"lr": training.recipe.rate(number - 1)}
-    fitted = {}
-    with contextlib.ExitStack() as stack:
-        for each in ready.values():  # closing waits for the last save, also on the way out after SIGTERM
-            stack.enter_context(contextlib.closing(each.checkpoints))
-        for first in sorted({each.step for each in ready.values()}):
-            group = _Group({seed: each for seed, each in ready.items() if each.step == first}, training)
-            if len(group.runs) > 1:
-                for seed, each in group.runs.items():
-                    each.run.log.line(f"trained in one program with seeds {', '.join(str(other) for other in group.runs if other != seed)}")
-            meters = [loop.Meter(each.run.log, config.log.every, peak, rate, derive) for each in group.runs.values()]
-            with next(iter(group.runs.values())).run.log.bar("training") as advance:
-                state = loop.run(
-                    group.train,
-                    devices.replicated(group.state),
-                    batches(list(group.runs)),
-                    start=first,
-                    steps=training.recipe.steps,
-                    flops=flops,
-                    meter=meters[0] if len(meters) == 1 else loop.Meters(meters),
-                    hooks=[hook for seed in group.runs for hook in _hooks(group, seed, evaluation, meta, config.checkpoint)],
-                    advance=advance,
-                )
-            for seed, each in group.runs.items():
-                each.checkpoints.wait()
-                fitted[seed] = Fitted(group.own(state, seed)["params"], each.checkpoints.best_step())
-    return fitted
-
-
-class _Ready(NamedTuple):
-    """A run where it begins or goes on."""
-
-    run: Run
     checkpoints: Checkpoints
     step: int
     state: Mapping
 
 
-def _resume(config: ConfigDict, start: Start, training: Training) -> _Ready:
+def fit(
+    config: ConfigDict,
+    run: Run,
+    *,
+    params: Mapping,
+    training: Training,
+    batch_at: Callable[[int], Mapping[str, np.ndarray]],
+    flops: Callable[[int, int], float],
+    derive: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda means: {},
+    evaluation: Evaluation,
+    meta: Mapping[str, Any],
+    keep_steps: Sequence[int] = (),
+) -> Fitted:
+    """Trains a run to the last update of the recipe, from its newest checkpoint where it has one.
+
+    Args:
+        params: where a run without checkpoints begins.
+        batch_at: step -> the global batch.
+        flops: (tokens, length) -> floating-point operations of a training step.
+        derive: averaged metrics -> further ones.
+        meta: what readers of a checkpoint need to know.
+        keep_steps: updates whose checkpoints are kept for good.
+    """
+    start = _start(config, run, params, training, keep_steps)
+    peak = devices.matmul_flops(config.model.dtype) * jax.device_count()
+    rate = lambda number: {"lr": training.recipe.rate(number - 1)}
+    # Closing waits for the last save, also on the way out after SIGTERM.
+    with contextlib.closing(start.checkpoints) as checkpoints, run.log.bar("training") as advance:
+        state = loop.run(
+            lambda state, batch, number: training.step(state, batch, step.moment(config.seed, number)),
+            devices.replicated(start.state),
+            batch_at,
+            start=start.step,
+            steps=training.recipe.steps,
+            flops=flops,
+            meter=loop.Meter(run.log, config.log.every, peak, rate, derive),
+            hooks=_hooks(run, checkpoints, evaluation, meta, config.checkpoint.every, keep_steps),
+            advance=advance,
+        )
+        checkpoints.wait()
+        return Fitted(state["params"], checkpoints.best_step())
+
+
+def _start(config: ConfigDict, run: Run, params: Mapping, training: Training, keep_steps: Sequence[int]) -> Start:
     """The run at its newest checkpoint, else at its start."""
-    run, params = start
     state = {"params": params, "opt_state": training.optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
-    keep = config.checkpoint
-    checkpoints = Checkpoints(run.workdir, keep=keep.keep, keep_steps=keep.keep_steps, say=run.log.line)
+    checkpoints = Checkpoints(run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, say=run.log.line)
     first, state = checkpoints.restore(state) or (0, state)
     if first:
         run.log.line(f"goes on from update {first}")
     run.log.start(first)
-    return _Ready(run, checkpoints, first, state)
+    return Start(checkpoints, first, state)
 
 
-class _Group:
-    """Runs at the same update, by seed, and their states as one, which has a first axis of runs if they are more than one."""
-
-    def __init__(self, runs: Mapping[int, _Ready], training: Training):
-        self.runs, self._alone = runs, len(runs) == 1
-        states = [each.state for each in runs.values()]
-        self.state = states[0] if self._alone else jax.tree.map(lambda *leaves: np.stack(leaves), *states)
-        self._step = training.step if self._alone else training.together
-
-    def train(self, state: Mapping, batch: Mapping, number: int) -> tuple[Mapping, Mapping]:
-        """One update of all of them."""
-        moments = [step.moment(seed, number) for seed in self.runs]
-        return self._step(state, batch, moments[0] if self._alone else np.stack(moments))
-
-    def own(self, state: Mapping, seed: int) -> Mapping:
-        """The state of one of them."""
-        return state if self._alone else _member(state, np.int32(list(self.runs).index(seed)))
-
-
-@jax.jit
-def _member(states: Mapping, number: np.int32) -> Mapping:
-    return jax.tree.map(lambda leaf: leaf[number], states)
-
-
-def _hooks(group: _Group, seed: int, evaluation: Evaluation, meta: Mapping, keep: ConfigDict) -> list[loop.Hook]:
-    """Of one run: evaluation first, so that an evaluated state is saved with its score; then the checkpoints in between."""
-    run, checkpoints = group.runs[seed].run, group.runs[seed].checkpoints
+def _hooks(
+    run: Run, checkpoints: Checkpoints, evaluation: Evaluation, meta: Mapping, every: int, keep_steps: Sequence[int]
+) -> list[loop.Hook]:
+    """Evaluation first, so that an evaluated state is saved with its score; then the checkpoints in between."""
 
     def evaluate(number, state):
-        state = group.own(state, seed)
         metrics, score = evaluation.call(number, state["params"])
         run.log.metrics(number, metrics)
         if score is not None:
             checkpoints.save(number, state, meta, score)
 
     def save(number, state):
-        checkpoints.save(number, group.own(state, seed), meta)
+        checkpoints.save(number, state, meta)
 
-    return [loop.Hook(evaluation.every, evaluate, last=False), loop.Hook(keep.every, save, steps=keep.keep_steps)]
+    return [loop.Hook(evaluation.every, evaluate, last=False), loop.Hook(every, save, steps=keep_steps)]
 
 
 def row_losses(model: LanguageModel, params: Mapping, tokens: Any, *, train: bool, key: Any = None, positions: bool = True) -> jax.Array:
@@ -269,9 +214,9 @@ def predicted(model: LanguageModel | Classifier, table: jax.Array, positions: bo
 
 def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:
     """The random start of a model, drawn on the devices in one program; `inputs` are those of its forward pass."""
-    return _start(model)(jax.random.key(seed), *inputs)
+    return _init_program(model)(jax.random.key(seed), *inputs)
 
 
 @functools.lru_cache(maxsize=32)
-def _start(model: Any) -> Callable:
+def _init_program(model: Any) -> Callable:
     return jax.jit(lambda key, *inputs: model.init({"params": key}, *inputs, train=False)["params"])

@@ -69,6 +69,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
             derive=lambda means: _readable(means["loss"], density),
             evaluation=Evaluation(config.eval.every, milestone),
             meta={"tokenizer": tokenizer.fingerprint},
+            keep_steps=config.checkpoint.keep_steps,
         )
         result = {
             "trainer": "pretrain",

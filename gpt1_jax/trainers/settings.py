@@ -16,7 +16,7 @@ RULES = (
     (
         "a whole number from 1",
         lambda value: value >= 1,
-        ("steps", "epochs", "seeds", "together", "batch_size", "optim.accumulate", "tokenizer.vocab_size")
+        ("steps", "epochs", "seeds", "batch_size", "optim.accumulate", "tokenizer.vocab_size")
         + ("model.context", "model.layers", "model.width", "model.heads", "model.ffn", "model.units")
         + ("eval.every", "checkpoint.every", "checkpoint.keep", "log.every"),
     ),

@@ -197,16 +197,9 @@ def _branching(
     return {"tokens": tokens, "branches": branches, "weights": weights, "extract": extract}
 
 
-def balanced(batch: dict[str, np.ndarray], runs: int, devices: int) -> dict[str, np.ndarray]:
-    """The batch with the importance of its rows scaled to a mean of 1 over those of each run (`interleaved`): factors for their losses."""
-    importance = batch["importance"].reshape(devices, runs, -1)
-    factors = importance / importance.mean(axis=(0, 2), keepdims=True)
-    return {**batch, "importance": factors.reshape(batch["importance"].shape)}
-
-
-def interleaved(chosen: Sequence[Int[np.ndarray, "B"]], devices: int) -> Int[np.ndarray, "..."]:
-    """The indices of several runs' batches as one batch: every device has its share of the first run's, then of the second's, ..."""
-    return np.stack(chosen).reshape(len(chosen), devices, -1).swapaxes(0, 1).ravel()
+def balanced(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The batch with the importance of its rows scaled to a mean of 1: factors for their losses."""
+    return {**batch, "importance": batch["importance"] / batch["importance"].mean()}
 
 
 def with_room(batch: dict[str, np.ndarray], parts: int) -> dict[str, np.ndarray]:

@@ -81,31 +81,6 @@ class Meter:
         self._since += time.perf_counter() - begin
 
 
-class Meters:
-    """The meters of runs that are trained together: each takes in its own run's metrics and an equal share of the work."""
-
-    def __init__(self, meters: Sequence[Meter]):
-        self._meters = meters
-
-    def due(self, step: int) -> bool:
-        """As `Meter.due`, which is the same for all."""
-        return self._meters[0].due(step)
-
-    def add(self, step: int, metrics: Mapping[str, Sequence[float]], tokens: int, flops: float | int) -> None:
-        """As `Meter.add`; of each of the metrics a number a run."""
-        runs = len(self._meters)
-        for number, meter in enumerate(self._meters):
-            meter.add(step, {name: values[number] for name, values in metrics.items()}, tokens // runs, flops / runs)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """As `Meter.paused`, of all."""
-        with contextlib.ExitStack() as all_of_them:
-            for meter in self._meters:
-                all_of_them.enter_context(meter.paused())
-            yield
-
-
 class Interruption:
     """Notes SIGTERM while it is open, so that the run can save itself; a second one ends the process at once."""
 
@@ -137,7 +112,7 @@ def run(
     start: int,
     steps: int,
     flops: Callable[[int, int], float],
-    meter: Meter | Meters,
+    meter: Meter,
     hooks: Sequence[Hook],
     advance: Callable[[int, int], None],
 ) -> Mapping:
@@ -145,7 +120,7 @@ def run(
 
     Args:
         train_step: (state, batch, step) -> (state, metrics), what `devices.parallelise` made of it; the state is donated to it. The
-            metrics are scalars, or one number a run where several are trained together.
+            metrics are scalars.
         batch_at: step -> the global batch.
         flops: (tokens, length) -> floating-point operations of a training step on them.
         hooks: called in this order after their updates.
@@ -160,9 +135,9 @@ def run(
     def settle(most: int) -> None:
         while len(pending) > most:
             step, metrics, tokens, cost = pending.popleft()
-            metrics = {name: np.asarray(value).tolist() for name, value in jax.device_get(metrics).items()}
+            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
             for name in ("loss", "grad_norm"):
-                if not np.isfinite(metrics[name]).all():
+                if not math.isfinite(metrics[name]):
                     raise UserError(
                         f"update {step}: {name} is {metrics[name]}; lower config.optim.lr or look at the data "
                         "(the checkpoints hold only earlier, sound updates)"

@@ -21,19 +21,6 @@ def key(moment: UInt32[jax.Array, "2"]) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(moment[0]), moment[1]), jax.lax.axis_index(AXIS))
 
 
-def together(step: Callable) -> Callable:
-    """`step` of several runs at once: the leaves of its state, moment and metrics have a first axis of runs.
-
-    A device's rows of the batch are those of the first run, then as many of the second, and so on (`batching.interleaved`).
-    """
-
-    def stepped(states, batch, moments):
-        rows = jax.tree.map(lambda leaf: leaf.reshape(len(moments), -1, *leaf.shape[1:]), batch)
-        return jax.vmap(step)(states, rows, moments)
-
-    return stepped
-
-
 def training(loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int) -> Callable:
     """step(state, batch, moment) -> (state, metrics), to be run by `devices.parallelise`.
 

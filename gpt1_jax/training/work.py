@@ -24,33 +24,22 @@ WAIT = 0.5  # seconds between looks at what others are doing
 
 
 class Job(NamedTuple):
-    """One run: its folder's name, the names of the jobs that must be finished first, and what does it, given the folder.
-
-    Jobs of one `group`, "" for none, have the same needs and may be done at once, by the `run` of any of them: it is then given its own
-    folder first and those of the others after it.
-    """
+    """One run: its folder's name, the names of the jobs that must be finished first, and what does it, given the folder."""
 
     name: str
     needs: tuple[str, ...]
-    run: Callable[..., None]
-    group: str = ""
-
-    @property
-    def unit(self) -> str:
-        """What is shared out and done as one: the group, else the job."""
-        return self.group or self.name
+    run: Callable[[str], object]
 
 
 def share(jobs: Sequence[Job], part: str) -> list[Job]:
-    """The jobs of `part`, "i/n": every n-th unit from the i-th on; UserError if it is no part. What they need may be another part's."""
+    """The jobs of `part`, "i/n": every n-th from the i-th on; UserError if it is no part. What they need may be another part's."""
     try:
         own, parts = map(int, part.split("/"))
     except ValueError:
         own, parts = 0, 0
     if not 1 <= own <= parts:
         raise UserError(f"config.part: {part!r} found, such as 3/8 expected: the third of eight shares")
-    units = set(list(dict.fromkeys(job.unit for job in jobs))[own - 1 :: parts])
-    return [job for job in jobs if job.unit in units]
+    return list(jobs[own - 1 :: parts])
 
 
 def finished(folder: pathlib.Path, name: str) -> bool:
@@ -76,8 +65,7 @@ def settled(folder: pathlib.Path, name: str) -> bool:
 def work(jobs: Sequence[Job], folder: pathlib.Path, done: Callable[[str], None] = lambda name: None) -> None:
     """Does the jobs in their order until each is settled, by this process or another; calls `done` after each of its own.
 
-    A job that raises is recorded, and the rest go on; one that needs it is recorded, too. Of a group, all that nobody else has are done
-    at once; where that raises, each by itself.
+    A job that raises is recorded, and the rest go on; one that needs it is recorded, too.
     """
     pending, told = list(jobs), set()
     while pending:
@@ -86,11 +74,9 @@ def work(jobs: Sequence[Job], folder: pathlib.Path, done: Callable[[str], None] 
             if broken := next((name for name in job.needs if failure(folder, name)), None):
                 record(folder, job.name, f"needs {broken}, which failed")
                 break
-            if all(finished(folder, name) for name in job.needs):
-                if mine := _attempt([other for other in pending if other.unit == job.unit], folder):
-                    for name in mine:
-                        done(name)
-                    break
+            if all(finished(folder, name) for name in job.needs) and _attempt(job, folder):
+                done(job.name)
+                break
         else:
             if pending:
                 waited_for = {name for job in pending for name in job.needs if not finished(folder, name)} or {job.name for job in pending}
@@ -100,25 +86,18 @@ def work(jobs: Sequence[Job], folder: pathlib.Path, done: Callable[[str], None] 
                 time.sleep(WAIT)
 
 
-def _attempt(group: Sequence[Job], folder: pathlib.Path) -> list[str]:
-    """Does the jobs but those that another process has; gives their names."""
-    with contextlib.ExitStack() as claims:
-        mine = [job for job in group if claims.enter_context(claimed(folder, job.name)) and not settled(folder, job.name)]
-        if len(mine) > 1:
-            try:
-                mine[0].run(*(str(folder / job.name) for job in mine))
-            except Exception as error:  # of one of them, or too little memory for all: each by itself shows it
-                print(f"{', '.join(job.name for job in mine)}: together {first_line(error)}; each is tried by itself", flush=True)
-        for job in mine:
-            if finished(folder, job.name):
-                continue
-            try:
-                job.run(str(folder / job.name))
-            except UserError as error:
-                record(folder, job.name, str(error))
-            except Exception as error:  # one cell's bug or lack of memory is no reason to lose the others
-                record(folder, job.name, f"{type(error).__name__}: {first_line(error)}", traceback.format_exc())
-        return [job.name for job in mine]
+def _attempt(job: Job, folder: pathlib.Path) -> bool:
+    """Does the job unless another process has it or has done it; whether it did."""
+    with claimed(folder, job.name) as mine:
+        if not mine or settled(folder, job.name):
+            return False
+        try:
+            job.run(str(folder / job.name))
+        except UserError as error:
+            record(folder, job.name, str(error))
+        except Exception as error:  # one cell's bug or lack of memory is no reason to lose the others
+            record(folder, job.name, f"{type(error).__name__}: {first_line(error)}", traceback.format_exc())
+        return True
 
 
 @contextlib.contextmanager

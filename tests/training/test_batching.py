@@ -118,16 +118,11 @@ def test_streams_count_by_their_importance_in_the_mean_over_a_batch(share_prefix
     cost, importance = np.random.default_rng(0).random((60, 60)), [[1.0, 0.0, 3.0], [2.0, 5.0, 0.5], [0.0, 1.0, 0.0], [4.0, 1.0, 1.0]]
     streams = [example[:3] for example in CHOICES]
     means = [[cost[stream[:-1], stream[1:]].mean() for stream in example] for example in streams]
-    batch = batching.balanced(batching.Streams(streams, LABELS[:4], share_prefix, importance)[[2, 0, 1, 3]], runs=1, devices=2)
+    batch = batching.balanced(batching.Streams(streams, LABELS[:4], share_prefix, importance)[[2, 0, 1, 3]])
     tokens, weights = batch["tokens"], batch["weights"][:, :, 1:]
     losses = cost[tokens[:, :, :-1], tokens[:, :, 1:]] * weights
     rows = losses.sum(axis=-1) / np.maximum(weights.sum(axis=-1), 1e-9)
     assert np.mean(rows * batch["importance"]) == pytest.approx(np.average(np.ravel(means), weights=np.ravel(importance)), abs=1e-6)
-
-
-def test_runs_in_one_batch_are_balanced_each_by_itself():
-    batch = {"importance": np.array([[1.0], [10.0], [3.0], [30.0]])}  # on each of two devices a row of the first run, then of the second
-    assert batching.balanced(batch, runs=2, devices=2)["importance"].ravel().tolist() == [0.5, 0.5, 1.5, 1.5]
 
 
 def test_rows_with_a_shared_prefix_have_few_lengths_and_the_context_is_that_of_a_stream():

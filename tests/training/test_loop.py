@@ -130,27 +130,3 @@ def test_a_fingerprint_knows_names_shapes_types_and_bits():
     others = [{**params, "a": nudged}, {**params, "a": params["a"].reshape(2, 3)}, {**params, "a": params["a"].astype(np.int32)}]
     others += [{"x": params["a"], "b": params["b"]}]
     assert len({digest, *map(loop.params_sha256, others)}) == 5
-
-
-def test_runs_trained_together_have_lines_of_their_own_and_stop_together(tmp_path):
-    with contextlib.ExitStack() as stack:
-        logs = []
-        for name in ("one", "other"):
-            (tmp_path / name).mkdir()
-            logs.append(stack.enter_context(contextlib.closing(log.Log(tmp_path / name))))
-            logs[-1].start(0)
-        machine = Machine(logs[0])
-        machine.meter = loop.Meters([loop.Meter(each, 2, 1e9, lambda step: {}) for each in logs])
-        losses = {4: [3.0, math.nan]}
-
-        def step(state, batch, number):
-            loss = jnp.array(losses.get(int(number) + 1, [1.0, 2.0 + int(number)]))
-            return {"updates": state["updates"] + 1}, {"loss": loss, "grad_norm": jnp.ones(2)}
-
-        machine.step = step
-        with pytest.raises(UserError, match=r"^update 4: loss is \[3\.0, nan\]; lower"):
-            machine.run(machine.hook("save", 3))
-    assert [number for _, number, _ in machine.calls] == [3]
-    (one,), (other,) = (map(json.loads, (tmp_path / name / "metrics.jsonl").read_text().splitlines()) for name in ("one", "other"))
-    assert (one["step"], one["loss"], other["loss"]) == (2, 1.0, 2.5)
-    assert 0.1 < one["tokens_per_s"] / other["tokens_per_s"] < 10  # of the same few milliseconds, but each looks at the clock for itself

@@ -1,7 +1,5 @@
 """One training step: the same numbers however its rows are spread over devices and time."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ import optax
 import pytest
 
 from gpt1_jax.models.dropout import dropout
-from gpt1_jax.training import batching, devices, losses, optim, step
+from gpt1_jax.training import devices, losses, optim, step
 
 BATCH = {"tokens": np.random.default_rng(0).integers(0, 30, (8, 7)).astype(np.int32)}
 
@@ -75,26 +73,3 @@ def test_every_step_device_and_seed_has_a_key_of_its_own():
     drawn = [draw({}, devices.split(BATCH), step.moment(*moment)) for moment in ((0, 0), (0, 1), (1, 0))]
     assert len(set(np.concatenate(drawn).tolist())) == 6
     np.testing.assert_array_equal(drawn[0], draw({}, devices.split(BATCH), step.moment(0, 0)))
-
-
-@pytest.mark.parametrize(("backend", "accumulate"), [("pmap", 1), ("pmap", 2), ("shard_map", 2)])
-def test_runs_trained_together_are_those_alone(backend, accumulate):
-    # Each with params, rows and dropout of its own; clipping must see the gradient of one run only.
-    params, loss = language_model(0.1)
-    optimizer = optim.adam(0.01, optim.warmup_linear(10, 0.0), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=0.1)
-    single = step.training(loss, optimizer, accumulate=accumulate)
-    starts = [jax.tree.map(functools.partial(jnp.multiply, scale), params) for scale in (1.0, 0.5, 2.0)]
-    states = [{"params": start, "opt_state": optimizer.init(start)} for start in starts]
-    order = np.random.default_rng(1)
-    chosen, moments = [order.permutation(8) for _ in states], [step.moment(seed, 5) for seed in range(3)]
-    rows = lambda indices: devices.split({"tokens": BATCH["tokens"][indices]})
-    alone = devices.parallelise(single, backend=backend)
-    expected = [
-        jax.device_get(alone(devices.replicated(state), rows(indices), moment))
-        for state, indices, moment in zip(states, chosen, moments, strict=True)
-    ]
-    together = devices.parallelise(step.together(single), backend=backend)
-    stacked = devices.replicated(jax.tree.map(lambda *leaves: np.stack(leaves), *states))
-    found = jax.device_get(together(stacked, rows(batching.interleaved(chosen, jax.device_count())), np.stack(moments)))
-    assert_near(found, jax.tree.map(lambda *leaves: np.stack(leaves), *expected))
-    assert len(set(found[1]["grad_norm"].tolist())) == 3
