@@ -17,7 +17,9 @@ BODIES = {
         takes=("context", "layers", "width", "heads", "ffn"),
         dropout=dict(embd_dropout=0.1, attn_dropout=0.1, resid_dropout=0.1),
     ),
-    "lstm": dict(takes=("context", "width", "units"), dropout=dict(embd_dropout=0.1, resid_dropout=0.1)),
+    "lstm": dict(
+        takes=("context", "width", "units"), dropout=dict(embd_dropout=0.1, resid_dropout=0.1)
+    ),
 }
 
 # What an ablation changes, each as its difference from the full model: the rows of the paper's Table 5, then further ones.
@@ -38,19 +40,21 @@ QUIRKS = (
     "bias_ratio_decay",  # weight decay is scaled by Adam's bias corrections; else by the rate alone
     "uncorrected_epsilon",  # epsilon joins the root of the uncorrected second moment; else of the corrected one
     "zero_first_update",  # the schedule reads the finished updates, so the first has rate 0; else the update's own number
-    "whole_run_decay",  # the rate falls over the whole run, warmup included; else from the warmup's end
+    "decay_includes_warmup",  # the rate falls over the whole run, warmup included; else from the warmup's end
 )
-PRETRAINING_QUIRKS = ("joined_backslash",)  # a slip in a pattern: the backslash stays in its word; else it is one
+PRETRAINING_QUIRKS = (
+    "backslash_in_word",
+)  # a slip in a pattern: the backslash stays in its word; else it is one
 FINETUNING_QUIRKS = (
-    "stream_mean",  # the auxiliary loss is a mean over each stream, then over streams; else over all tokens of the batch
-    "wrong_endings",  # the auxiliary loss is that of a choice's wrong answers too; else of the right one
+    "per_sequence_lm_mean",  # the auxiliary loss is a mean over each stream, then over streams; else over all tokens of the batch
+    "lm_loss_on_wrong_answers",  # the auxiliary loss is that of a choice's wrong answers too; else of the right one
     "shared_clf_dropout",  # the streams of an example lose the same features before the head; else each its own
 )
 # Presets, by what they leave as published. huggingface is what transformers' classes, PyTorch's AdamW and its usual schedule do.
 PRESETS = {
     "published": (*QUIRKS, *PRETRAINING_QUIRKS, *FINETUNING_QUIRKS),
-    "clean": (),
-    "huggingface": ("zero_first_update", "wrong_endings"),
+    "modern": (),
+    "huggingface": ("zero_first_update", "lm_loss_on_wrong_answers"),
 }
 
 
@@ -91,4 +95,6 @@ def as_pretrained(body: str) -> ConfigDict:
 
 def adam(**settings) -> ConfigDict:
     """The optimiser section: the published Adam; `settings` are the run's own."""
-    return ConfigDict(dict(b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0, accumulate=1, **settings))
+    return ConfigDict(
+        dict(b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0, accumulate=1, **settings)
+    )

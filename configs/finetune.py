@@ -4,7 +4,7 @@
 
 Picks: a task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, snli, scitail, race, race_middle, race_high, story_cloze_2016,
 story_cloze_2018), a variant: those of Table 5 (full, no_pretraining, no_aux_lm, lstm), or frozen; and a preset of config.published
-(published, clean, huggingface). Sizes are those of the pretrained
+(published, modern, huggingface). Sizes are those of the pretrained
 run; GLUE_DIR holds the tasks' folders (CoLA/, SST-2/, snli_1.0/, RACE/, ...). config.data.source=hub or tfds reads other copies of the
 same rows.
 
@@ -23,7 +23,9 @@ NAMES = ("sst2", *(name for name in TASKS if name != "sst2" and TASKS[name].trai
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    task, variant, preset = common.parse_arg(arg, NAMES, tuple(common.VARIANTS), tuple(common.PRESETS))
+    task, variant, preset = common.parse_arg(
+        arg, NAMES, tuple(common.VARIANTS), tuple(common.PRESETS)
+    )
     changes = common.VARIANTS[variant]
     config = ConfigDict()
     config.trainer = "finetune"
@@ -42,7 +44,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.init = ConfigDict()
     config.init.path = ""  # the pretraining run
-    config.init.layers = config_dict.placeholder(int)  # -1 nothing, 0 the embeddings, K also the first K blocks; all by default
+    config.init.layers = config_dict.placeholder(
+        int
+    )  # -1 nothing, 0 the embeddings, K also the first K blocks; all by default
     config.init.frozen = False  # what is transferred stays as it is; only the rest is trained
     config.init.step = config_dict.placeholder(int)  # the update to start from; the last by default
 
@@ -51,7 +55,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.path = ""  # files: the folder with the tasks' folders. hub: a local copy, empty for the hub itself. tfds: a data_dir
     config.data.test = True  # predict the test splits, where they are there
     config.data.examples = 0  # the first so many training rows; 0 is all
-    config.data.max_bad_rows = 0  # malformed rows that are dropped with a warning before the run stops
+    config.data.max_bad_rows = (
+        0  # malformed rows that are dropped with a warning before the run stops
+    )
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1_000

@@ -6,7 +6,7 @@
     python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=hub --config.data.path=OWNER/NAME
     python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=mixture --config.data.path="0.7*text:DIR,0.3*pg19:"
 
-Picks: a size (gpt1, small, tiny), a body (transformer, lstm) and a preset of config.published (published, clean, huggingface). DIR holds
+Picks: a size (gpt1, small, tiny), a body (transformer, lstm) and a preset of config.published (published, modern, huggingface). DIR holds
 .txt, .jsonl or .parquet files.
 
 gpt1 is the paper's run: 64 x 512 tokens an update, 960,000 updates, perplexity 18.4 on BooksCorpus. small and tiny are recipes for
@@ -19,20 +19,30 @@ from configs import common
 
 # A small post-LN model learns nothing at the paper's warmup and rate scaled down naively: it wants a long warmup.
 RECIPES = {
-    "gpt1": dict(steps=960_000, batch_size=64, lr=2.5e-4, warmup_steps=2_000, vocab_size=40_478, every=2_000),
-    "small": dict(steps=20_000, batch_size=32, lr=5e-4, warmup_steps=1_000, vocab_size=8_000, every=500),
-    "tiny": dict(steps=2_000, batch_size=16, lr=1e-3, warmup_steps=200, vocab_size=4_000, every=200),
+    "gpt1": dict(
+        steps=960_000, batch_size=64, lr=2.5e-4, warmup_steps=2_000, vocab_size=40_478, every=2_000
+    ),
+    "small": dict(
+        steps=20_000, batch_size=32, lr=5e-4, warmup_steps=1_000, vocab_size=8_000, every=500
+    ),
+    "tiny": dict(
+        steps=2_000, batch_size=16, lr=1e-3, warmup_steps=200, vocab_size=4_000, every=200
+    ),
 }
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    size, body, preset = common.parse_arg(arg, tuple(common.SIZES), tuple(common.BODIES), tuple(common.PRESETS))
+    size, body, preset = common.parse_arg(
+        arg, tuple(common.SIZES), tuple(common.BODIES), tuple(common.PRESETS)
+    )
     recipe = RECIPES[size]
     config = ConfigDict()
     config.trainer = "pretrain"
     config.seed = 0
     config.steps = recipe["steps"]
-    config.batch_size = recipe["batch_size"]  # windows of model.context tokens an update, over all devices
+    config.batch_size = recipe[
+        "batch_size"
+    ]  # windows of model.context tokens an update, over all devices
     config.backend = "pmap"  # or shard_map
     config.model = common.model(body, size)
     config.optim = common.adam(lr=recipe["lr"], warmup_steps=recipe["warmup_steps"])
@@ -41,8 +51,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data = ConfigDict()
     config.data.corpus = "text"  # or bookcorpusopen, hub, pg19, lm1b, mixture
     config.data.path = ""  # what it means is the corpus's to say: see gpt1_jax/datasets/corpora.py
-    config.data.column = "text"  # the field with the text, in .jsonl, .parquet and data sets of the hub
-    config.data.wrapped = False  # hard-wrapped lines, a blank one between paragraphs (Project Gutenberg): re-flow them
+    config.data.column = (
+        "text"  # the field with the text, in .jsonl, .parquet and data sets of the hub
+    )
+    config.data.rewrap_lines = False  # hard-wrapped lines, a blank one between paragraphs (Project Gutenberg): re-flow them
     config.data.validation = 0.01  # the share of documents held out
     config.data.cache = "~/.cache/gpt1_jax"  # tokenizers and tokenised corpora, shared by runs
 

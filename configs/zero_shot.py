@@ -6,7 +6,7 @@ The language model answers without any finetuning, by the paper's heuristics. co
 and a threshold. sst2: "positive" or "negative" after "very". race, story_cloze: the average of the answer's tokens. dprd: that of the
 rest of the sentence after each candidate in the pronoun's place. GLUE_DIR holds CoLA/, SST-2/, RACE/, StoryCloze/ and
 definite_pronoun_resolution/, as for configs/finetune.py. Which checkpoints there are is for the pretraining run's checkpoint.keep_steps
-to say; gpt1_jax/training/milestones.py has the updates of the figure.
+to say; gpt1_jax/analysis/report/milestones.py has the updates of the figure.
 
 After the last update, relative to chance (0) and the best model of its time (1), the paper's figure shows: sentiment 0.68, Winograd 0.55,
 acceptability 0.44, QA 0.25; the LSTM 0.49, 0.26, 0.37, 0.02. In the embedded world sst2.words are ('bad','good').
@@ -27,7 +27,10 @@ def get_config() -> ConfigDict:
 
     config.sst2 = ConfigDict()
     config.sst2.append = "very"  # what follows the sentence, as published
-    config.sst2.words = ("negative", "positive")  # which word follows that, in the order of the labels, as published
+    config.sst2.words = (
+        "negative",
+        "positive",
+    )  # which word follows that, in the order of the labels, as published
 
     # What counts as 1 in relative performance. The paper means the best single model of its time and prints no figures for the curves.
     config.ceilings = ConfigDict()
@@ -45,5 +48,7 @@ def get_config() -> ConfigDict:
     config.data.source = "files"  # as the authors distribute them; or hub, tfds
     config.data.path = ""  # as for configs/finetune.py
     config.data.examples = 0  # the first so many rows of every split; 0 is all
-    config.data.max_bad_rows = 0  # malformed rows of a split that are dropped with a warning before the run stops
+    config.data.max_bad_rows = (
+        0  # malformed rows of a split that are dropped with a warning before the run stops
+    )
     return config

@@ -1,11 +1,14 @@
-"""The command line: flags -> TRAINERS[trainer](config, workdir).
+"""Train, finetune and ablate GPT-1, and use what was trained.
 
-    python -m gpt1_jax.main --config=configs/pretrain.py:tiny --workdir=runs/exp_books --config.data.path=DIR
+    gpt1 --config=FILE:PICKS [--workdir=DIR] [--config.SETTING=VALUE ...]
+    gpt1 COMMAND [--FLAG=VALUE ...]
 
-The config's argument picks by name, flags change single values. Only what reads flags is imported here, so that --help and mistakes
-answer at once.
+The first form trains: `gpt1 --config=configs/pretrain.py:tiny --config.data.path=BOOKS` pretrains a
+small language model on a folder of texts. Configs: configs/pretrain.py, configs/finetune.py,
+configs/zero_shot.py, configs/ablations.py. The same command on the same --workdir resumes the run.
 """
 
+import importlib
 import os
 import pathlib
 import sys
@@ -14,29 +17,83 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
-from gpt1_jax import command
+from gpt1_jax.cli import command
 from gpt1_jax.errors import UserError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/, with what it picks after a colon.", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", "", "The run's folder; runs/exp_<config>_<time>/ by default. The same command resumes it.")
-_MULTIHOST = flags.DEFINE_enum("multihost", "off", ["on", "off"], "Join the processes of this job: those of the cluster, or as below.")
-_COORDINATOR = flags.DEFINE_string("coordinator", "", "host:port at which the processes meet, where no cluster tells it.")
-_NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Processes in the job, with --coordinator.")
-_PROCESS_ID = flags.DEFINE_integer("process_id", 0, "This process, with --coordinator.")
+# Command -> (module of gpt1_jax.cli, summary).
+COMMANDS = {
+    "sample": ("sample", "continue a text with a pretrained or finetuned run"),
+    "predict": ("predict", "label new texts with a finetuned run"),
+    "report": ("report", "write the report of an ablation or of a pretraining run"),
+    "submit": ("submit", "make the zip file that the GLUE server takes"),
+    "import": ("import_run", "make a run of OpenAI's weights or of a Hugging Face folder"),
+    "export": ("export_run", "write a run as a Hugging Face folder"),
+    "microworld": ("microworld", "write the embedded data set: novels and labelled tasks"),
+}
+HELP = "\n".join(
+    [
+        __doc__,
+        "Commands (`gpt1 COMMAND --help` lists the flags of each):",
+        *(f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()),
+    ]
+)
+
+FLAGS = flags.FlagValues()
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "File of configs/ and, after a colon, the picks.",
+    lock_config=True,
+    flag_values=FLAGS,
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    "",
+    "Folder of the run; runs/exp_<config>_<time>/ by default. The same command resumes it.",
+    flag_values=FLAGS,
+)
+MULTIHOST = flags.DEFINE_enum(
+    "multihost",
+    "off",
+    ["on", "off"],
+    "Join the other processes of this job: those of the cluster, or as --coordinator says.",
+    flag_values=FLAGS,
+)
+COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    "",
+    "host:port at which the processes meet, on machines without a cluster manager.",
+    flag_values=FLAGS,
+)
+NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", 0, "Number of processes in the job, with --coordinator.", flag_values=FLAGS
+)
+PROCESS_ID = flags.DEFINE_integer(
+    "process_id", 0, "Number of this process, with --coordinator.", flag_values=FLAGS
+)
 
 
-def main(argv: list[str]) -> None:
-    """Runs the program that the flags describe; UserError for what the user can put right."""
-    command.only_flags(argv, prefix="config.")
-    if _CONFIG.value is None:
-        raise UserError("--config: is missing; give a file of configs/, for example --config=configs/pretrain.py:tiny")
-    if "://" in _WORKDIR.value:
-        raise UserError(f"--workdir: {_WORKDIR.value!r} is not a folder; mount the bucket (gcsfuse) and give its path")
+def main(arguments: list[str]) -> None:
+    """Run the trainer that the config names.
+
+    Raises:
+        UserError: a flag or a setting is wrong.
+    """
+    command.only_flags(arguments, prefix="config.")
+    if CONFIG.value is None:
+        raise UserError(
+            "--config: is missing; give a file of configs/, for example "
+            "--config=configs/pretrain.py:tiny, or a command: " + ", ".join(COMMANDS)
+        )
+    if "://" in WORKDIR.value:
+        raise UserError(
+            f"--workdir: {WORKDIR.value!r} is not a folder; mount the bucket (gcsfuse) and give its path"
+        )
+    from gpt1_jax.engine import devices
     from gpt1_jax.registry import TRAINERS
-    from gpt1_jax.training import devices
 
-    devices.start(_MULTIHOST.value, _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
-    TRAINERS[_CONFIG.value.trainer](_CONFIG.value, _WORKDIR.value or _default_workdir())
+    devices.initialize(MULTIHOST.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+    TRAINERS[CONFIG.value.trainer](CONFIG.value, WORKDIR.value or _default_workdir())
 
 
 def _default_workdir() -> str:
@@ -45,31 +102,38 @@ def _default_workdir() -> str:
     return f"runs/exp_{name}_{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _parse(argv: list[str]) -> list[str]:
-    """The flag parser, with each complaint about the config as one line too."""
+def _parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
+    """Parse the flags, load the config and return the positional arguments.
+
+    Raises:
+        UserError: a flag or the config is wrong.
+    """
     try:
-        rest = flags.FLAGS(argv)
-        hasattr(_CONFIG.value, "trainer")  # a file that is not there is told on first use
-        return rest
-    except SystemExit:  # after --help, which absl takes for a mistake
-        sys.exit(0)
+        arguments = values(argv)[1:]
+        _ = CONFIG.value  # reading the value loads the file
+        return arguments
     except (AttributeError, KeyError) as error:  # a setting that the config does not have
         if "get_config" in str(error):
-            raise UserError(f"--config: {_config_name(argv)!r} has no get_config; name a file of configs/") from None
+            raise UserError(
+                f"--config: {_config_name(argv)!r} has no get_config; name a file of configs/"
+            ) from None
         reason = error
-        while isinstance(reason, Exception):  # they come wrapped in each other
+        while isinstance(reason, Exception):  # ml_collections wraps one error in another
             reason = reason.args[0]
         raise UserError(f"--config: has no setting {' '.join(reason.split())}") from None
     except (OSError, SyntaxError) as error:
         reason = f" ({error})" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"--config: cannot load {_config_name(argv)!r}{reason}; name a file of configs/") from None
+        raise UserError(
+            f"--config: cannot load {_config_name(argv)!r}{reason}; name a file of configs/"
+        ) from None
     except (TypeError, ValueError, flags.Error) as error:
         flag, _, trace = str(error).partition(" Error whilst parsing config file:")
-        raise UserError(" ".join([flag, *trace.splitlines()[-1:]] if trace else str(error).split())) from None
+        message = " ".join([flag, *trace.splitlines()[-1:]] if trace else str(error).split())
+        raise UserError(message) from None
 
 
 def _config_name(argv: list[str]) -> str:
-    """The value of --config as it was typed."""
+    """Return the value of --config as it was typed."""
     for argument, following in zip(argv, [*argv[1:], ""], strict=True):
         name, equals, value = argument.lstrip("-").partition("=")
         if argument.startswith("-") and name == "config":
@@ -78,16 +142,26 @@ def _config_name(argv: list[str]) -> str:
 
 
 def _unraisable(problem) -> None:
-    """Python's own report, except of the readers that a damaged checkpoint stopped half-way: its error is told once, by us."""
+    """Report an exception in a destructor, except that of orbax's readers.
+
+    A damaged checkpoint stops these readers half-way; the checkpoint module reports that error.
+    """
     if "Event loop is closed" not in str(problem.exc_value):
         sys.__unraisablehook__(problem)
 
 
 def run() -> None:
-    """The entry point: exit code 0; 2 after one line about a mistake; 143 when SIGTERM stopped a run that has saved itself."""
+    """Run the command of `sys.argv` and exit.
+
+    Exit codes: those of `cli.command.run`, and 143 when SIGTERM stopped a run that saved itself.
+    """
     sys.unraisablehook = _unraisable
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in COMMANDS:
+        module = importlib.import_module(f"gpt1_jax.cli.{COMMANDS[name][0]}")
+        command.run(module.main, module.FLAGS, [f"gpt1 {name}", *sys.argv[2:]], module.__doc__)
     sys.path.insert(0, os.getcwd())  # configs import each other as configs.*
-    command.run(main, _parse)
+    command.run(main, FLAGS, sys.argv, HELP, _parse)
 
 
 if __name__ == "__main__":

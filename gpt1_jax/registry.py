@@ -33,7 +33,9 @@ class Registry:
 
         def file(entry):
             if name in self._entries:
-                raise ValueError(f"{self.kind} {name!r} is registered twice: {self._entries[name]} and {entry}")
+                raise ValueError(
+                    f"{self.kind} {name!r} is registered twice: {self._entries[name]} and {entry}"
+                )
             self._entries[name] = entry
             return entry
 

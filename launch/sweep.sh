@@ -12,7 +12,7 @@
 # --config.pretrained.transformer=DIR --config.pretrained.lstm=DIR. The TPU VMs must have one host each.
 #
 # DRY_RUN=1 prints the commands and runs nothing. The report of all parts is written by whichever ends last, and by
-# python -m gpt1_jax.analysis.report WORKDIR at any time.
+# gpt1 report WORKDIR at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -50,7 +50,7 @@ case $kind in
   tpu)
     : "${NAME:?set NAME: the TPU VMs are NAME-1, NAME-2, ...}" "${ZONE:?set ZONE, such as us-west4-a}"
     for ((part = 1; part <= parts; part++)); do
-      NAME="$NAME-$part" bash launch/tpu_vm.sh run "$@" --config.part="$part/$parts"
+      NAME="$NAME-$part" bash launch/tpu_vm.sh run "$@" --config.shard="$part/$parts"
     done
     ;;
   gpus)
@@ -60,7 +60,7 @@ case $kind in
     pids=()
     trap 'kill "${pids[@]}" 2>/dev/null || true' TERM INT
     for ((part = 1; part <= parts; part++)); do
-      run env CUDA_VISIBLE_DEVICES="$((part - 1))" "$python" -m gpt1_jax.main "$@" --config.part="$part/$parts" &
+      run env CUDA_VISIBLE_DEVICES="$((part - 1))" "$python" -m gpt1_jax.main "$@" --config.shard="$part/$parts" &
       pids+=("$!")
     done
     status=0

@@ -5,11 +5,17 @@ import pathlib
 import tempfile
 
 # One folder for all the processes that share the tests out; the first makes it and removes it.
-_own = None if "GPT1_JAX_TEST_CACHES" in os.environ else tempfile.TemporaryDirectory(prefix="gpt1_jax_tests_")
+_own = (
+    None
+    if "GPT1_JAX_TEST_CACHES" in os.environ
+    else tempfile.TemporaryDirectory(prefix="gpt1_jax_tests_")
+)
 _caches = os.environ.setdefault("GPT1_JAX_TEST_CACHES", _own.name if _own else "")
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{_caches}/xla"  # shared with the processes that tests start
+os.environ["JAX_COMPILATION_CACHE_DIR"] = (
+    f"{_caches}/xla"  # shared with the processes that tests start
+)
 os.environ["HF_HOME"] = f"{_caches}/huggingface"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -28,7 +34,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 from jaxtyping import install_import_hook
 
 # Shapes and types of every signature in these rooms are checked at every call, so long as nothing of them is imported yet.
-install_import_hook(["gpt1_jax.text", "gpt1_jax.models", "gpt1_jax.training"], "beartype.beartype")
+install_import_hook(["gpt1_jax.text", "gpt1_jax.models", "gpt1_jax.engine"], "beartype.beartype")
 
 import jax
 import pytest
@@ -36,7 +42,7 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
-pytest_plugins = ["front_door"]  # the command line, on data of the tests' own making
+pytest_plugins = ["cli_fixtures"]  # the command line, on data of the tests' own making
 
 
 @pytest.fixture(scope="session")

@@ -57,27 +57,46 @@ def hidden(params, stream: Sequence[int], heads: int):
     return x
 
 
-def objective(params, examples, labels, kind: str, heads: int, lm_coef: float, published: Mapping[str, bool]):
+def objective(
+    params, examples, labels, kind: str, heads: int, lm_coef: float, published: Mapping[str, bool]
+):
     """Task loss + lm_coef * language model loss of a batch: as published, or otherwise where `published` has False."""
-    rows = [params["tokens"], params["positions"]] if published["softmax_positions"] else [params["tokens"]]
+    rows = (
+        [params["tokens"], params["positions"]]
+        if published["softmax_positions"]
+        else [params["tokens"]]
+    )
     shapes = np.broadcast_shapes(*(row.shape[:1] for row in rows))
-    table = np.concatenate([np.broadcast_to(row, (*shapes, *row.shape[1:])) for row in rows], axis=1)
-    task, streams = 0, []  # of the streams: (summed loss of their tokens, how many, whether they count)
+    table = np.concatenate(
+        [np.broadcast_to(row, (*shapes, *row.shape[1:])) for row in rows], axis=1
+    )
+    task, streams = (
+        0,
+        [],
+    )  # of the streams: (summed loss of their tokens, how many, whether they count)
     for example, label in zip(examples, labels, strict=True):
         ends = []
         for number, stream in enumerate(example):
             states = hidden(params, stream, heads)
             ends.append(states[:, -1])
             logits = states[:, :-1] @ table.swapaxes(1, 2)
-            chosen = np.take_along_axis(logits, np.broadcast_to(np.array(stream[1:])[None, :, None], (len(logits), len(stream) - 1, 1)), 2)
-            counts = kind != "choice" or published["wrong_endings"] or number == label
-            streams.append(((logsumexp(logits) - chosen[..., 0]).sum(axis=-1), len(stream) - 1, counts))
+            chosen = np.take_along_axis(
+                logits,
+                np.broadcast_to(
+                    np.array(stream[1:])[None, :, None], (len(logits), len(stream) - 1, 1)
+                ),
+                2,
+            )
+            counts = kind != "choice" or published["lm_loss_on_wrong_answers"] or number == label
+            streams.append(
+                ((logsumexp(logits) - chosen[..., 0]).sum(axis=-1), len(stream) - 1, counts)
+            )
         pooled = np.stack(ends, axis=1) if kind == "choice" else sum(ends)[:, None]
         scores = linear(pooled, params, "clf")
         scores = scores.reshape(len(scores), -1)
         task = task + (logsumexp(scores) - scores[:, label]) / len(examples)
     counted = [(total, tokens) for total, tokens, counts in streams if counts]
-    if published["stream_mean"]:
+    if published["per_sequence_lm_mean"]:
         lm = sum(total / tokens for total, tokens in counted) / len(counted)
     else:
         lm = sum(total for total, _ in counted) / sum(tokens for _, tokens in counted)
@@ -89,11 +108,23 @@ def gradient(params, *batch):
     whole, gradients = {name: array[None] + 0j for name, array in params.items()}, {}
     for name, array in params.items():
         copies = array + 1j * STEP * np.eye(array.size).reshape(array.size, *array.shape)
-        gradients[name] = objective({**whole, name: copies}, *batch).imag.reshape(array.shape) / STEP
+        gradients[name] = (
+            objective({**whole, name: copies}, *batch).imag.reshape(array.shape) / STEP
+        )
     return objective(whole, *batch).real[0], gradients
 
 
-def train(params, batches, *, steps: int, warmup: float, lr: float, decay: float, clip: float, published: Mapping[str, bool]):
+def train(
+    params,
+    batches,
+    *,
+    steps: int,
+    warmup: float,
+    lr: float,
+    decay: float,
+    clip: float,
+    published: Mapping[str, bool],
+):
     """The params after one update a batch, and the loss of each: clipping by the global norm, Adam, decay, linear schedule."""
     b1, b2, eps, losses = 0.9, 0.999, 1e-8, []
     m, v = ({name: np.zeros_like(array) for name, array in params.items()} for _ in range(2))
@@ -103,9 +134,11 @@ def train(params, batches, *, steps: int, warmup: float, lr: float, decay: float
         norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
         x = (count if published["zero_first_update"] else count + 1) / steps
         if x < warmup:
-            factor = x / warmup * (1 - x if published["whole_run_decay"] else 1)
+            factor = x / warmup * (1 - x if published["decay_includes_warmup"] else 1)
         else:
-            factor = 1 - x if published["whole_run_decay"] else 1 - (x - warmup) / (1 - warmup)
+            factor = (
+                1 - x if published["decay_includes_warmup"] else 1 - (x - warmup) / (1 - warmup)
+            )
         first, second = 1 - b1 ** (count + 1), 1 - b2 ** (count + 1)
         for name, p in params.items():
             g = grads[name] * min(1, clip / norm)
@@ -116,6 +149,8 @@ def train(params, batches, *, steps: int, warmup: float, lr: float, decay: float
             else:
                 move = m[name] / first / (np.sqrt(v[name] / second) + eps)
             if p.ndim > 1:
-                move = move + decay * p * (np.sqrt(second) / first if published["bias_ratio_decay"] else 1)
+                move = move + decay * p * (
+                    np.sqrt(second) / first if published["bias_ratio_decay"] else 1
+                )
             params = {**params, name: p - lr * factor * move}
     return params, losses

@@ -63,7 +63,10 @@ class Original:
             return ["\n</w>"]
         pieces = [*word[:-1], word[-1] + "</w>"]
         while len(pieces) > 1:
-            best = min(zip(pieces, pieces[1:], strict=False), key=lambda pair: self.ranks.get(pair, float("inf")))
+            best = min(
+                zip(pieces, pieces[1:], strict=False),
+                key=lambda pair: self.ranks.get(pair, float("inf")),
+            )
             if best not in self.ranks:
                 break
             merged, place = [], 0

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from front_door import REPOSITORY
+from cli_fixtures import REPOSITORY
 
 HEAVY = ("jax", "flax", "numpy", "datasets", "tokenizers", "sklearn")
 # Runs the program as `python -m gpt1_jax.main` does, then tells which modules that took.
@@ -60,5 +60,6 @@ def test_installed_command_is_the_same_program():
     result = call(str(installed), "--config=configs/pretrain.py:tyni")
     assert result.returncode == 2
     assert (
-        result.stderr == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; transformer, lstm; published, clean, huggingface\n"
+        result.stderr
+        == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; transformer, lstm; published, modern, huggingface\n"
     )

@@ -6,26 +6,36 @@ import sys
 
 import pytest
 from absl import flags
-from front_door import REPOSITORY
+from cli_fixtures import REPOSITORY
 from ml_collections import ConfigDict, config_flags
 
 from gpt1_jax.registry import TASKS, TRAINERS
-from gpt1_jax.trainers import settings
-from gpt1_jax.training.workdir import flatten
+from gpt1_jax.runs.lifecycle import flatten
+from gpt1_jax.trainers import config_checks
 
 sys.path.insert(0, str(REPOSITORY))
 from configs import ablations, common, finetune, pretrain, zero_shot
 
 PICKS = {"pretrain": (common.SIZES, common.BODIES), "finetune": (finetune.NAMES, common.VARIANTS)}
-FILES = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.py") if "def get_config" in path.read_text())
-ALL = [f"{file}.py:{','.join(picks)}" for file in PICKS for picks in itertools.product(*PICKS[file])]
+FILES = sorted(
+    path.stem
+    for path in (REPOSITORY / "configs").glob("*.py")
+    if "def get_config" in path.read_text()
+)
+ALL = [
+    f"{file}.py:{','.join(picks)}" for file in PICKS for picks in itertools.product(*PICKS[file])
+]
 ALL += [f"{file}.py:{preset}" for file in PICKS for preset in common.PRESETS]
 ALL += [f"{file}.py" for file in FILES]
 
 
 def parse(config: str, **values) -> ConfigDict:
     """The config as the command line parses it."""
-    argv = ["gpt1", f"--config={REPOSITORY}/configs/{config}", *(f"--config.{name}={value}" for name, value in values.items())]
+    argv = [
+        "gpt1",
+        f"--config={REPOSITORY}/configs/{config}",
+        *(f"--config.{name}={value}" for name, value in values.items()),
+    ]
     own = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=own, sys_argv=argv)
     own(argv)
@@ -38,17 +48,25 @@ def test_every_pick_parses_and_every_value_can_be_overridden(config):
     assert parsed.trainer in TRAINERS
     others = {}
     for name, value in flatten(parsed.to_dict()).items():
-        assert not isinstance(value, list), f"{name} is a list, which the command line cannot set; make it a tuple"
+        assert not isinstance(value, list), (
+            f"{name} is a list, which the command line cannot set; make it a tuple"
+        )
         if isinstance(value, tuple):
             others[name] = ("a", "b") if value and isinstance(value[0], str) else (3, 4)
         else:  # None is an empty placeholder, and all of them are whole numbers
-            others[name] = not value if isinstance(value, bool) else {float: 0.25, str: "other"}.get(type(value), 7)
+            others[name] = (
+                not value
+                if isinstance(value, bool)
+                else {float: 0.25, str: "other"}.get(type(value), 7)
+            )
     assert flatten(parse(config, **others).to_dict()) == others
 
 
 def test_picks_come_in_any_order_and_have_defaults():
     assert parse("pretrain.py:lstm,tiny") == parse("pretrain.py:tiny,lstm")
-    assert parse("pretrain.py") == parse("pretrain.py:gpt1") == parse("pretrain.py:gpt1,transformer")
+    assert (
+        parse("pretrain.py") == parse("pretrain.py:gpt1") == parse("pretrain.py:gpt1,transformer")
+    )
     assert parse("finetune.py:no_aux_lm,rte") == parse("finetune.py:rte,no_aux_lm")
 
 
@@ -57,21 +75,42 @@ def test_finetuning_offers_the_registered_tasks():
 
 
 def test_gpt1_is_the_papers():
-    assert common.SIZES["gpt1"] == dict(context=512, layers=12, width=768, heads=12, ffn=3072, units=2048)
+    assert common.SIZES["gpt1"] == dict(
+        context=512, layers=12, width=768, heads=12, ffn=3072, units=2048
+    )
     run, tuned = pretrain.get_config("gpt1"), finetune.get_config("sst2")
-    assert (run.batch_size, run.optim.lr, run.optim.warmup_steps, run.steps) == (64, 2.5e-4, 2000, 960_000)
+    assert (run.batch_size, run.optim.lr, run.optim.warmup_steps, run.steps) == (
+        64,
+        2.5e-4,
+        2000,
+        960_000,
+    )
     assert run.tokenizer.vocab_size == 40_478
     assert (tuned.batch_size, tuned.epochs, tuned.lm_coef, tuned.clf_dropout) == (32, 3, 0.5, 0.1)
     assert (tuned.optim.lr, tuned.optim.warmup_fraction) == (6.25e-5, 0.002)
     for config in (run, tuned):
-        assert (config.optim.b1, config.optim.b2, config.optim.eps, config.optim.decay, config.optim.clip) == (0.9, 0.999, 1e-8, 0.01, 1)
-        assert (config.model.embd_dropout, config.model.attn_dropout, config.model.resid_dropout) == (0.1, 0.1, 0.1)
+        assert (
+            config.optim.b1,
+            config.optim.b2,
+            config.optim.eps,
+            config.optim.decay,
+            config.optim.clip,
+        ) == (0.9, 0.999, 1e-8, 0.01, 1)
+        assert (
+            config.model.embd_dropout,
+            config.model.attn_dropout,
+            config.model.resid_dropout,
+        ) == (0.1, 0.1, 0.1)
 
 
 @pytest.mark.parametrize("variant", common.VARIANTS)
 def test_variant_is_its_difference_from_the_full_model(variant):
-    full, other = (flatten(finetune.get_config(f"sst2,{name}").to_dict()) for name in ("full", variant))
-    changed = {name: other[name] for name in full.keys() & other.keys() if full[name] != other[name]}
+    full, other = (
+        flatten(finetune.get_config(f"sst2,{name}").to_dict()) for name in ("full", variant)
+    )
+    changed = {
+        name: other[name] for name in full.keys() & other.keys() if full[name] != other[name]
+    }
     assert changed == common.VARIANTS[variant]
     lacks = full.keys() ^ other.keys()
     assert all(name.startswith("model.") for name in lacks) and bool(lacks) == (variant == "lstm")
@@ -80,25 +119,41 @@ def test_variant_is_its_difference_from_the_full_model(variant):
 def test_presets_say_of_every_quirk_whether_it_is_as_published():
     for config in (pretrain.get_config, finetune.get_config):
         assert config("") == config("published") and all(config("").published.values())
-        assert not any(config("clean").published.values())
+        assert not any(config("modern").published.values())
         kept = {quirk for quirk, published in config("huggingface").published.items() if published}
-        assert kept == {"zero_first_update", "wrong_endings"} & set(config("").published)
-        assert config("clean").optim == config("").optim
+        assert kept == {"zero_first_update", "lm_loss_on_wrong_answers"} & set(config("").published)
+        assert config("modern").optim == config("").optim
 
 
 def test_the_experiment_on_quirks_leaves_out_one_at_a_time_and_then_all():
     config = ablations.get_config("quick,quirks")
-    *single, everything = (flatten(config.variants[variant].to_dict()) for variant in config.experiments.quirks.variants[1:])
+    *single, everything = (
+        flatten(config.variants[variant].to_dict())
+        for variant in config.experiments.quirks.variants[1:]
+    )
     named = [f"published.{quirk}" for quirk in config.finetune.published]
     assert sorted(single, key=str) == sorted(({name: False} for name in named), key=str)
     assert everything == dict.fromkeys(named, False)
 
 
 def test_every_number_has_its_limits():
-    ruled = {name for _, _, names in settings.RULES for name in names}
-    for config in (pretrain.get_config("tiny"), pretrain.get_config("tiny,lstm"), finetune.get_config("sst2"), zero_shot.get_config()):
-        numbers = {name for name, value in flatten(config.to_dict()).items() if not isinstance(value, str | bool)}
-        assert numbers - ruled <= {"init.layers", "init.step", "tasks"}  # which the checkpoint limits, and the table of probes
+    ruled = {name for _, _, names in config_checks.RULES for name in names}
+    for config in (
+        pretrain.get_config("tiny"),
+        pretrain.get_config("tiny,lstm"),
+        finetune.get_config("sst2"),
+        zero_shot.get_config(),
+    ):
+        numbers = {
+            name
+            for name, value in flatten(config.to_dict()).items()
+            if not isinstance(value, str | bool)
+        }
+        assert numbers - ruled <= {
+            "init.layers",
+            "init.step",
+            "tasks",
+        }  # which the checkpoint limits, and the table of probes
 
 
 class Watched:
@@ -131,16 +186,30 @@ def test_every_option_is_read(trainer, body, pretraining, finetuning, probing, t
     elif trainer == "zero_shot":
         config, values = zero_shot.get_config(), probing(body)
     else:
-        config, values = finetune.get_config("sst2,lstm" if body == "lstm" else "sst2"), finetuning(body)
-    config.update_from_flattened_dict({name: str(value) if "path" in name or "cache" in name else value for name, value in values.items()})
+        config, values = (
+            finetune.get_config("sst2,lstm" if body == "lstm" else "sst2"),
+            finetuning(body),
+        )
+    config.update_from_flattened_dict(
+        {
+            name: str(value) if "path" in name or "cache" in name else value
+            for name, value in values.items()
+        }
+    )
     config.nobody_reads_this = 1
     read = set()
     TRAINERS[trainer](Watched(config, read), str(tmp_path))
-    assert flatten(config.to_dict()).keys() - read == {"trainer", "nobody_reads_this"}  # main reads the trainer
+    assert flatten(config.to_dict()).keys() - read == {
+        "trainer",
+        "nobody_reads_this",
+    }  # main reads the trainer
 
 
 def test_resolved_config_is_saved(pretraining, pretrained):
     saved = json.loads((pretrained() / "config.json").read_text())
     resolved = parse("pretrain.py:tiny,transformer", **pretraining()).to_dict()
     assert saved == json.loads(json.dumps(resolved))
-    assert (saved["model"]["width"], saved["optim"]["lr"]) == (16, 1e-3)  # an override, and a value that the pick gave
+    assert (saved["model"]["width"], saved["optim"]["lr"]) == (
+        16,
+        1e-3,
+    )  # an override, and a value that the pick gave

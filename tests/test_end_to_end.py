@@ -13,13 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from front_door import REPOSITORY
+from cli_fixtures import REPOSITORY
 
-from gpt1_jax.datasets.layouts.tables import Tsv
+from gpt1_jax.datasets.readers.tables import Tsv
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.registry import TASKS as REGISTERED
 
-TASKS = ("cola", "mrpc", "stsb", "mnli", "rte")  # one of each kind: reading all the others is tested with their files
+TASKS = (
+    "cola",
+    "mrpc",
+    "stsb",
+    "mnli",
+    "rte",
+)  # one of each kind: reading all the others is tested with their files
 METRICS = {
     "cola": {"matthews"},
     "mrpc": {"f1", "accuracy"},
@@ -44,7 +50,9 @@ def test_pretraining_leaves_a_whole_run(pretrained, body):
     rows = metrics(run)
     assert [row["step"] for row in rows if "loss" in row] == [5, 10, 15, 20]
     assert [row["step"] for row in rows if "validation_loss" in row] == [10, 20]
-    assert {"perplexity", "bits_per_character", "lr", "grad_norm", "tokens_per_s", "mfu"} < set(rows[0])
+    assert {"perplexity", "bits_per_character", "lr", "grad_norm", "tokens_per_s", "mfu"} < set(
+        rows[0]
+    )
     assert any((run / "tb").iterdir())
     assert "finished" in (run / "log.txt").read_text()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["10", "20"]
@@ -52,7 +60,13 @@ def test_pretraining_leaves_a_whole_run(pretrained, body):
 
 
 @pytest.mark.parametrize(
-    ("task", "body"), [*((task, "transformer") for task in TASKS), ("cola", "lstm"), ("stsb", "lstm"), ("mnli", "lstm")]
+    ("task", "body"),
+    [
+        *((task, "transformer") for task in TASKS),
+        ("cola", "lstm"),
+        ("stsb", "lstm"),
+        ("mnli", "lstm"),
+    ],
 )
 def test_finetuning_every_kind_of_task(gpt1, finetuning, tmp_path, task, body):
     result = gpt1.result(f"finetune.py:{task},{VARIANT[body]}", tmp_path, finetuning(body))
@@ -78,17 +92,32 @@ def test_finetuning_every_kind_of_task(gpt1, finetuning, tmp_path, task, body):
     assert {"loss", "task_loss", "lm_loss"} < set(metrics(tmp_path)[0])
 
 
-@pytest.mark.parametrize(("task", "body"), [("race_middle", "transformer"), ("story_cloze_2016", "lstm")])
+@pytest.mark.parametrize(
+    ("task", "body"), [("race_middle", "transformer"), ("story_cloze_2016", "lstm")]
+)
 def test_finetuning_choices(gpt1, finetuning, choices, tmp_path, task, body):
-    result = gpt1.result(f"finetune.py:{task},{VARIANT[body]}", tmp_path, finetuning(body) | {"data.path": choices})
-    rows = {"train": 12, "validation": 6} if task == "race_middle" else {"train": 15, "validation": 3, "test": 3}
+    result = gpt1.result(
+        f"finetune.py:{task},{VARIANT[body]}", tmp_path, finetuning(body) | {"data.path": choices}
+    )
+    rows = (
+        {"train": 12, "validation": 6}
+        if task == "race_middle"
+        else {"train": 15, "validation": 3, "test": 3}
+    )
     assert {split: facts["rows"] for split, facts in result["data"]["splits"].items()} == rows
     assert result["metrics"].keys() == rows.keys() - {"train"}
     header, *lines = (tmp_path / "predictions/validation.tsv").read_text().splitlines()
     answers = "ABCD" if task == "race_middle" else "12"
-    assert header.split("\t") == ["index", "prediction", "label", *(f"p({answer})" for answer in answers)]
+    assert header.split("\t") == [
+        "index",
+        "prediction",
+        "label",
+        *(f"p({answer})" for answer in answers),
+    ]
     cells = [line.split("\t") for line in lines]
-    np.testing.assert_allclose(np.array([row[3:] for row in cells], float).sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(
+        np.array([row[3:] for row in cells], float).sum(axis=1), 1, atol=1e-5
+    )
     right = np.mean([row[1] == row[2] for row in cells])
     assert result["metrics"]["validation"]["accuracy"] == pytest.approx(right)
 
@@ -100,7 +129,9 @@ def test_graded_task_as_regression(gpt1, finetuning, tmp_path):
     assert header == "index\tprediction\tlabel"
     assert all(0 <= float(line.split("\t")[1]) <= 5 for line in lines)
     epoch = [row["task_loss"] for row in metrics(tmp_path) if "task_loss" in row]
-    assert np.mean(epoch) == pytest.approx(np.mean(np.square([0, 1.5, 3.25, 5])), abs=1), "next to nothing is learnt in one epoch"
+    assert np.mean(epoch) == pytest.approx(np.mean(np.square([0, 1.5, 3.25, 5])), abs=1), (
+        "next to nothing is learnt in one epoch"
+    )
 
 
 def test_a_new_task_is_one_entry(gpt1, finetuning, tmp_path, monkeypatch):
@@ -127,15 +158,38 @@ def test_a_new_task_is_one_entry(gpt1, finetuning, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("layers", "fates"),
     [
-        (-1, {"tokens": "fresh", "positions": "fresh", "h0": "fresh", "h1": "fresh", "clf": "fresh"}),
-        (0, {"tokens": "restored", "positions": "restored", "h0": "fresh", "h1": "fresh", "clf": "fresh"}),
-        (1, {"tokens": "restored", "positions": "restored", "h0": "restored", "h1": "fresh", "clf": "fresh"}),
+        (
+            -1,
+            {"tokens": "fresh", "positions": "fresh", "h0": "fresh", "h1": "fresh", "clf": "fresh"},
+        ),
+        (
+            0,
+            {
+                "tokens": "restored",
+                "positions": "restored",
+                "h0": "fresh",
+                "h1": "fresh",
+                "clf": "fresh",
+            },
+        ),
+        (
+            1,
+            {
+                "tokens": "restored",
+                "positions": "restored",
+                "h0": "restored",
+                "h1": "fresh",
+                "clf": "fresh",
+            },
+        ),
     ],
 )
 def test_transfer_of_the_first_layers(gpt1, finetuning, tmp_path, layers, fates):
     result = gpt1.result("finetune.py:sst2", tmp_path, finetuning() | {"init.layers": layers})
     assert (result["init"]["layers"], result["init"]["step"]) == (layers, 20)
-    printed = re.findall(r"^  (\w+) +(restored|fresh)", (tmp_path / "log.txt").read_text(), re.MULTILINE)
+    printed = re.findall(
+        r"^  (\w+) +(restored|fresh)", (tmp_path / "log.txt").read_text(), re.MULTILINE
+    )
     assert dict(printed) == fates
 
 
@@ -154,7 +208,9 @@ def test_finished_run_answers_at_once(gpt1, pretraining, pretrained):
     assert ((run / "result.json").read_bytes(), (run / "metrics.jsonl").read_bytes()) == before
 
 
-def test_default_folder_is_named_after_config_and_time(gpt1, pretraining, pretrained, tmp_path, monkeypatch):
+def test_default_folder_is_named_after_config_and_time(
+    gpt1, pretraining, pretrained, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     config, _, *settings = gpt1.command("pretrain.py:tiny,transformer", "", pretraining())
     assert gpt1.run(config, *settings).code == 0
@@ -185,14 +241,23 @@ def stop(process: subprocess.Popen, run: Path, step: int, number: signal.Signals
 @pytest.fixture(scope="module")
 def undisturbed(gpt1, pretraining, tmp_path_factory) -> str:
     """The fingerprint of the long pretraining run when it is left alone."""
-    return gpt1.result("pretrain.py:tiny", tmp_path_factory.mktemp("undisturbed"), pretraining() | LONG)["params_sha256"]
+    return gpt1.result(
+        "pretrain.py:tiny", tmp_path_factory.mktemp("undisturbed"), pretraining() | LONG
+    )["params_sha256"]
 
 
 def test_killed_pretraining_ends_as_one_left_alone(gpt1, pretraining, undisturbed, tmp_path):
     settings, step = pretraining() | LONG, random.randrange(110, 600)
-    code = stop(gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings)), tmp_path, step, signal.SIGKILL)
+    code = stop(
+        gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings)),
+        tmp_path,
+        step,
+        signal.SIGKILL,
+    )
     assert code == -signal.SIGKILL and not (tmp_path / "result.json").exists()
-    assert gpt1.result("pretrain.py:tiny", tmp_path, settings)["params_sha256"] == undisturbed, f"killed after update {step}"
+    assert gpt1.result("pretrain.py:tiny", tmp_path, settings)["params_sha256"] == undisturbed, (
+        f"killed after update {step}"
+    )
     assert "goes on from update" in (tmp_path / "log.txt").read_text()
     logged = [row["step"] for row in metrics(tmp_path) if "loss" in row]
     assert logged == sorted(set(logged)) and logged[-1] == 900
@@ -202,11 +267,15 @@ def test_killed_finetuning_ends_as_one_left_alone(gpt1, finetuning, tmp_path):
     settings, step = finetuning() | {"epochs": 16, "checkpoint.every": 2}, random.randrange(5, 40)
     alone = gpt1.result("finetune.py:sst2", tmp_path / "alone", settings)
     run = tmp_path / "killed"
-    code = stop(gpt1.start(*gpt1.command("finetune.py:sst2", run, settings)), run, step, signal.SIGKILL)
+    code = stop(
+        gpt1.start(*gpt1.command("finetune.py:sst2", run, settings)), run, step, signal.SIGKILL
+    )
     assert code == -signal.SIGKILL and not (run / "result.json").exists()
     resumed = gpt1.result("finetune.py:sst2", run, settings)
     assert {**resumed, "seconds": 0} == {**alone, "seconds": 0}, f"killed after update {step}"
-    assert (run / "predictions/test.tsv").read_bytes() == (tmp_path / "alone/predictions/test.tsv").read_bytes()
+    assert (run / "predictions/test.tsv").read_bytes() == (
+        tmp_path / "alone/predictions/test.tsv"
+    ).read_bytes()
 
 
 def test_terminated_run_saves_that_very_update(gpt1, pretraining, undisturbed, tmp_path):
@@ -214,18 +283,26 @@ def test_terminated_run_saves_that_very_update(gpt1, pretraining, undisturbed, t
     process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
     assert stop(process, tmp_path, 60, signal.SIGTERM) == 143
     (saved,) = (int(path.name) for path in (tmp_path / "checkpoints").iterdir())
-    assert 60 <= saved < 900 and saved - metrics(tmp_path)[-1]["step"] < 5  # no update was done after the last line of the log
+    assert (
+        60 <= saved < 900 and saved - metrics(tmp_path)[-1]["step"] < 5
+    )  # no update was done after the last line of the log
     assert gpt1.result("pretrain.py:tiny", tmp_path, settings)["params_sha256"] == undisturbed
     assert f"goes on from update {saved}\n" in (tmp_path / "log.txt").read_text()
 
 
 def test_run_that_blows_up_stops_and_saves_nothing_of_it(gpt1, pretraining, tmp_path):
-    from gpt1_jax.training import checkpoint
+    from gpt1_jax.engine import checkpoint
 
     settings = pretraining() | {"optim.lr": 1e30, "checkpoint.every": 1, "checkpoint.keep": 20}
     ended = gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
     assert ended.code == 2
-    (update,) = map(int, re.findall(r"^gpt1_jax: update (\d+): (?:loss|grad_norm) is (?:nan|inf); lower config.optim.lr", ended.err))
+    (update,) = map(
+        int,
+        re.findall(
+            r"^gpt1_jax: update (\d+): (?:loss|grad_norm) is (?:nan|inf); lower config.optim.lr",
+            ended.err,
+        ),
+    )
     steps = checkpoint.steps(tmp_path)
     assert steps and steps[-1] < update
     for step in steps:
@@ -234,17 +311,29 @@ def test_run_that_blows_up_stops_and_saves_nothing_of_it(gpt1, pretraining, tmp_
 
 
 def test_two_processes_get_the_loss_of_one(gpt1, pretraining, tmp_path):
-    settings = pretraining() | {"model.embd_dropout": 0.0, "model.attn_dropout": 0.0, "model.resid_dropout": 0.0}
+    settings = pretraining() | {
+        "model.embd_dropout": 0.0,
+        "model.attn_dropout": 0.0,
+        "model.resid_dropout": 0.0,
+    }
     one = gpt1.result("pretrain.py:tiny", tmp_path / "one", settings)
     two = subprocess.run(
-        ["bash", REPOSITORY / "launch/local_multi.sh", "2", *gpt1.command("pretrain.py:tiny", tmp_path / "two", settings)],
+        [
+            "bash",
+            REPOSITORY / "launch/local_multi.sh",
+            "2",
+            *gpt1.command("pretrain.py:tiny", tmp_path / "two", settings),
+        ],
         env=os.environ | {"PYTHON": sys.executable},
         capture_output=True,
         text=True,
         timeout=180,
     )
     assert two.returncode == 0, two.stderr
-    losses = [[row["loss"] for row in metrics(tmp_path / name) if "loss" in row] for name in ("one", "two")]
+    losses = [
+        [row["loss"] for row in metrics(tmp_path / name) if "loss" in row]
+        for name in ("one", "two")
+    ]
     np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
     result = json.loads((tmp_path / "two/result.json").read_text())
     assert result["validation_loss"] == pytest.approx(one["validation_loss"], abs=1e-5)

@@ -6,14 +6,14 @@ import finetuning_reference as reference
 import jax
 import numpy as np
 import pytest
+from cli_fixtures import REPOSITORY
 from flax.traverse_util import flatten_dict
-from front_door import REPOSITORY
 
+from gpt1_jax.engine import batching, devices, losses, optim, step
 from gpt1_jax.models.transformer import Transformer
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import classification, finetune
-from gpt1_jax.trainers.fitting import fresh_params, recipe
-from gpt1_jax.training import batching, devices, losses, optim, step
+from gpt1_jax.trainers.fit import fresh_params, recipe
 
 sys.path.insert(0, str(REPOSITORY))
 from configs import common
@@ -42,59 +42,120 @@ def examples(kind: str, random: np.random.Generator) -> list[list[list[int]]]:
 def scattered(params):
     """Params of which every number matters; float32 values, so that both sides start from the same."""
     random = np.random.default_rng(5)
-    return jax.tree.map(lambda leaf: (np.asarray(leaf) + 0.3 * random.standard_normal(leaf.shape)).astype(np.float32), params)
+    return jax.tree.map(
+        lambda leaf: (np.asarray(leaf) + 0.3 * random.standard_normal(leaf.shape)).astype(
+            np.float32
+        ),
+        params,
+    )
 
 
 @pytest.mark.parametrize(
     ("kind", "picks", "changes"),
     [
         *((kind, "published", {}) for kind in TRAINED),
-        ("choice", "clean", {}),
-        *(("pair", "published", {f"published.{quirk}": False}) for quirk in common.QUIRKS if quirk != "table_dropout"),
-        ("choice", "published", {"published.stream_mean": False, "optim.accumulate": 2}),
-        *(("choice", "published", {f"published.{quirk}": False}) for quirk in ("stream_mean", "wrong_endings")),
-        ("choice", "published", {"share_prefix": False, "published.stream_mean": False}),
-        ("choice", "published", {"share_prefix": False, "published.wrong_endings": False}),
+        ("choice", "modern", {}),
+        *(
+            ("pair", "published", {f"published.{quirk}": False})
+            for quirk in common.QUIRKS
+            if quirk != "table_dropout"
+        ),
+        ("choice", "published", {"published.per_sequence_lm_mean": False, "optim.accumulate": 2}),
+        *(
+            ("choice", "published", {f"published.{quirk}": False})
+            for quirk in ("per_sequence_lm_mean", "lm_loss_on_wrong_answers")
+        ),
+        ("choice", "published", {"share_prefix": False, "published.per_sequence_lm_mean": False}),
+        (
+            "choice",
+            "published",
+            {"share_prefix": False, "published.lm_loss_on_wrong_answers": False},
+        ),
     ],
 )
 def test_updates_equal_those_in_float64(parity, kind, picks, changes):
     config = configs.get_config(f"{TRAINED[kind]},{picks}")
     config.update_from_flattened_dict(
-        changes | {"clf_dropout": 0.0, "batch_size": 4, "optim.lr": 0.02, "optim.decay": 0.1, "optim.clip": 0.5}
+        changes
+        | {
+            "clf_dropout": 0.0,
+            "batch_size": 4,
+            "optim.lr": 0.02,
+            "optim.decay": 0.1,
+            "optim.clip": 0.5,
+        }
     )
     task, random = TASKS[config.task], np.random.default_rng(1)
-    streams = [examples(kind, random)] * UPDATES  # one shape, one compilation; each update has an order and labels of its own
+    streams = [
+        examples(kind, random)
+    ] * UPDATES  # one shape, one compilation; each update has an order and labels of its own
     answers = random.integers(0, len(task.labels), (UPDATES, 4))
 
     longest = max(len(stream) for batch in streams for example in batch for stream in example)
-    body = Transformer(WORDS + 3, longest, layers=1, width=4, heads=HEADS, ffn=6, embd_dropout=0.0, attn_dropout=0.0, resid_dropout=0.0)
+    body = Transformer(
+        WORDS + 3,
+        longest,
+        layers=1,
+        width=4,
+        heads=HEADS,
+        ffn=6,
+        embd_dropout=0.0,
+        attn_dropout=0.0,
+        resid_dropout=0.0,
+    )
     model = classification.classifier(task, body, regression=False, clf_dropout=config.clf_dropout)
     rules = recipe(config, optim.warmup_linear, STEPS, WARMUP)
-    trained = classification.programs(model, config.lm_coef, False, config.published.softmax_positions, rules, ()).training
-    params = scattered(fresh_params(model, 0, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32)))
+    trained = classification.programs(
+        model, config.lm_coef, False, config.published.softmax_positions, rules, ()
+    ).training
+    params = scattered(
+        fresh_params(model, 0, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32))
+    )
 
-    state = devices.replicated({"params": params, "opt_state": trained.optimizer.init(params)})
+    state = devices.replicate({"params": params, "opt_state": trained.optimizer.init(params)})
     measured = []
     for number, (own, labels) in enumerate(zip(streams, answers, strict=True)):
-        importance = finetune._importance(config.published, task, own, labels)
+        stream_weight = finetune._importance(config.published, task, own, labels)
         share_prefix = config.share_prefix and kind == "choice"
-        data = batching.Streams(own, losses.soft_bins(labels, task.outputs), share_prefix, importance)
-        batch = finetune._batch(data, 4, config.optim.accumulate, [number], 0)
+        data = batching.PackedExamples(
+            own, losses.soft_bins(labels, task.outputs), share_prefix, stream_weight
+        )
+        config.seed = number
+        batch = finetune._batch(config, data, 0)
         order = batching.indices(0, size=4, batch_size=4, seed=number)
         streams[number], answers[number] = [own[i] for i in order], labels[order]
-        state, metrics = trained.step(state, devices.split(batch), step.moment(0, number))
+        state, metrics = trained.step(state, devices.split(batch), step.seed_and_step(0, number))
         measured.append(float(metrics["loss"]))
 
     exact = {name: leaf.astype(np.float64) for name, leaf in flatten_dict(params, sep="/").items()}
     published = {quirk: config.published[quirk] for quirk in QUIRKS}
-    batches = [(own, labels, kind, HEADS, config.lm_coef, published) for own, labels in zip(streams, answers, strict=True)]
-    settings = dict(steps=STEPS, warmup=WARMUP, lr=config.optim.lr, decay=config.optim.decay, clip=config.optim.clip)
+    batches = [
+        (own, labels, kind, HEADS, config.lm_coef, published)
+        for own, labels in zip(streams, answers, strict=True)
+    ]
+    settings = dict(
+        steps=STEPS,
+        warmup=WARMUP,
+        lr=config.optim.lr,
+        decay=config.optim.decay,
+        clip=config.optim.clip,
+    )
     expected, told = reference.train(exact, batches, **settings, published=published)
-    parity("two finetuning updates against float64, loss", np.abs(np.subtract(measured, told)).max(), 2e-6)
+    parity(
+        "two finetuning updates against float64, loss",
+        np.abs(np.subtract(measured, told)).max(),
+        2e-6,
+    )
     assert max(np.abs(expected[name] - exact[name]).max() for name in exact) > 0.005
     for name, leaf in flatten_dict(jax.device_get(state["params"]), sep="/").items():
-        apart = np.abs(np.delete(leaf - expected[name], _without_gradient(name, kind, len(leaf)), axis=0))
-        parity("two finetuning updates against float64, params, which move by more than 0.005", apart.max(initial=0), 2e-6)
+        apart = np.abs(
+            np.delete(leaf - expected[name], _without_gradient(name, kind, len(leaf)), axis=0)
+        )
+        parity(
+            "two finetuning updates against float64, params, which move by more than 0.005",
+            apart.max(initial=0),
+            2e-6,
+        )
 
 
 def _without_gradient(name: str, kind: str, length: int) -> slice:

@@ -12,11 +12,20 @@ import pytest
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-SMALL_MODEL = "--config.model.layers=1 --config.model.width=16 --config.model.heads=2 --config.model.ffn=64"
-SIZES = {"transformer": ("layers=1", "width=16", "heads=2", "ffn=32"), "lstm": ("width=16", "units=16")}
-SMALL_BODIES = " ".join(f"--config.pretrain.{body}.model.{size}" for body, sizes in SIZES.items() for size in sizes)
+SMALL_MODEL = (
+    "--config.model.layers=1 --config.model.width=16 --config.model.heads=2 --config.model.ffn=64"
+)
+SIZES = {
+    "transformer": ("layers=1", "width=16", "heads=2", "ffn=32"),
+    "lstm": ("width=16", "units=16"),
+}
+SMALL_BODIES = " ".join(
+    f"--config.pretrain.{body}.model.{size}" for body, sizes in SIZES.items() for size in sizes
+)
 SMALL_PRETRAINING = " ".join(
-    f"--config.pretrain.{body}.{setting}" for body in SIZES for setting in ("steps=2", "optim.warmup_steps=1", "data.cache=cache")
+    f"--config.pretrain.{body}.{setting}"
+    for body in SIZES
+    for setting in ("steps=2", "optim.warmup_steps=1", "data.cache=cache")
 )
 SMALL_MATRIX = (
     "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.seeds=1 --config.tasks=\"('rte',)\""
@@ -25,13 +34,14 @@ SMALL_MATRIX = (
 SMALLER = {  # by what a command names: the flags that shrink it
     "ablations.py:quick": f"{SMALL_MATRIX} {SMALL_BODIES}",
     "ablations.py:paper": f"{SMALL_BODIES} --config.pretrain.transformer.batch_size=2 --config.pretrain.lstm.batch_size=2",
-    "analysis.report": "",
+    "gpt1 report": "",
     "microworld": "--words=50000 --train=40 --dev=10",
     "pretrain.py:tiny,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
     "pretrain.py:tiny": f"--config.steps=2 {SMALL_MODEL}",
-    "gpt1_jax.sample": "--length=4",
-    "gpt1_jax.predict": "",
-    "interop.huggingface": "",
+    "gpt1 sample": "--length=4",
+    "gpt1 predict": "",
+    "gpt1 export": "",
+    "gpt1 import": "",
     "finetune.py": "--config.epochs=1",
     "zero_shot.py": "--config.data.examples=4",
 }
@@ -44,7 +54,9 @@ def blocks(language: str) -> list[str]:
 
 def commands() -> list[str]:
     lines = "".join(blocks("bash")).splitlines()
-    return [line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")]
+    return [
+        line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")
+    ]
 
 
 def smaller(command: str) -> str:
@@ -70,29 +82,41 @@ def environment(tmp_path_factory) -> tuple[pathlib.Path, dict[str, str]]:
 
 def call(command: str, environment) -> str:
     folder, variables = environment
-    ended = subprocess.run(shlex.split(command), cwd=folder, env=variables, capture_output=True, text=True, timeout=200)
+    ended = subprocess.run(
+        shlex.split(command), cwd=folder, env=variables, capture_output=True, text=True, timeout=200
+    )
     assert ended.returncode == 0, f"{command}\n{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}"
     return ended.stdout
 
 
 @pytest.mark.timeout(900)  # a dozen programs
 def test_recipes_run_one_after_the_other(environment):
-    recipes = [command for command in commands() if not command.startswith("bash launch/") or "local_multi" in command]
+    recipes = [
+        command
+        for command in commands()
+        if not command.startswith("bash launch/") or "local_multi" in command
+    ]
     assert len(recipes) >= 6
     for command in recipes:
         call(smaller(command), environment)
         workdir = re.search(r"--workdir=(\S+)", command)
         assert not workdir or (environment[0] / workdir[1] / "result.json").exists()
-    assert (environment[0] / "runs/labelled.tsv").exists() and (environment[0] / "runs/hf_books/model.safetensors").exists()
+    assert (environment[0] / "runs/labelled.tsv").exists() and (
+        environment[0] / "runs/hf_books/model.safetensors"
+    ).exists()
     runs = [path.parent.name for path in (environment[0] / "runs").glob("*/result.json")]
     assert sum(name.startswith("exp_finetune_") for name in runs) == 2
 
 
 def test_commands_of_the_results_run_on_real_data(environment, real_data):
     block = (
-        next(block for block in blocks("sh") if "NOVELS" in block).replace("\\\n", "").replace("NOVELS", f"{real_data}/novels/1[0-2]*.txt")
+        next(block for block in blocks("sh") if "NOVELS" in block)
+        .replace("\\\n", "")
+        .replace("NOVELS", f"{real_data}/novels/1[0-2]*.txt")
     )
-    pretraining, finetuning = block.replace("GLUE_DIR", f"{real_data}/glue_data").strip().splitlines()
+    pretraining, finetuning = (
+        block.replace("GLUE_DIR", f"{real_data}/glue_data").strip().splitlines()
+    )
     call(smaller(pretraining), environment)
     call(smaller(finetuning.replace("examples=8000", "examples=64")), environment)
 
@@ -110,14 +134,26 @@ def test_submission_is_made_of_finished_runs(environment):
     assert (environment[0] / "submission.zip").exists()
 
 
-@pytest.mark.skipif(sys.prefix != str(REPOSITORY / ".venv"), reason="the two commands work in .venv, and these tests run in another")
+@pytest.mark.skipif(
+    sys.prefix != str(REPOSITORY / ".venv"),
+    reason="the two commands work in .venv, and these tests run in another",
+)
 def test_the_two_commands_run(environment, tmp_path):
     variables = {name: value for name, value in environment[1].items() if name != "PYTHON"}
-    two = [command for command in commands() if command in ("bash launch/quickstart.sh", "bash launch/test.sh")]
+    two = [
+        command
+        for command in commands()
+        if command in ("bash launch/quickstart.sh", "bash launch/test.sh")
+    ]
     assert len(two) == 2
     small = SMALL_MATRIX.replace("cache=cache", f"cache={tmp_path}/cache")
-    printed = call(f"{two[0]} --workdir={tmp_path}/run {small} {SMALL_BODIES}", (REPOSITORY, variables))
-    assert printed.splitlines()[-1] == f"{tmp_path}/run/report.html" and (tmp_path / "run/report.html").exists()
+    printed = call(
+        f"{two[0]} --workdir={tmp_path}/run {small} {SMALL_BODIES}", (REPOSITORY, variables)
+    )
+    assert (
+        printed.splitlines()[-1] == f"{tmp_path}/run/report.html"
+        and (tmp_path / "run/report.html").exists()
+    )
     assert "passed" in call(f"{two[1]} tests/test_registry.py", (REPOSITORY, variables))
 
 

@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from gpt1_jax.datasets import hub as hugging_face
-from gpt1_jax.datasets import prepared
+from gpt1_jax.datasets import tfds
 from gpt1_jax.datasets.documents import CHUNK, READERS, Documents, checked, decode, of_files
 from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.registry import CORPORA
@@ -50,9 +50,15 @@ def mixture(path: str, column: str = "text") -> tuple[Part, ...]:
             )
         found.append((form[2], weight, CORPORA[form[2]](form[3], column)))
     names = [name for name, _, _ in found]
-    labels = [f"{name}{names[:i].count(name) + 1}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+    labels = [
+        f"{name}{names[:i].count(name) + 1}" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
     total = sum(weight for _, weight, _ in found)
-    return tuple(Part(label, weight / total, documents) for label, (_, weight, documents) in zip(labels, found, strict=True))
+    return tuple(
+        Part(label, weight / total, documents)
+        for label, (_, weight, documents) in zip(labels, found, strict=True)
+    )
 
 
 @CORPORA.register("text")
@@ -66,7 +72,11 @@ def text(path: str, column: str = "text") -> Documents:
         UserError: nothing is there, or a file is empty, not UTF-8 or not what its name says.
     """
     files = _files(path)
-    return of_files(files, column, lambda: itertools.chain.from_iterable(READERS[file.suffix](file, column) for file in files))
+    return of_files(
+        files,
+        column,
+        lambda: itertools.chain.from_iterable(READERS[file.suffix](file, column) for file in files),
+    )
 
 
 @CORPORA.register("bookcorpusopen")
@@ -94,14 +104,20 @@ def hub(path: str, column: str = "text") -> Documents:
         rows = builder.as_streaming_dataset("train")
         columns = rows.column_names or list(next(iter(rows), {}))
     except (ValueError, RuntimeError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(f"config.data.path: {path} cannot be read as a data set of the hub ({first_line(error)})") from None
+        raise UserError(
+            f"config.data.path: {path} cannot be read as a data set of the hub ({first_line(error)})"
+        ) from None
     if column not in columns:
-        raise UserError(f"config.data.column: {path} has no column {column!r}; it has {', '.join(columns)}")
+        raise UserError(
+            f"config.data.column: {path} has no column {column!r}; it has {', '.join(columns)}"
+        )
 
     def read():
         try:
             for batch in rows.select_columns([column]).iter(64):
-                yield from ([checked(path, column, row)] for row in batch[column] if row is not None)
+                yield from (
+                    [checked(path, column, row)] for row in batch[column] if row is not None
+                )
         except (ValueError, datasets.exceptions.DatasetsError) as error:
             raise UserError(f"{path}: a row cannot be read ({first_line(error)})") from None
 
@@ -111,17 +127,17 @@ def hub(path: str, column: str = "text") -> Documents:
 
 @CORPORA.register("pg19")
 def pg19(path: str, column: str = "") -> Documents:
-    """28,602 books of Project Gutenberg before 1919; see `tfds`."""
-    return tfds("pg19", path, "book_text")
+    """28,602 books of Project Gutenberg before 1919; see `of_tfds`."""
+    return of_tfds("pg19", path, "book_text")
 
 
 @CORPORA.register("lm1b")
 def lm1b(path: str, column: str = "") -> Documents:
-    """30,301,028 sentences of news, each a document, shuffled by its authors; see `tfds`."""
-    return tfds("lm1b", path, "text")
+    """30,301,028 sentences of news, each a document, shuffled by its authors; see `of_tfds`."""
+    return of_tfds("lm1b", path, "text")
 
 
-def tfds(name: str, path: str, column: str) -> Documents:
+def of_tfds(name: str, path: str, column: str) -> Documents:
     """The train split of a data set that TensorFlow Datasets has prepared as array_record, read without TensorFlow.
 
     Args:
@@ -130,10 +146,16 @@ def tfds(name: str, path: str, column: str) -> Documents:
     Raises:
         UserError: nothing is there, or it is prepared in another format.
     """
-    builder = prepared.builder(name, "", path)
+    builder = tfds.builder(name, "", path)
     if "train" not in builder.info.splits or column not in builder.info.features:
-        raise UserError(f"{builder.data_dir}: has no split train with a feature {column!r}; prepare it again")
-    source, split, folder = builder.as_data_source("train"), builder.info.splits["train"], pathlib.Path(builder.data_dir)
+        raise UserError(
+            f"{builder.data_dir}: has no split train with a feature {column!r}; prepare it again"
+        )
+    source, split, folder = (
+        builder.as_data_source("train"),
+        builder.info.splits["train"],
+        pathlib.Path(builder.data_dir),
+    )
     step = max(1, min(1024, CHUNK * split.num_examples // max(split.num_bytes, 1)))
 
     def read():
@@ -150,8 +172,13 @@ def _snapshot(path: str) -> tuple[pathlib.Path, str]:
     folder = pathlib.Path(path).expanduser()
     if path and folder.is_dir():
         return folder, ""
-    readme, named = folder.parent / "README.md", rf"config_name: *['\"]?{re.escape(folder.name)}['\"]? *$"
-    if readme.is_file() and re.search(named, readme.read_text("utf-8", errors="replace"), re.MULTILINE):
+    readme, named = (
+        folder.parent / "README.md",
+        rf"config_name: *['\"]?{re.escape(folder.name)}['\"]? *$",
+    )
+    if readme.is_file() and re.search(
+        named, readme.read_text("utf-8", errors="replace"), re.MULTILINE
+    ):
         return folder.parent, folder.name
     name, _, config = path.rpartition("/") if path.count("/") == 2 else (path, "", "")
     return hugging_face.folder(name), config
@@ -159,10 +186,18 @@ def _snapshot(path: str) -> tuple[pathlib.Path, str]:
 
 def _files(path: str) -> list[pathlib.Path]:
     if not path:
-        raise UserError("config.data.path: is empty; name a folder, a glob or a file of .txt, .jsonl or .parquet")
+        raise UserError(
+            "config.data.path: is empty; name a folder, a glob or a file of .txt, .jsonl or .parquet"
+        )
     root = pathlib.Path(path).expanduser()
-    found = root.rglob("*") if root.is_dir() else map(pathlib.Path, glob.glob(str(root), recursive=True))
+    found = (
+        root.rglob("*")
+        if root.is_dir()
+        else map(pathlib.Path, glob.glob(str(root), recursive=True))
+    )
     files = sorted(file for file in found if file.is_file() and file.suffix in READERS)
     if not files:
-        raise UserError(f"config.data.path: no {', '.join(READERS)} file at {path}; name a folder, a glob or a file of them")
+        raise UserError(
+            f"config.data.path: no {', '.join(READERS)} file at {path}; name a folder, a glob or a file of them"
+        )
     return files

@@ -29,15 +29,21 @@ class Documents:
     size: int
 
 
-def of_files(files: Sequence[pathlib.Path], column: str, read: Callable[[], Iterator[Iterable[str]]]) -> Documents:
+def of_files(
+    files: Sequence[pathlib.Path], column: str, read: Callable[[], Iterator[Iterable[str]]]
+) -> Documents:
     """Documents whose texts the content of `files` and the name `column` decide."""
     digest = hashlib.sha256(column.encode())
     for file in files:
         try:
             with open(file, "rb") as content:
-                digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+                digest.update(
+                    f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
+                )
         except OSError as error:
-            raise UserError(f"{file}: cannot be read ({error.strerror or error}); check the file and its rights") from None
+            raise UserError(
+                f"{file}: cannot be read ({error.strerror or error}); check the file and its rights"
+            ) from None
     return Documents(read, digest.hexdigest(), sum(file.stat().st_size for file in files))
 
 
@@ -74,9 +80,13 @@ def _read_jsonl(file: pathlib.Path, column: str) -> Iterator[list[str]]:
             try:
                 row = json.loads(decode(f"{file}:{number}", line, "byte of the line"))
             except ValueError as error:
-                raise UserError(f"{file}:{number}: not JSON ({error}); expected an object a line with the field {column!r}") from None
+                raise UserError(
+                    f"{file}:{number}: not JSON ({error}); expected an object a line with the field {column!r}"
+                ) from None
             if not isinstance(row, dict) or not isinstance(row.get(column), str):
-                raise UserError(f"{file}:{number}: has no text in the field {column!r}; set config.data.column")
+                raise UserError(
+                    f"{file}:{number}: has no text in the field {column!r}; set config.data.column"
+                )
             yield [checked(f"{file}:{number}", column, row[column])]
 
 
@@ -84,11 +94,19 @@ def _read_parquet(file: pathlib.Path, column: str) -> Iterator[list[str]]:
     try:
         table = pyarrow.parquet.ParquetFile(file)
         if column not in table.schema_arrow.names:
-            raise UserError(f"{file}: has no column {column!r}, only {', '.join(table.schema_arrow.names)}; set config.data.column")
+            raise UserError(
+                f"{file}: has no column {column!r}, only {', '.join(table.schema_arrow.names)}; set config.data.column"
+            )
         for batch in table.iter_batches(batch_size=64, columns=[column]):
-            yield from ([checked(file, column, text)] for text in batch.column(0).to_pylist() if text is not None)
+            yield from (
+                [checked(file, column, text)]
+                for text in batch.column(0).to_pylist()
+                if text is not None
+            )
     except (pyarrow.ArrowInvalid, OSError) as error:
-        raise UserError(f"{file}: not a parquet file, or damaged ({first_line(error)}); fetch it again") from None
+        raise UserError(
+            f"{file}: not a parquet file, or damaged ({first_line(error)}); fetch it again"
+        ) from None
 
 
 READERS = {".txt": _read_txt, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
@@ -109,9 +127,13 @@ def _not_utf8(where: object, unit: str, position: int) -> UserError:
 def checked(where: object, column: str, text: object) -> str:
     """The text; UserError where it is none, or no characters (JSON can spell half of a pair, which is none)."""
     if not isinstance(text, str):
-        raise UserError(f"{where}: has no text in the column {column!r}, but {type(text).__name__}; set config.data.column")
+        raise UserError(
+            f"{where}: has no text in the column {column!r}, but {type(text).__name__}; set config.data.column"
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{where}: character {error.start} of {column!r} is half a surrogate pair; write the text anew as UTF-8") from None
+        raise UserError(
+            f"{where}: character {error.start} of {column!r} is half a surrogate pair; write the text anew as UTF-8"
+        ) from None
     return text

@@ -11,14 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from gpt1_jax.datasets import hub, prepared
-from gpt1_jax.datasets.layouts.records import Columns, Label, Omitted, Record, Rows, Table
-from gpt1_jax.datasets.layouts.tables import Layout, require
+from gpt1_jax.datasets import hub, tfds
+from gpt1_jax.datasets.readers.records import Columns, Label, Omitted, Record, Rows, Table
+from gpt1_jax.datasets.readers.tables import Layout, require
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError, first_line
 
 
-def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 0, say: Callable[[str], None] = print) -> Rows:
+def load(
+    task: Task,
+    split: str,
+    *,
+    source: str,
+    path: str,
+    max_bad_rows: int = 0,
+    say: Callable[[str], None] = print,
+) -> Rows:
     """The rows of one split of a task, in the source's order.
 
     Args:
@@ -33,7 +41,9 @@ def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 
     """
     place = _place(task, source, path)
     if split not in task.splits:
-        raise UserError(f"task {task.name} has no split {split!r}; choose one of: {', '.join(task.splits)}")
+        raise UserError(
+            f"task {task.name} has no split {split!r}; choose one of: {', '.join(task.splits)}"
+        )
     omitted = Omitted(max_bad_rows, say)
     columns = place.columns(split)
     label_of, hides_labels = _label_reader(task, columns.written), split in task.hidden
@@ -47,7 +57,9 @@ def load(task: Task, split: str, *, source: str, path: str, max_bad_rows: int = 
         except ValueError as reason:
             omitted.malformed(where, reason)
     if not examples:
-        raise UserError(f"{place.where(split)}: no rows of split {split} found in it; fetch it again")
+        raise UserError(
+            f"{place.where(split)}: no rows of split {split} found in it; fetch it again"
+        )
     return Rows(examples, omitted.unlabelled)
 
 
@@ -58,7 +70,9 @@ def has(task: Task, split: str, *, source: str, path: str) -> bool:
 
 def _place(task: Task, source: str, path: str) -> "Files | Tables":
     if source not in SOURCES:
-        raise UserError(f"config.data.source: no source is called {source!r}; choose one of: {', '.join(sorted(SOURCES))}")
+        raise UserError(
+            f"config.data.source: no source is called {source!r}; choose one of: {', '.join(sorted(SOURCES))}"
+        )
     return SOURCES[source](task, path)
 
 
@@ -71,10 +85,16 @@ def describe(task: Task, split: str, rows: Rows) -> dict:
         one (None where that is not known); "sha256" over the texts and labels as a set: neither ids nor the order count, for
         sources number and order the same rows differently.
     """
-    counts = Counter("hidden" if example.label is None else _class(task, example.label) for example in rows.examples)
+    counts = Counter(
+        "hidden" if example.label is None else _class(task, example.label)
+        for example in rows.examples
+    )
     order = [*map(str, range(task.bins)), *task.labels, "hidden"]
     encode = json.JSONEncoder().encode  # Unambiguous, and the same on every machine.
-    digests = sorted(hashlib.sha256(encode((example.segments, example.label)).encode()).digest() for example in rows.examples)
+    digests = sorted(
+        hashlib.sha256(encode((example.segments, example.label)).encode()).digest()
+        for example in rows.examples
+    )
     return {
         "rows": len(rows.examples),
         "unlabelled": rows.unlabelled,
@@ -95,7 +115,9 @@ class Files:
         self._task, self._root = task, pathlib.Path(path).expanduser()
         if not path or not self._root.is_dir():
             expected = [layout.place(split) for split in task.splits[:1] for layout in task.files]
-            raise UserError(f"config.data.path: {path!r} is no folder; name the one that holds {' or '.join(expected)}")
+            raise UserError(
+                f"config.data.path: {path!r} is no folder; name the one that holds {' or '.join(expected)}"
+            )
 
     def where(self, split: str) -> str:
         """The split's place in words."""
@@ -111,7 +133,9 @@ class Files:
             if files := layout.files(self._root, split):
                 return layout, files
         expected = [layout.place(split) for layout in self._task.files if split in layout.splits]
-        raise UserError(f"{self._root}: no file of task {self._task.name}, split {split}; put {' or '.join(expected)} there")
+        raise UserError(
+            f"{self._root}: no file of task {self._task.name}, split {split}; put {' or '.join(expected)} there"
+        )
 
     def columns(self, split: str) -> Columns:
         """What makes an example of the split's records."""
@@ -125,7 +149,9 @@ class Files:
                 yield from layout.records(file, split, split in self._task.hidden, omitted)
             except OSError as error:
                 place = error.filename or file
-                raise UserError(f"{place}: cannot be read ({error.strerror}); check the file and its rights") from error
+                raise UserError(
+                    f"{place}: cannot be read ({error.strerror}); check the file and its rights"
+                ) from error
 
 
 class Tables:
@@ -133,14 +159,18 @@ class Tables:
 
     def __init__(self, task: Task, table: Table | None, source: str):
         if table is None:
-            raise UserError(f"config.data.source: {source} does not hold task {task.name}; use 'files'")
+            raise UserError(
+                f"config.data.source: {source} does not hold task {task.name}; use 'files'"
+            )
         self._task, self._table = task, table
 
     def splits(self, config: str) -> Mapping[str, Any]:
         """The splits of a configuration, by their own names."""
         raise NotImplementedError
 
-    def rows(self, config: str, split: str) -> tuple[list[str], Mapping[str, list[str]], Iterator[Record]]:
+    def rows(
+        self, config: str, split: str
+    ) -> tuple[list[str], Mapping[str, list[str]], Iterator[Record]]:
         """A split's column names, the class names of its columns of classes, and its records."""
         raise NotImplementedError
 
@@ -149,7 +179,10 @@ class Tables:
         return f"{self} {' and '.join(self._table.configs)} {self._table.splits.get(split, split)}"
 
     def __contains__(self, split: str) -> bool:
-        return all(self._table.splits.get(split, split) in self.splits(config) for config in self._table.configs)
+        return all(
+            self._table.splits.get(split, split) in self.splits(config)
+            for config in self._table.configs
+        )
 
     def columns(self, split: str) -> Columns:
         """What makes an example of the split's records."""
@@ -160,10 +193,16 @@ class Tables:
         table, name, start = self._table, self._table.splits.get(split, split), 0
         for config in table.configs:
             if name not in self.splits(config):
-                raise UserError(f"{self} {config}: no split {name!r}; it has {', '.join(map(repr, self.splits(config)))}")
+                raise UserError(
+                    f"{self} {config}: no split {name!r}; it has {', '.join(map(repr, self.splits(config)))}"
+                )
             columns, classes, rows = self.rows(config, name)
             # Whether a test split hides its labels, its rows tell; here its column may not be missing.
-            require(table.names(split in self._task.hidden), columns, f"{self} {config}: no column {{}}, only ")
+            require(
+                table.names(split in self._task.hidden),
+                columns,
+                f"{self} {config}: no column {{}}, only ",
+            )
             number = start
             for number, row in enumerate(rows, start):
                 record = {column: _plain(row[column], classes.get(column)) for column in columns}
@@ -171,7 +210,9 @@ class Tables:
             start = number + 1
 
 
-_EXPECTED = "expected {}/<split>-*.parquet, or a README.md whose `configs:` says where the files are"
+_EXPECTED = (
+    "expected {}/<split>-*.parquet, or a README.md whose `configs:` says where the files are"
+)
 
 
 class Hub(Tables):
@@ -188,7 +229,9 @@ class Hub(Tables):
             )
         else:
             # Of the task's own data set only what the task needs is fetched; how another one is laid out is not known before.
-            patterns = None if path else ("README.md", *(f"{config}/*" for config in task.hub.configs))
+            patterns = (
+                None if path else ("README.md", *(f"{config}/*" for config in task.hub.configs))
+            )
             self._folder = hub.folder(path or task.hub.name, patterns)
         self._opened = {}
 
@@ -202,7 +245,9 @@ class Hub(Tables):
             # Streaming reads the files where they lie: nothing is copied into a cache where another data set could be taken for it.
             read = functools.partial(datasets.load_dataset, streaming=True)
             try:
-                described = datasets.get_dataset_config_names(str(self._folder))  # by the README; else ["default"]
+                described = datasets.get_dataset_config_names(
+                    str(self._folder)
+                )  # by the README; else ["default"]
                 if config in described:
                     self._opened[config] = read(str(self._folder), config)
                 elif (self._folder / config).is_dir():
@@ -210,9 +255,13 @@ class Hub(Tables):
                 elif described == ["default"]:
                     self._opened[config] = read(str(self._folder))
             except (ValueError, RuntimeError, OSError, datasets.exceptions.DatasetsError) as error:
-                raise UserError(f"{self}: not a copy of a data set of the hub ({first_line(error)}); {_EXPECTED.format(config)}") from None
+                raise UserError(
+                    f"{self}: not a copy of a data set of the hub ({first_line(error)}); {_EXPECTED.format(config)}"
+                ) from None
             if config not in self._opened:
-                raise UserError(f"{self}: has no configuration {config!r}, only {', '.join(described)}; {_EXPECTED.format(config)}")
+                raise UserError(
+                    f"{self}: has no configuration {config!r}, only {', '.join(described)}; {_EXPECTED.format(config)}"
+                )
         return self._opened[config]
 
     def rows(self, config, split):
@@ -227,8 +276,15 @@ class Hub(Tables):
 
         try:
             yield from rows
-        except (ValueError, OSError, pyarrow.ArrowException, datasets.exceptions.DatasetsError) as error:
-            raise UserError(f"{self} {config} {split}: a file cannot be read ({first_line(error)}); fetch it again") from None
+        except (
+            ValueError,
+            OSError,
+            pyarrow.ArrowException,
+            datasets.exceptions.DatasetsError,
+        ) as error:
+            raise UserError(
+                f"{self} {config} {split}: a file cannot be read ({first_line(error)}); fetch it again"
+            ) from None
 
 
 class Tfds(Tables):
@@ -236,7 +292,9 @@ class Tfds(Tables):
 
     def __init__(self, task: Task, path: str):
         super().__init__(task, task.tfds, "tfds")
-        self._builders = {config: prepared.builder(task.tfds.name, config, path) for config in task.tfds.configs}
+        self._builders = {
+            config: tfds.builder(task.tfds.name, config, path) for config in task.tfds.configs
+        }
 
     def __str__(self):
         return f"TFDS {self._table.name}"
@@ -246,7 +304,11 @@ class Tfds(Tables):
 
     def rows(self, config, split):
         features = self._builders[config].info.features
-        return list(features), _classes(features), iter(self._builders[config].as_data_source(split))
+        return (
+            list(features),
+            _classes(features),
+            iter(self._builders[config].as_data_source(split)),
+        )
 
 
 SOURCES = {"files": Files, "hub": Hub, "tfds": Tfds}

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from gpt1_jax.datasets.layouts.records import PassageTable, Table
-from gpt1_jax.datasets.layouts.tables import HeldOutTsv, Layout, Tsv
-from gpt1_jax.datasets.layouts.texts import Jsonl, PassageFiles, PronounBlocks, StoryCsv
+from gpt1_jax.datasets.readers.records import PassageTable, Table
+from gpt1_jax.datasets.readers.tables import HeldOutTsv, Layout, Tsv
+from gpt1_jax.datasets.readers.texts import Jsonl, PassageFiles, PronounBlocks, StoryCsv
 from gpt1_jax.registry import TASKS
 
 
@@ -26,7 +26,7 @@ class Task:
         labels: the class names in id order; for choice, the names of the answers; () for a graded task.
         contexts: of a choice, the texts before the answers, which are joined without a delimiter.
         bins: a graded task's scores run from 0 to bins - 1 and are learnt as soft labels over the whole scores.
-        metrics: names in analysis/metrics.py: the paper's first, then the others that GLUE reports.
+        metrics: names in analysis/stats/metrics.py: the paper's first, then the others that GLUE reports.
         files: the layouts in which the task's files are distributed; the first one that holds a split is read.
         hub, tfds: where the Hugging Face hub and TFDS keep it; None where they do not, or not so that its splits can be had.
         train: whether it has a training split; without one it is only predicted, or probed.
@@ -87,10 +87,16 @@ _STATEMENTS = ("premise", "hypothesis")
 _QUESTIONS = ("question1", "question2")
 
 
-def _glue(config: str, segments: tuple[str, ...], hidden: tuple[str, ...] = ("test",), **splits: str) -> dict:
+def _glue(
+    config: str, segments: tuple[str, ...], hidden: tuple[str, ...] = ("test",), **splits: str
+) -> dict:
     """The task on the hub and in TFDS, which copied columns, labels and splits from one another; the server keeps the test labels."""
     place = {"configs": (config,), "segments": segments, "splits": splits}
-    return {"hub": Table(name="nyu-mll/glue", **place), "tfds": Table(name="glue", **place), "hidden": hidden}
+    return {
+        "hub": Table(name="nyu-mll/glue", **place),
+        "tfds": Table(name="glue", **place),
+        "hidden": hidden,
+    }
 
 
 def _sizes(train: int, validation: int, test: int) -> dict[str, int]:
@@ -103,7 +109,14 @@ _SINGLES = (
         format="single",
         labels=("unacceptable", "acceptable"),
         metrics=("matthews",),
-        files=(Tsv(folder="CoLA", segments=("sentence",), written=_DIGITS, headerless=("source", "label", "mark", "sentence")),),
+        files=(
+            Tsv(
+                folder="CoLA",
+                segments=("sentence",),
+                written=_DIGITS,
+                headerless=("source", "label", "mark", "sentence"),
+            ),
+        ),
         **_glue("cola", ("sentence",)),
         sizes=_sizes(8551, 1043, 1063),
         submission={"test": "CoLA"},
@@ -121,7 +134,11 @@ _SINGLES = (
 )
 
 _STRINGS = {"folder": "MRPC", "segments": ("#1 String", "#2 String"), "written": _DIGITS}
-_MSR = {"train": "msr_paraphrase_train.txt", "validation": "msr_paraphrase_train.txt", "test": "msr_paraphrase_test.txt"}
+_MSR = {
+    "train": "msr_paraphrase_train.txt",
+    "validation": "msr_paraphrase_train.txt",
+    "test": "msr_paraphrase_test.txt",
+}
 _BARE = {"train": "train", "validation": "train", "test": "test"}
 
 _SIMILARITIES = (
@@ -132,9 +149,21 @@ _SIMILARITIES = (
         metrics=("f1", "accuracy"),
         files=(
             Tsv(**_STRINGS, label="Quality"),
-            HeldOutTsv(**_STRINGS, label="Quality", splits=_MSR, held_out="dev_ids.tsv", key=("#1 ID", "#2 ID")),
+            HeldOutTsv(
+                **_STRINGS,
+                label="Quality",
+                splits=_MSR,
+                held_out="dev_ids.tsv",
+                key=("#1 ID", "#2 ID"),
+            ),
             # As some mirrors carry it: no suffixes, and a byte order mark that was spelt out.
-            HeldOutTsv(**_STRINGS, label="BOMQuality", splits=_BARE, held_out="dev_ids", key=("#1 ID", "#2 ID")),
+            HeldOutTsv(
+                **_STRINGS,
+                label="BOMQuality",
+                splits=_BARE,
+                held_out="dev_ids",
+                key=("#1 ID", "#2 ID"),
+            ),
         ),
         **_glue("mrpc", _SENTENCES),
         sizes=_sizes(3668, 408, 1725),
@@ -155,7 +184,9 @@ _SIMILARITIES = (
         format="similarity",
         labels=("not_duplicate", "duplicate"),
         metrics=("f1", "accuracy"),
-        files=(Tsv(folder="QQP", segments=_QUESTIONS, label="is_duplicate", written=_DIGITS, id="id"),),
+        files=(
+            Tsv(folder="QQP", segments=_QUESTIONS, label="is_duplicate", written=_DIGITS, id="id"),
+        ),
         **_glue("qqp", _QUESTIONS),
         sizes=_sizes(363846, 40430, 390965),
         submission={"test": "QQP"},
@@ -169,11 +200,20 @@ _MNLI = {
     "test": "test_matched.tsv",
     "test_mismatched": "test_mismatched.tsv",
 }
-_SNLI = {"folder": "snli_1.0", "segments": _SENTENCES, "label": "gold_label", "unlabelled": "-", "id": "pairID"}
+_SNLI = {
+    "folder": "snli_1.0",
+    "segments": _SENTENCES,
+    "label": "gold_label",
+    "unlabelled": "-",
+    "id": "pairID",
+}
 
 
 def _named(pattern: str) -> dict[str, str]:
-    return {split: pattern.format(name) for split, name in (("train", "train"), ("validation", "dev"), ("test", "test"))}
+    return {
+        split: pattern.format(name)
+        for split, name in (("train", "train"), ("validation", "dev"), ("test", "test"))
+    }
 
 
 _PAIRS = (
@@ -183,7 +223,13 @@ _PAIRS = (
         labels=_NLI,
         metrics=("accuracy",),
         files=(Tsv(folder="MNLI", segments=_SENTENCES, label="gold_label", splits=_MNLI),),
-        **_glue("mnli", _STATEMENTS, ("test", "test_mismatched"), validation="validation_matched", test="test_matched"),
+        **_glue(
+            "mnli",
+            _STATEMENTS,
+            ("test", "test_mismatched"),
+            validation="validation_matched",
+            test="test_matched",
+        ),
         validation=("validation", "validation_mismatched"),
         test=("test", "test_mismatched"),
         diagnostics=("ax",),
@@ -197,7 +243,12 @@ _PAIRS = (
         metrics=("matthews",),
         files=tuple(
             Tsv(folder=folder, segments=_SENTENCES, splits={"test": name})
-            for folder, name in ((".", "ax.tsv"), ("AX", "AX.tsv"), ("AX", "test.tsv"), ("diagnostic", "diagnostic.tsv"))
+            for folder, name in (
+                (".", "ax.tsv"),
+                ("AX", "AX.tsv"),
+                ("AX", "test.tsv"),
+                ("diagnostic", "diagnostic.tsv"),
+            )
         ),
         **_glue("ax", _STATEMENTS),
         train=False,
@@ -240,8 +291,13 @@ _PAIRS = (
         format="pair",
         labels=_NLI,
         metrics=("accuracy",),
-        files=(Tsv(**_SNLI, optional=4, splits=_named("snli_1.0_{}.txt")), Jsonl(**_SNLI, splits=_named("snli_1.0_{}.jsonl"))),
-        hub=Table(name="stanfordnlp/snli", configs=("plain_text",), segments=_STATEMENTS, unlabelled=-1),
+        files=(
+            Tsv(**_SNLI, optional=4, splits=_named("snli_1.0_{}.txt")),
+            Jsonl(**_SNLI, splits=_named("snli_1.0_{}.jsonl")),
+        ),
+        hub=Table(
+            name="stanfordnlp/snli", configs=("plain_text",), segments=_STATEMENTS, unlabelled=-1
+        ),
         tfds=Table(name="snli", segments=_STATEMENTS, unlabelled=-1),
         sizes=_sizes(549367, 9842, 9824),
     ),
@@ -282,7 +338,16 @@ def _race(name: str, hub: str, level: str, levels: tuple[str, ...], sizes: dict[
         labels=_LETTERS,
         contexts=2,
         metrics=("accuracy",),
-        files=(PassageFiles(folder="RACE", segments=_QUESTION, label="answer", id="id", each=lists, splits=_named(f"{{}}/{level}/*.txt")),),
+        files=(
+            PassageFiles(
+                folder="RACE",
+                segments=_QUESTION,
+                label="answer",
+                id="id",
+                each=lists,
+                splits=_named(f"{{}}/{level}/*.txt"),
+            ),
+        ),
         hub=Table(name="ehovy/race", configs=(hub,), segments=_QUESTION, label="answer"),
         tfds=PassageTable(
             name="race",
@@ -297,7 +362,9 @@ def _race(name: str, hub: str, level: str, levels: tuple[str, ...], sizes: dict[
     )
 
 
-def _story_cloze(year: int, labelled: str, test: str, hidden: tuple[str, ...], sizes: dict[str, int]) -> Task:
+def _story_cloze(
+    year: int, labelled: str, test: str, hidden: tuple[str, ...], sizes: dict[str, int]
+) -> Task:
     return Task(
         name=f"story_cloze_{year}",
         format="choice",
@@ -354,7 +421,11 @@ _CHOICES = (
             segments=("sentence", "pronoun", "candidates"),
             written=_DIGITS,
         ),
-        tfds=Table(name="definite_pronoun_resolution", segments=("sentence", "pronoun", "candidates"), written=_DIGITS),
+        tfds=Table(
+            name="definite_pronoun_resolution",
+            segments=("sentence", "pronoun", "candidates"),
+            written=_DIGITS,
+        ),
         validation=(),
         sizes={"train": 1322, "test": 564},
     ),

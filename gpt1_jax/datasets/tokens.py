@@ -4,7 +4,6 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import itertools
 import json
@@ -18,10 +17,11 @@ import numpy as np
 import rich.console
 from jaxtyping import Int
 
+from gpt1_jax import storage
 from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.errors import UserError
-from gpt1_jax.text import bpe, pieces
-from gpt1_jax.training.log import bar
+from gpt1_jax.progress import bar
+from gpt1_jax.text import bpe, chunking
 
 VERSION = 2  # goes up when the same texts would give another file
 PIECE = 1 << 14  # characters tokenised as one unit of parallel work
@@ -31,7 +31,7 @@ SPLITS = ("train", "validation")
 
 
 @dataclasses.dataclass(frozen=True)
-class Tokens:
+class TokenizedCorpus:
     """A tokenised corpus.
 
     Attributes:
@@ -44,19 +44,26 @@ class Tokens:
     about: dict
 
 
-def texts(documents: Documents, wrapped: bool) -> Iterator[str]:
-    """All the text of a corpus in pieces, as the pass reads it; re-flowed where it is `wrapped` hard."""
-    return (piece for _, piece in _pieces(documents, wrapped, 0.0, _nothing()))
+def texts(documents: Documents, rewrap_lines: bool) -> Iterator[str]:
+    """All the text of a corpus in pieces, as the pass reads it; re-flowed where it is `rewrap_lines` hard."""
+    return (piece for _, piece in _pieces(documents, rewrap_lines, 0.0, _nothing()))
 
 
-def prepare(documents: Documents, tokenizer: bpe.Tokenizer, *, wrapped: bool, validation: float, cache: str) -> Tokens:
+def prepare(
+    documents: Documents,
+    tokenizer: bpe.Tokenizer,
+    *,
+    rewrap_lines: bool,
+    validation: float,
+    cache: str,
+) -> TokenizedCorpus:
     """Tokenises a corpus into `cache`, or finds it there: same texts, tokenizer and settings, same file.
 
     A pass that was cut off, however, goes on at the next call; the files are those of an undisturbed one. A second process that wants
     the same waits for the first.
 
     Args:
-        wrapped: re-flow hard-wrapped documents first.
+        rewrap_lines: re-flow hard-wrapped documents first.
         validation: the share of documents held out: the first and then every 1/validation-th.
 
     Raises:
@@ -65,7 +72,7 @@ def prepare(documents: Documents, tokenizer: bpe.Tokenizer, *, wrapped: bool, va
     made_from = {
         "corpus": documents.fingerprint,
         "tokenizer": tokenizer.fingerprint,
-        "wrapped": wrapped,
+        "rewrap_lines": rewrap_lines,
         "validation": validation,
         "version": VERSION,
     }
@@ -73,59 +80,56 @@ def prepare(documents: Documents, tokenizer: bpe.Tokenizer, *, wrapped: bool, va
     folder = pathlib.Path(cache).expanduser() / "tokens" / key
     try:
         if not folder.exists():
-            _make(folder, made_from, lambda partial: _write(partial, documents, tokenizer, wrapped, validation))
+            _make(
+                folder,
+                made_from,
+                lambda partial: _write(partial, documents, tokenizer, rewrap_lines, validation),
+            )
     except OSError as error:
-        if error.filename and not str(error.filename).startswith(str(folder)):
-            raise UserError(f"{error.filename}: cannot be read ({error.strerror or error}); check the file and its rights") from None
+        if error.filename and not str(error.filename).startswith(str(folder.parents[1])):
+            raise UserError(
+                f"{error.filename}: cannot be read ({error.strerror or error}); check the file and its rights"
+            ) from None
         why = error.strerror or error
-        raise UserError(f"config.data.cache: cannot write to {folder.parent} ({why}); make room and go on, or choose another") from None
-    about = json.loads((folder / "about.json").read_text())
+        raise UserError(
+            f"config.data.cache: cannot write to {folder.parent} ({why}); make room and go on, or choose another"
+        ) from None
+    about = storage.read_json(folder / "about.json")
     dtype = _integer(tokenizer.vocab_size)
     splits = {
-        name: np.memmap(folder / f"{name}.bin", dtype, mode="r") if count["tokens"] else np.zeros(0, dtype)
+        name: np.memmap(folder / f"{name}.bin", dtype, mode="r")
+        if count["tokens"]
+        else np.zeros(0, dtype)
         for name, count in about["splits"].items()
     }
-    return Tokens(splits, about)
+    return TokenizedCorpus(splits, about)
 
 
 def _make(folder: pathlib.Path, made_from: dict, write: Callable[[pathlib.Path], dict]) -> None:
     """Makes `folder` by `write`, in a folder beside it that one process owns and the next start finds again."""
     partial = folder.with_name(f"{folder.name}.partial")
-    with _owned(partial):
+
+    def tell():
+        console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"another process is at work in {partial}: waiting for it")
+
+    with storage.lock(folder.parents[1] / "locks" / folder.name, wait=True, on_wait=tell):
         if folder.exists():  # another process was first
-            shutil.rmtree(partial)
             return
+        partial.mkdir(parents=True, exist_ok=True)
         try:
             about = write(partial)
-        except UserError:  # the next start would meet it again, and once it is corrected the corpus is another
+        except (
+            UserError
+        ):  # the next start would meet it again, and once it is corrected the corpus is another
             shutil.rmtree(partial)
             raise
-        _store(partial / "about.json", {**made_from, **about})
+        storage.write_json(partial / "about.json", {**made_from, **about})
         (partial / "progress.json").unlink()
         partial.rename(folder)
-        (folder / "lock").unlink()
 
 
-@contextlib.contextmanager
-def _owned(folder: pathlib.Path) -> Iterator[None]:
-    """Makes the folder and owns it until the end, or the death, of this process; waits while another one does."""
-    with contextlib.ExitStack() as closing:
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # the owner before has just given it its name, or has given up
-                lock = closing.enter_context(open(folder / "lock", "a"))
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    console = rich.console.Console(stderr=True, highlight=False, soft_wrap=True)
-                    console.print(f"another process is at work in {folder}: waiting for it")
-                    fcntl.flock(lock, fcntl.LOCK_EX)
-                if os.path.samestat(os.fstat(lock.fileno()), os.stat(folder / "lock")):
-                    break
-        yield
-
-
-def _write(folder, documents, tokenizer, wrapped, validation) -> dict[str, dict]:
+def _write(folder, documents, tokenizer, rewrap_lines, validation) -> dict[str, dict]:
     """Writes the splits, from where the progress stands that is recorded in `folder`; gives counts and speed."""
     counts, progress = _nothing(), _progress(folder)
     dtype, begin = np.dtype(_integer(tokenizer.vocab_size)), time.monotonic() - progress["seconds"]
@@ -136,21 +140,28 @@ def _write(folder, documents, tokenizer, wrapped, validation) -> dict[str, dict]
     with contextlib.ExitStack() as closing:
         files = {name: closing.enter_context(open(folder / f"{name}.bin", "ab")) for name in SPLITS}
         for name, file in files.items():
-            file.seek(file.truncate(progress["bytes"][name]))  # what came after the record may be torn
+            file.seek(
+                file.truncate(progress["bytes"][name])
+            )  # what came after the record may be torn
         advance = closing.enter_context(bar("tokenising (MB)"))
-        batches = _batches(_pieces(documents, wrapped, validation, counts))
+        batches = _batches(_pieces(documents, rewrap_lines, validation, counts))
         for batch, encoded in _ahead(encode, itertools.islice(batches, progress["batches"], None)):
             for (name, text), ids in zip(batch, encoded, strict=True):
-                if pieces.ends_line(text):
+                if chunking.ends_line(text):
                     ids.append(tokenizer.newline)
                 files[name].write(np.array(ids, dtype).tobytes())
             for file in files.values():
                 file.flush()
                 os.fsync(file.fileno())
             progress["batches"] += 1
-            progress |= {"bytes": {name: file.tell() for name, file in files.items()}, "seconds": time.monotonic() - begin}
-            _store(folder / "progress.json", progress)
-            advance(sum(count["characters"] for count in counts.values()) >> 20, documents.size >> 20)
+            progress |= {
+                "bytes": {name: file.tell() for name, file in files.items()},
+                "seconds": time.monotonic() - begin,
+            }
+            storage.write_json(folder / "progress.json", progress)
+            advance(
+                sum(count["characters"] for count in counts.values()) >> 20, documents.size >> 20
+            )
     for name, count in counts.items():
         count["tokens"] = progress["bytes"][name] // dtype.itemsize
     if not counts["train"]["tokens"] or (validation > 0 and not counts["validation"]["tokens"]):
@@ -159,8 +170,15 @@ def _write(folder, documents, tokenizer, wrapped, validation) -> dict[str, dict]
             f"config.data.validation: {total} documents cannot be split into training and held-out ones; give more documents "
             "(files, or rows), or set it to 0 and do without validation"
         )
-    megabytes, seconds = sum(count.pop("bytes") for count in counts.values()) / 1e6, progress["seconds"]
-    speed = {"megabytes": megabytes, "seconds": seconds, "megabytes_per_second": megabytes / max(seconds, 1e-9)}
+    megabytes, seconds = (
+        sum(count.pop("bytes") for count in counts.values()) / 1e6,
+        progress["seconds"],
+    )
+    speed = {
+        "megabytes": megabytes,
+        "seconds": seconds,
+        "megabytes_per_second": megabytes / max(seconds, 1e-9),
+    }
     return {"splits": counts, "pass": speed}
 
 
@@ -168,8 +186,11 @@ def _progress(folder: pathlib.Path) -> dict:
     """How far the pass into `folder` has come: batches, bytes of every split's file and seconds."""
     sizes, record = {"piece": PIECE, "batch": BATCH}, folder / "progress.json"
     if record.exists():
-        progress = json.loads(record.read_text())
-        whole = all((folder / f"{name}.bin").stat().st_size >= size for name, size in progress["bytes"].items())
+        progress = storage.read_json(record)
+        whole = all(
+            (folder / f"{name}.bin").stat().st_size >= size
+            for name, size in progress["bytes"].items()
+        )
         if whole and {name: progress[name] for name in sizes} == sizes:
             return progress
     return {**sizes, "batches": 0, "bytes": dict.fromkeys(SPLITS, 0), "seconds": 0.0}
@@ -179,14 +200,18 @@ def _nothing() -> dict[str, dict[str, int]]:
     return {name: dict(documents=0, characters=0, tokens=0, bytes=0) for name in SPLITS}
 
 
-def _pieces(documents: Documents, wrapped: bool, validation: float, counts: dict[str, dict[str, int]]) -> Iterator[tuple[str, str]]:
+def _pieces(
+    documents: Documents, rewrap_lines: bool, validation: float, counts: dict[str, dict[str, int]]
+) -> Iterator[tuple[str, str]]:
     """(split, text): every split's documents, long ones cut and short ones joined, with a newline after each; adds to `counts`."""
     waiting, lengths, index = {name: [] for name in SPLITS}, dict.fromkeys(SPLITS, 0), 0
     for chunks in documents.read():
-        held_out = int(index * validation) != int((index - 1) * validation) or (index == 0 and validation > 0)
+        held_out = int(index * validation) != int((index - 1) * validation) or (
+            index == 0 and validation > 0
+        )
         name = "validation" if held_out else "train"
         blank = True
-        for piece in pieces.cut(pieces.reflow(chunks) if wrapped else chunks, PIECE):
+        for piece in chunking.cut(chunking.reflow(chunks) if rewrap_lines else chunks, PIECE):
             blank = False
             waiting[name].append(piece)
             lengths[name] += len(piece)
@@ -224,16 +249,6 @@ def _ahead(function: Callable, items: Iterable) -> Iterator[tuple]:
                 yield item, result.result()
         for item, result in begun:
             yield item, result.result()
-
-
-def _store(path: pathlib.Path, value: dict) -> None:
-    """Writes a JSON file whole or not at all."""
-    beside = path.with_suffix(".tmp")
-    with open(beside, "w") as file:
-        json.dump(value, file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _integer(vocab_size: int) -> type:

@@ -1,7 +1,7 @@
 """Runs from and to folders in Hugging Face's `openai-gpt` format, which transformers loads offline.
 
-    python -m gpt1_jax.interop.huggingface import --source=DIR --workdir=runs/exp_openai [--text=approximate]
-    python -m gpt1_jax.interop.huggingface export --workdir=runs/exp_books --output=DIR [--lm]
+    gpt1 import --source=DIR --workdir=runs/exp_openai [--text=approximate]
+    gpt1 export --workdir=runs/exp_books --output=DIR [--lm]
 
 The workdir that import makes is a pretraining run for config.init.path. Export takes a run of pretraining or of finetuning, or one of its
 checkpoints (DIR/checkpoints/STEP); --lm leaves the head of a finetuned model out. Of the Transformer only: transformers has no such LSTM.
@@ -9,26 +9,28 @@ checkpoints (DIR/checkpoints/STEP); --lm leaves the head of a finetuned model ou
 
 import contextlib
 import pathlib
-import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
 import safetensors.numpy
-from absl import flags
 
-from gpt1_jax import command, runs
+from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
-from gpt1_jax.interop import card, tensors, vocabulary
-from gpt1_jax.training.workdir import write_json
+from gpt1_jax.interop import hf_tokenizer, hf_weights, model_card
+from gpt1_jax.runs import reader
 
 MODEL_TYPE = "openai-gpt"
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 # Their names for the sizes of a body.
 SIZES = {"n_positions": "context", "n_layer": "layers", "n_embd": "width", "n_head": "heads"}
-DROPOUT = {"embd_pdrop": "embd_dropout", "attn_pdrop": "attn_dropout", "resid_pdrop": "resid_dropout"}
+DROPOUT = {
+    "embd_pdrop": "embd_dropout",
+    "attn_pdrop": "attn_dropout",
+    "resid_pdrop": "resid_dropout",
+}
 # What their code does in one way and ours in no other; "gelu" is the tanh form in this model's code.
 FIXED = {"model_type": MODEL_TYPE, "afn": "gelu", "layer_norm_epsilon": 1e-5}
 DEFAULTS = {"afn": "gelu", "layer_norm_epsilon": 1e-5, **dict.fromkeys(DROPOUT, 0.1)}  # of theirs
@@ -48,35 +50,55 @@ def import_run(source: str, workdir: str, text: str = "") -> dict:
     """
     folder = pathlib.Path(source).expanduser()
     if not source or not folder.is_dir():
-        raise UserError(f"--source: {source!r} is no folder; name one with config.json and {WEIGHTS}")
+        raise UserError(
+            f"--source: {source!r} is no folder; name one with config.json and {WEIGHTS}"
+        )
     if not workdir:
         raise UserError("--workdir: is missing; name the folder of the run to make")
     sizes, rows = _sizes(folder / "config.json")
-    tokenizer = vocabulary.read(folder, text)
-    params, heads = tensors.to_params(_tensors(folder), sizes, rows, str(folder))
+    tokenizer = hf_tokenizer.read(folder, text)
+    params, heads = hf_weights.to_params(_tensors(folder), sizes, rows, str(folder))
     plain = tokenizer.vocab_size
     if rows < plain:
-        raise UserError(f"{folder}: has {plain} words in its vocabulary and {rows} in its table; give the two that belong together")
+        raise UserError(
+            f"{folder}: has {plain} words in its vocabulary and {rows} in its table; give the two that belong together"
+        )
     left_out = heads + ([f"tokens_embed.weight[{plain}:{rows}]"] if rows > plain else [])
-    origin = {"format": f"Hugging Face {MODEL_TYPE}", "source": source, "text": text, "words": tokenizer.words, "left_out": left_out}
+    origin = {
+        "format": f"Hugging Face {MODEL_TYPE}",
+        "source": source,
+        "text": text,
+        "words": tokenizer.words,
+        "left_out": left_out,
+    }
     params["tokens"] = params["tokens"][:plain]
-    return runs.write(workdir, {"name": "transformer", **sizes, "dtype": "float32"}, params, tokenizer, origin)
+    return reader.write_pretrained(
+        workdir, {"name": "transformer", **sizes, "dtype": "float32"}, params, tokenizer, origin
+    )
 
 
 def _sizes(path: pathlib.Path) -> tuple[dict[str, Any], int]:
     """The body's arguments and the rows of its table of tokens, of a config.json; UserError where the model is another."""
-    config = DEFAULTS | vocabulary.read_json(path)
+    config = DEFAULTS | hf_tokenizer.read_json(path)
     for name, value in FIXED.items():
         if config.get(name) != value:
-            raise UserError(f"{path}: {name} is {config.get(name)!r}, {value!r} expected; only such a model computes as ours does")
+            raise UserError(
+                f"{path}: {name} is {config.get(name)!r}, {value!r} expected; only such a model computes as ours does"
+            )
     for name in (*SIZES, "vocab_size"):
         if not isinstance(config.get(name), int) or config[name] < 1:
-            raise UserError(f"{path}: {name} is {config.get(name)!r}, a whole number from 1 expected; give the model's own config.json")
+            raise UserError(
+                f"{path}: {name} is {config.get(name)!r}, a whole number from 1 expected; give the model's own config.json"
+            )
     if config["n_embd"] % config["n_head"]:
-        raise UserError(f"{path}: n_head {config['n_head']} does not divide n_embd {config['n_embd']}; give the model's own config.json")
+        raise UserError(
+            f"{path}: n_head {config['n_head']} does not divide n_embd {config['n_embd']}; give the model's own config.json"
+        )
     for name in DROPOUT:
         if not isinstance(config[name], int | float) or not 0 <= config[name] < 1:
-            raise UserError(f"{path}: {name} is {config[name]!r}, a number from 0 to below 1 expected; give the model's own config.json")
+            raise UserError(
+                f"{path}: {name} is {config[name]!r}, a number from 0 to below 1 expected; give the model's own config.json"
+            )
     sizes = {ours: config[theirs] for theirs, ours in (SIZES | DROPOUT).items()}
     return sizes | {"ffn": 4 * config["n_embd"]}, config["vocab_size"]
 
@@ -86,9 +108,13 @@ def _tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
     if (folder / WEIGHTS).is_file():
         files = [WEIGHTS]
     elif (folder / INDEX).is_file():
-        places = vocabulary.read_json(folder / INDEX).get("weight_map")
-        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-            raise UserError(f"{folder / INDEX}: has no weight_map from tensors to files; give a folder that save_pretrained has written")
+        places = hf_tokenizer.read_json(folder / INDEX).get("weight_map")
+        if not isinstance(places, dict) or not all(
+            isinstance(name, str) for name in places.values()
+        ):
+            raise UserError(
+                f"{folder / INDEX}: has no weight_map from tensors to files; give a folder that save_pretrained has written"
+            )
         files = sorted(set(places.values()))
     elif (folder / "pytorch_model.bin").is_file():
         raise UserError(
@@ -96,22 +122,30 @@ def _tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
             "load it with transformers where you trust it, and save_pretrained writes model.safetensors"
         )
     else:
-        raise UserError(f"{folder}: holds no {WEIGHTS}; give a folder that save_pretrained has written")
+        raise UserError(
+            f"{folder}: holds no {WEIGHTS}; give a folder that save_pretrained has written"
+        )
     found = {}
     for name in files:
         if pathlib.PurePath(name).name != name:
-            raise UserError(f"{folder / INDEX}: {name!r} is not a file beside it; give a folder that save_pretrained has written")
+            raise UserError(
+                f"{folder / INDEX}: {name!r} is not a file beside it; give a folder that save_pretrained has written"
+            )
         try:
             with safetensors.safe_open(folder / name, framework="numpy") as file:
                 for key in file.keys():
                     kind = file.get_slice(key).get_dtype()
-                    if key.endswith(tensors.BUFFERS):
+                    if key.endswith(hf_weights.BUFFERS):
                         continue
                     if kind not in ("F32", "F16"):
-                        raise UserError(f"{folder / name}: {key} is {kind}, F32 or F16 expected; save the model in float32")
+                        raise UserError(
+                            f"{folder / name}: {key} is {kind}, F32 or F16 expected; save the model in float32"
+                        )
                     found[key] = file.get_tensor(key)
         except (OSError, safetensors.SafetensorError) as error:
-            raise UserError(f"{folder / name}: cannot be read ({first_line(error)}); copy it again") from None
+            raise UserError(
+                f"{folder / name}: cannot be read ({first_line(error)}); copy it again"
+            ) from None
     return found
 
 
@@ -137,7 +171,7 @@ def export_run(path: str, output: str, lm: bool = False) -> list[str]:
         UserError: `path` is not a run of a Transformer; transformers has no place for its feed-forward width or its head; `output` exists
             and is not empty, or cannot be written.
     """
-    run = runs.find(path, "--workdir")
+    run = reader.open_saved(path, "--workdir")
     if run.body != "transformer":
         raise UserError(
             f"--workdir: {run.workdir} is a run of the {run.body}, which transformers does not have; name one of the transformer"
@@ -149,23 +183,30 @@ def export_run(path: str, output: str, lm: bool = False) -> list[str]:
         )
     run.meta(run.step)
     params = run.params(run.step)
-    finetuned = isinstance(run, runs.Finetuned)
+    finetuned = isinstance(run, reader.FinetunedRun)
     head = _head(run, params) if finetuned and not lm else LANGUAGE_MODEL
-    content = tensors.from_params(params, run.sizes["layers"]) | head.tensors
+    content = hf_weights.from_params(params, run.sizes["layers"]) | head.tensors
     parameters = sum(array.size for array in content.values())
     with _whole(output) as folder:
         safetensors.numpy.save_file(content, folder / WEIGHTS, metadata={"format": "pt"})
         config = _config(run, len(params["tokens"]), head)
-        write_json(folder / "config.json", config)
-        (folder / WEIGHTS).chmod((folder / "config.json").stat().st_mode)  # the library lets its owner alone read it
-        write_json(folder / "generation_config.json", {"bos_token_id": config["bos_token_id"], "pad_token_id": 0})
-        vocabulary.write(folder, run.tokenizer, run.sizes["context"], specials=finetuned)
-        (folder / "README.md").write_text(card.text(run, parameters, head.architecture), encoding="utf-8")
+        storage.write_json(folder / "config.json", config)
+        (folder / WEIGHTS).chmod(
+            (folder / "config.json").stat().st_mode
+        )  # the library lets its owner alone read it
+        storage.write_json(
+            folder / "generation_config.json",
+            {"bos_token_id": config["bos_token_id"], "pad_token_id": 0},
+        )
+        hf_tokenizer.write(folder, run.tokenizer, run.sizes["context"], specials=finetuned)
+        (folder / "README.md").write_text(
+            model_card.text(run, parameters, head.architecture), encoding="utf-8"
+        )
         written = sorted(file.name for file in folder.iterdir())
     return written
 
 
-def _config(run: runs.Run, rows: int, head: _Head) -> dict[str, Any]:
+def _config(run: reader.SavedRun, rows: int, head: _Head) -> dict[str, Any]:
     """Their config.json.
 
     The newline's token is bos: a text begins after one, in pretraining as in probes. There is no eos: a newline ends paragraphs too.
@@ -176,11 +217,14 @@ def _config(run: runs.Run, rows: int, head: _Head) -> dict[str, Any]:
     return kinds | FIXED | {"vocab_size": rows} | sizes | tokens | dict(head.config)
 
 
-def _head(run: runs.Finetuned, params: Mapping) -> _Head:
+def _head(run: reader.FinetunedRun, params: Mapping) -> _Head:
     """The classifier, in the class of theirs that computes it."""
     task, clf = run.streams, params["clf"]
     if task["format"] == "choice":
-        content = {"multiple_choice_head.summary.weight": clf["kernel"].T, "multiple_choice_head.summary.bias": clf["bias"]}
+        content = {
+            "multiple_choice_head.summary.weight": clf["kernel"].T,
+            "multiple_choice_head.summary.bias": clf["bias"],
+        }
         summary = {
             "num_labels": 1,
             "summary_type": "cls_index",
@@ -189,22 +233,28 @@ def _head(run: runs.Finetuned, params: Mapping) -> _Head:
             "summary_activation": None,
             "summary_first_dropout": run.config["clf_dropout"],
         }
-        return _Head("OpenAIGPTDoubleHeadsModel", {name: np.ascontiguousarray(array) for name, array in content.items()}, summary)
+        return _Head(
+            "OpenAIGPTDoubleHeadsModel",
+            {name: np.ascontiguousarray(array) for name, array in content.items()},
+            summary,
+        )
     last = params[f"h{run.sizes['layers'] - 1}"]["ln_2"]
     # The logits of both orders of a similarity are added: each has half the bias.
     bias = clf["bias"] / 2 if task["format"] == "similarity" else clf["bias"]
-    weight, off = tensors.without_bias(clf["kernel"], bias, last["scale"], last["bias"])
-    if off > tensors.EXACT:
+    weight, off = hf_weights.without_bias(clf["kernel"], bias, last["scale"], last["bias"])
+    if off > hf_weights.TOLERANCE:
         raise UserError(
             f"--workdir: {run.workdir} has a head whose bias cannot be kept in OpenAIGPTForSequenceClassification, which has none "
             f"(scores would be off by {off:.1g}); give --lm to leave the head out"
         )
-    labels = card.labels(run, len(bias))
+    labels = model_card.labels(run, len(bias))
     config = {
         "id2label": {str(number): name for number, name in enumerate(labels)},
         "label2id": dict(zip(labels, range(len(labels)), strict=True)),
     }
-    config["problem_type"] = "regression" if run.config["regression"] else "single_label_classification"
+    config["problem_type"] = (
+        "regression" if run.config["regression"] else "single_label_classification"
+    )
     return _Head("OpenAIGPTForSequenceClassification", {"score.weight": weight}, config)
 
 
@@ -216,35 +266,10 @@ def _whole(output: str) -> Iterator[pathlib.Path]:
     target = pathlib.Path(output).expanduser().resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--output: {target} exists and is not an empty folder; name another")
-    beside = target.with_name(f".{target.name}.tmp")
     try:
-        shutil.rmtree(beside, ignore_errors=True)  # left by a process that was killed
-        beside.mkdir(parents=True)
-        yield beside
-        beside.replace(target)
+        with storage.atomic_folder(target) as folder:
+            yield folder
     except OSError as error:
-        raise UserError(f"--output: {target} cannot be written ({error.strerror or error}); name another folder") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def main(argv: list[str]) -> None:
-    options = flags.FLAGS
-    if len(argv) != 2 or argv[1] not in ("import", "export"):
-        raise UserError("give import or export: python -m gpt1_jax.interop.huggingface export --workdir=runs/exp_... --output=DIR")
-    if argv[1] == "import":
-        result = import_run(options.source, options.workdir, options.text)
-        left_out = ", ".join(result["origin"]["left_out"])
-        words = result["origin"]["words"] or "the steps in tokenizer.json"
-        print(f"{options.workdir}: words by {words}" + (f"; left out: {left_out}" if left_out else ""))
-    else:
-        print(f"{options.output}: {', '.join(export_run(options.workdir, options.output, options.lm))}")
-
-
-if __name__ == "__main__":
-    flags.DEFINE_string("source", "", "import: the folder with config.json, model.safetensors and the tokenizer's files")
-    flags.DEFINE_string("workdir", "", "import: the run to make; export: the run to take, or one of its checkpoints")
-    flags.DEFINE_enum("text", "", vocabulary.TEXTS, "import: how texts become words; by default as exported, else as published")
-    flags.DEFINE_string("output", "", "export: the folder to write")
-    flags.DEFINE_bool("lm", False, "export: leave the head of a finetuned run out")
-    command.run(main)
+        raise UserError(
+            f"--output: {target} cannot be written ({error.strerror or error}); name another folder"
+        ) from None

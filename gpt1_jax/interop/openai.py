@@ -1,32 +1,30 @@
 """The published weights and vocabulary as the folder of a pretraining run, which config.init.path takes.
 
-    python -m gpt1_jax.interop.openai --source=finetune-transformer-lm/model --workdir=runs/exp_openai
+    gpt1 import --source=finetune-transformer-lm/model --workdir=runs/exp_openai
 
 The source is the folder model/ of openai/finetune-transformer-lm: params_shapes.json, params_0.npy to params_9.npy,
 encoder_bpe_40000.json and vocab_40000.bpe. The sizes are those of its shapes.
 """
 
 import itertools
-import json
 import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from absl import flags
 from flax.traverse_util import unflatten_dict
 
-from gpt1_jax import command, runs
+from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
-from gpt1_jax.interop import tensors
+from gpt1_jax.interop import hf_weights
+from gpt1_jax.runs import reader
 from gpt1_jax.text import bpe
 
 SHAPES, ENCODER, MERGES = "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"
 PIECES = tuple(f"params_{number}.npy" for number in range(10))
 HEAD = 64  # features of an attention head
 DROPOUT = {"embd_dropout": 0.1, "attn_dropout": 0.1, "resid_dropout": 0.1}
-TEXTS = ("published", "approximate")
 
 
 def layout(sizes: Mapping[str, int], rows: int) -> dict[str, tuple[int, ...]]:
@@ -36,29 +34,43 @@ def layout(sizes: Mapping[str, int], rows: int) -> dict[str, tuple[int, ...]]:
         sizes: of the body: context, layers, width, ffn.
         rows: token rows.
     """
-    shapes = tensors.shapes(sizes, rows)
+    shapes = hf_weights.shapes(sizes, rows)
     ordered = {"positions": shapes["positions"]} | shapes
     # The kernels are those of convolutions over one position.
-    return {name: (1, *shape) if name.endswith("kernel") else shape for name, shape in ordered.items()}
+    return {
+        name: (1, *shape) if name.endswith("kernel") else shape for name, shape in ordered.items()
+    }
 
 
 def read_sizes(source: pathlib.Path) -> tuple[dict[str, int], int]:
     """The sizes of the body and its token rows, from the shapes; UserError where those are not of `layout`."""
     file = source / SHAPES
     try:
-        shapes = [tuple(map(int, shape)) for shape in _json(file)]
+        shapes = [tuple(map(int, shape)) for shape in storage.read_json(file)]
         (context, width), (rows, _), ffn = shapes[0], shapes[1], shapes[8][-1]
     except (TypeError, ValueError, IndexError):
-        raise UserError(f"{file}: not the shapes of positions, tokens and blocks; take the published file") from None
+        raise UserError(
+            f"{file}: not the shapes of positions, tokens and blocks; take the published file"
+        ) from None
     layers = math.ceil((len(shapes) - 2) / 12)
-    sizes = {"context": context, "layers": layers, "width": width, "heads": width // HEAD, "ffn": ffn}
+    sizes = {
+        "context": context,
+        "layers": layers,
+        "width": width,
+        "heads": width // HEAD,
+        "ffn": ffn,
+    }
     if width % HEAD or min(*sizes.values(), rows) < 1:
-        raise UserError(f"{file}: positions of shape {shapes[0]}; a width of {HEAD} a head is expected, and no empty axis")
+        raise UserError(
+            f"{file}: positions of shape {shapes[0]}; a width of {HEAD} a head is expected, and no empty axis"
+        )
     wanted = layout(sizes, rows)
     for number, (shape, name) in enumerate(itertools.zip_longest(shapes, wanted), 1):
         if shape != wanted.get(name):
             expected = f"{wanted[name]} expected ({name})" if name else "one more than expected"
-            raise UserError(f"{file}: shape {number} is {shape or 'missing'}, {expected}; take the published file")
+            raise UserError(
+                f"{file}: shape {number} is {shape or 'missing'}, {expected}; take the published file"
+            )
     return sizes, rows
 
 
@@ -80,11 +92,19 @@ def _piece(file: pathlib.Path) -> np.ndarray:
     try:
         piece = np.load(file, allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{file}: not there; the weights are {PIECES[0]} to {PIECES[-1]}, all ten") from None
+        raise UserError(
+            f"{file}: not there; the weights are {PIECES[0]} to {PIECES[-1]}, all ten"
+        ) from None
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{file}: cannot be read as an array of numbers ({first_line(error)}); copy it again") from None
+        raise UserError(
+            f"{file}: cannot be read as an array of numbers ({first_line(error)}); copy it again"
+        ) from None
     if not isinstance(piece, np.ndarray) or piece.dtype != np.float32 or piece.ndim != 1:
-        found = f"{piece.dtype} of shape {piece.shape}" if isinstance(piece, np.ndarray) else "several arrays"
+        found = (
+            f"{piece.dtype} of shape {piece.shape}"
+            if isinstance(piece, np.ndarray)
+            else "several arrays"
+        )
         raise UserError(f"{file}: holds {found}, a row of float32 expected; copy it again")
     if not np.isfinite(piece).all():
         raise UserError(f"{file}: holds a number that is not finite; copy it again")
@@ -102,26 +122,25 @@ def read_tokenizer(source: pathlib.Path, text: str, rows: int) -> bpe.Tokenizer:
         UserError: a file is missing or damaged, the two do not belong together or to the weights, or a library of the pipeline is missing.
     """
     file, merges = source / ENCODER, source / MERGES
-    vocab = _json(file)
+    vocab = storage.read_json(file)
     if not isinstance(vocab, dict) or not all(type(number) is int for number in vocab.values()):
         raise UserError(f"{file}: not pieces with their ids; take the published file")
     if len(vocab) != rows:
-        raise UserError(f"{file}: {len(vocab)} ids, but {SHAPES} has {rows} token rows; give files that belong together")
-    pairs = [tuple(line.split()) for line in _text(merges).rstrip("\n").split("\n")[1:]]  # the first line names the format
+        raise UserError(
+            f"{file}: {len(vocab)} ids, but {SHAPES} has {rows} token rows; give files that belong together"
+        )
+    pairs = [
+        tuple(line.split()) for line in _text(merges).rstrip("\n").split("\n")[1:]
+    ]  # the first line names the format
     if any(len(pair) != 2 for pair in pairs):
         line = next(number for number, pair in enumerate(pairs) if len(pair) != 2)
         raise UserError(f"{merges}: line {line + 2} is not two pieces; take the published file")
     try:
         return bpe.assemble(vocab, pairs, published_words=text == "published")
     except ValueError as error:
-        raise UserError(f"{file} and {MERGES}: {first_line(error)}; take the published files") from None
-
-
-def _json(file: pathlib.Path) -> Any:
-    try:
-        return json.loads(_text(file))
-    except ValueError as error:
-        raise UserError(f"{file}: not valid JSON ({error}); copy it again") from None
+        raise UserError(
+            f"{file} and {MERGES}: {first_line(error)}; take the published files"
+        ) from None
 
 
 def _text(file: pathlib.Path) -> str:
@@ -129,7 +148,9 @@ def _text(file: pathlib.Path) -> str:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UserError(f"{file}: cannot be read ({reason}); give the folder of the published files") from None
+        raise UserError(
+            f"{file}: cannot be read ({reason}); give the folder of the published files"
+        ) from None
 
 
 def import_run(source: pathlib.Path, workdir: str, text: str) -> str:
@@ -139,22 +160,13 @@ def import_run(source: pathlib.Path, workdir: str, text: str) -> str:
     wanted = layout(sizes, rows)
     params = read_params(source, wanted)
     origin = {"format": "openai/finetune-transformer-lm", "text": text}
-    result = runs.write(workdir, {"name": "transformer", **sizes, **DROPOUT, "dtype": "float32"}, params, tokenizer, origin)
+    result = reader.write_pretrained(
+        workdir,
+        {"name": "transformer", **sizes, **DROPOUT, "dtype": "float32"},
+        params,
+        tokenizer,
+        origin,
+    )
     said = ", ".join(f"{name} {size}" for name, size in {**sizes, "tokens": rows}.items())
     words = tokenizer.words or "gpt1_jax.text.standardize, which comes near"
     return f"{workdir}: {said}; {sum(map(math.prod, wanted.values()))} params, sha256 {result['params_sha256']}; words by {words}"
-
-
-def main(argv: list[str]) -> None:
-    command.only_flags(argv)
-    options = flags.FLAGS
-    if not options.source:
-        raise UserError(f"--source: is empty; name the folder with {SHAPES} and the other published files")
-    print(import_run(pathlib.Path(options.source).expanduser(), options.workdir, options.text))
-
-
-if __name__ == "__main__":
-    flags.DEFINE_string("source", "", "the folder with the published files")
-    flags.DEFINE_string("workdir", "runs/exp_openai", "the run's folder to make")
-    flags.DEFINE_enum("text", TEXTS[0], TEXTS, "the published text pipeline, which needs ftfy and spaCy, or our approximation of it")
-    command.run(main)

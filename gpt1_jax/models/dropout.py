@@ -32,7 +32,9 @@ def _hash(word: UInt32[Array, "..."], joined: UInt32[Array, ""]) -> UInt32[Array
     return word ^ (word >> 16)
 
 
-def dropout(x: Float[Array, "..."], rate: float, key: Key[Array, ""], shape: tuple[int, ...] | None = None) -> Float[Array, "..."]:
+def dropout(
+    x: Float[Array, "..."], rate: float, key: Key[Array, ""], shape: tuple[int, ...] | None = None
+) -> Float[Array, "..."]:
     """Zeroes elements of `x` with probability `rate` and scales the others by 1 / (1 - rate).
 
     Args:

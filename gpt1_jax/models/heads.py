@@ -18,7 +18,9 @@ class LanguageModel(nn.Module):
     def setup(self):
         nn.share_scope(self, self.body)
 
-    def __call__(self, tokens: Int[Array, "B L"], train: bool) -> tuple[Float[Array, "B L D"], Float[Array, "T D"]]:
+    def __call__(
+        self, tokens: Int[Array, "B L"], train: bool
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "T D"]]:
         """Hidden states, and the table that the step drew."""
         table = self.body.table(train)
         return self.body(tokens, table, train), table
@@ -43,10 +45,16 @@ class Classifier(nn.Module):
 
     def setup(self):
         nn.share_scope(self, self.body)
-        self.clf = nn.Dense(self.outputs, kernel_init=nn.initializers.normal(0.02))  # not zero, as published
+        self.clf = nn.Dense(
+            self.outputs, kernel_init=nn.initializers.normal(0.02)
+        )  # not zero, as published
 
     def __call__(
-        self, tokens: Int[Array, "B R L"], extract: Int[Array, "B C"], train: bool, branches: Int[Array, "B R L"] | None = None
+        self,
+        tokens: Int[Array, "B R L"],
+        extract: Int[Array, "B C"],
+        train: bool,
+        segment_ids: Int[Array, "B R L"] | None = None,
     ) -> tuple[Float[Array, "B S K"], Float[Array, "B R L D"], Float[Array, "T D"]]:
         """Class scores, hidden states, and the table that the step drew.
 
@@ -56,11 +64,13 @@ class Classifier(nn.Module):
         Args:
             tokens: the R rows of every example: one for each of its C streams, or a single one in which they branch.
             extract: where each stream ends among the R * L tokens of its example.
-            branches: of rows that branch, what the body takes.
+            segment_ids: of rows that branch, what the body takes.
         """
         table = self.body.table(train)
         rows = lambda array: array.reshape(-1, array.shape[-1])
-        hidden = self.body(rows(tokens), table, train, None if branches is None else rows(branches))
+        hidden = self.body(
+            rows(tokens), table, train, None if segment_ids is None else rows(segment_ids)
+        )
         states = hidden.reshape(len(tokens), -1, hidden.shape[-1])
         states = jnp.take_along_axis(states, extract[:, :, None], axis=1).astype(jnp.float32)
         if train:

@@ -30,32 +30,43 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B L D"], train: bool, branches: Int[Array, "B L"] | None, lengths: Int[Array, "B"] | None = None
+        self,
+        x: Float[Array, "B L D"],
+        train: bool,
+        segment_ids: Int[Array, "B L"] | None,
+        lengths: Int[Array, "B"] | None = None,
     ) -> Float[Array, "B L D"]:
         batch, _, width = x.shape
         # All inputs meet their weights in one product; only the recurrent one stays inside the loop over time.
         inputs = nn.Dense(4 * self.units, use_bias=False, dtype=self.dtype, name="input")(x)
-        recurrent = self.param("recurrent", _orthogonal_gates, (self.units, 4 * self.units)).astype(self.dtype)
+        recurrent = self.param("recurrent", _orthogonal_gates, (self.units, 4 * self.units)).astype(
+            self.dtype
+        )
         bias = self.param("bias", _forget_open, (4 * self.units,))
 
         def step(state, at_time):
             cell, output = state
-            forget, admit, emit, proposal = jnp.split(at_time + output @ recurrent + bias[None], 4, axis=-1)
+            forget, admit, emit, proposal = jnp.split(
+                at_time + output @ recurrent + bias[None], 4, axis=-1
+            )
             cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(admit) * jnp.tanh(proposal)
             output = (jax.nn.sigmoid(emit) * jnp.tanh(cell)).astype(self.dtype)
             return (cell, output), output
 
-        start = jnp.zeros((batch, self.units), jnp.float32), jnp.zeros((batch, self.units), self.dtype)
+        start = (
+            jnp.zeros((batch, self.units), jnp.float32),
+            jnp.zeros((batch, self.units), self.dtype),
+        )
         if lengths is not None:
             start = self.get_variable("cache", "cell"), self.get_variable("cache", "output")
             going = jnp.arange(x.shape[1])[:, None] < lengths[None]
             end, outputs = jax.lax.scan(_halting(step), start, (inputs.swapaxes(0, 1), going))
             for name, state in zip(("cell", "output"), end, strict=True):
                 self.put_variable("cache", name, state)
-        elif branches is None:
+        elif segment_ids is None:
             _, outputs = jax.lax.scan(step, start, inputs.swapaxes(0, 1))
         else:
-            times = inputs.swapaxes(0, 1), *_turns(branches)
+            times = inputs.swapaxes(0, 1), *_turns(segment_ids)
             _, outputs = jax.lax.scan(_branching(step), (start, start), times)
         hidden = nn.Dense(width, dtype=self.dtype, name="projection")(outputs.swapaxes(0, 1))
         return dropout(hidden, self.resid_dropout, self.make_rng("dropout")) if train else hidden
@@ -77,30 +88,45 @@ class LSTM(nn.Module):
     layers = 1
 
     def setup(self):
-        self.tokens = self.param("tokens", nn.initializers.normal(0.02), (self.vocab_size, self.width))
+        self.tokens = self.param(
+            "tokens", nn.initializers.normal(0.02), (self.vocab_size, self.width)
+        )
         self.h0 = Layer(self.units, self.resid_dropout, self.dtype)
 
     def table(self, train: bool) -> Float[Array, "T D"]:
         """The token rows, which input and softmax share: T = vocab_size; dropped out once a step, as the Transformer's."""
         drops = train and self.table_dropout
-        table = dropout(self.tokens, self.embd_dropout, self.make_rng("dropout")) if drops else self.tokens
+        table = (
+            dropout(self.tokens, self.embd_dropout, self.make_rng("dropout"))
+            if drops
+            else self.tokens
+        )
         return table.astype(self.dtype)
 
     def __call__(
-        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool, branches: Int[Array, "B L"] | None = None
+        self,
+        tokens: Int[Array, "B L"],
+        table: Float[Array, "T D"],
+        train: bool,
+        segment_ids: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
         """Hidden states of the layer, projected; arguments as the Transformer's."""
         inputs = table[tokens]
         if train and not self.table_dropout:
             inputs = dropout(inputs, self.embd_dropout, self.make_rng("dropout"))
-        return self.h0(inputs, train, branches)
+        return self.h0(inputs, train, segment_ids)
 
     def cache(self, batch: int, length: int) -> dict[str, Any]:
         """The collection "cache" before any text: the state of `batch` rows, whatever the `length` to come."""
-        state = {"cell": jnp.zeros((batch, self.units), jnp.float32), "output": jnp.zeros((batch, self.units), self.dtype)}
+        state = {
+            "cell": jnp.zeros((batch, self.units), jnp.float32),
+            "output": jnp.zeros((batch, self.units), self.dtype),
+        }
         return {"h0": state}
 
-    def resume(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]) -> Float[Array, "B L D"]:
+    def resume(
+        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]
+    ) -> Float[Array, "B L D"]:
         """Hidden states of a piece of text that goes on from the collection "cache", as the Transformer's."""
         return self.h0(table[tokens], False, None, lengths)
 
@@ -136,17 +162,19 @@ def _branching(step: Callable) -> Callable:
     return branching_step
 
 
-def _turns(branches: Int[Array, "B L"]) -> tuple[Bool[Array, "L B"], Bool[Array, "L B"]]:
+def _turns(segment_ids: Int[Array, "B L"]) -> tuple[Bool[Array, "L B"], Bool[Array, "L B"]]:
     """Where a row is on its shared prefix, and where a branch begins."""
-    branches = branches.T
-    before = jnp.concatenate([branches[:1], branches[:-1]])
-    return branches == 0, branches != before
+    segment_ids = segment_ids.T
+    before = jnp.concatenate([segment_ids[:1], segment_ids[:-1]])
+    return segment_ids == 0, segment_ids != before
 
 
 def _orthogonal_gates(key, shape: tuple[int, int], dtype=jnp.float32) -> Float[Array, "U 4*U"]:
     units = shape[0]
     square = nn.initializers.orthogonal()
-    return jnp.concatenate([square(gate, (units, units), dtype) for gate in jax.random.split(key, 4)], axis=1)
+    return jnp.concatenate(
+        [square(gate, (units, units), dtype) for gate in jax.random.split(key, 4)], axis=1
+    )
 
 
 def _forget_open(_, shape: tuple[int], dtype=jnp.float32) -> Float[Array, "N"]:

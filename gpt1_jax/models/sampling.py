@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 from gpt1_jax.models.heads import LanguageModel
 
 
-class Rule(NamedTuple):
+class SamplingParams(NamedTuple):
     """How a token is chosen from the model's distribution over the token rows; by default it is drawn from all of it as it is.
 
     Attributes:
@@ -38,7 +38,7 @@ def generate(
     prompts: Sequence[Sequence[int]],
     length: int,
     keys: Key[Array, "B"],
-    rule: Rule,
+    rule: SamplingParams,
     vocabulary: int | None = None,
 ) -> Iterator[Int[np.ndarray, "B"]]:
     """Goes on from `prompts`: an iterator over the next token of every row, up to `length` of them.
@@ -61,7 +61,9 @@ def generate(
     shortest, longest = int(lengths.min()), int(lengths.max())
     if not (shortest >= 1 and longest <= context and len(keys) == len(prompts)):
         found = f"{len(keys)} keys and {len(prompts)} prompts of {shortest} to {longest} tokens"
-        raise ValueError(f"{found} found; a key for each prompt expected, and 1 to {context} tokens")
+        raise ValueError(
+            f"{found} found; a key for each prompt expected, and 1 to {context} tokens"
+        )
     length = min(length, context + 1 - shortest)
     # Sizes are powers of 2, so that prompts of other lengths share the compiled programs.
     cache = body.cache(len(prompts), min(_power(longest + length - 1), context))
@@ -69,8 +71,12 @@ def generate(
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = prompt
     # Matrices are brought to the type in which they are used once, not at every token.
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, body.dtype if leaf.ndim > 1 else leaf.dtype), params)
-    advance = functools.partial(_advance, body, rule, vocabulary or body.vocab_size, params, _table(body, params))
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, body.dtype if leaf.ndim > 1 else leaf.dtype), params
+    )
+    advance = functools.partial(
+        _advance, body, rule, vocabulary or body.vocab_size, params, _table(body, params)
+    )
 
     def draws(cache):
         drawn, cache = advance(cache, tokens, lengths, keys, np.int32(0))
@@ -81,7 +87,10 @@ def generate(
             drawn = following
         yield drawn
 
-    return (np.where(count + lengths <= context, np.asarray(drawn)[:, 0], -1) for count, drawn in enumerate(draws(cache)))
+    return (
+        np.where(count + lengths <= context, np.asarray(drawn)[:, 0], -1)
+        for count, drawn in enumerate(draws(cache))
+    )
 
 
 def _power(number: int) -> int:
@@ -97,7 +106,7 @@ def _table(body: nn.Module, params: Mapping) -> Float[Array, "T D"]:
 @functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=5)
 def _advance(
     body: nn.Module,
-    rule: Rule,
+    rule: SamplingParams,
     vocabulary: int,
     params: Mapping,
     table: Float[Array, "T D"],
@@ -108,15 +117,19 @@ def _advance(
     count: Int[Array, ""],
 ) -> tuple[Int[Array, "B 1"], Mapping[str, Any]]:
     """The token after a piece of text in each row, the `count`-th one drawn, and the state after the piece."""
-    hidden, moved = body.apply({"params": params, "cache": cache}, tokens, table, lengths, method="resume", mutable="cache")
+    hidden, moved = body.apply(
+        {"params": params, "cache": cache}, tokens, table, lengths, method="resume", mutable="cache"
+    )
     last = jnp.take_along_axis(hidden, lengths[:, None, None] - 1, axis=1)[:, 0]
     # The product takes the whole table, not a copy of its first rows.
-    logits = jnp.einsum("bd,td->bt", last, table, preferred_element_type=jnp.float32)[:, :vocabulary]
+    logits = jnp.einsum("bd,td->bt", last, table, preferred_element_type=jnp.float32)[
+        :, :vocabulary
+    ]
     keys = jax.vmap(jax.random.fold_in, (0, None))(keys, count)
     return jax.vmap(functools.partial(choose, rule))(keys, logits)[:, None], moved["cache"]
 
 
-def choose(rule: Rule, key: Key[Array, ""], logits: Float[Array, "V"]) -> Int[Array, ""]:
+def choose(rule: SamplingParams, key: Key[Array, ""], logits: Float[Array, "V"]) -> Int[Array, ""]:
     """One token by the rule."""
     if rule.greedy:
         return logits.argmax()
@@ -138,7 +151,9 @@ def _least(share: Float[Array, "V"], top_p: float) -> Float[Array, ""]:
 
     def lower(step, found):
         tried = found | (jnp.uint32(1 << 30) >> step)
-        enough = jnp.sum(share, where=share >= jax.lax.bitcast_convert_type(tried, jnp.float32)) >= top_p
+        enough = (
+            jnp.sum(share, where=share >= jax.lax.bitcast_convert_type(tried, jnp.float32)) >= top_p
+        )
         return jnp.where(enough, tried, found)
 
     found = jax.lax.fori_loop(0, 31, lower, jnp.uint32(0))

@@ -28,13 +28,19 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L S"] | None, train: bool, places: Int[Array, "B L"] | None = None
+        self,
+        x: Float[Array, "B L D"],
+        seen: Bool[Array, "#B L S"] | None,
+        train: bool,
+        places: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
         """What the queries find among the keys that they have `seen`; with `places`, among those of the text so far in the cache."""
         batch, length, width = x.shape
         qkv = nn.Dense(3 * width, kernel_init=INIT, dtype=self.dtype, name="c_attn")(x)
         # [3 B H L d], so that the two products below are plain matrix products over the leading axes.
-        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads).transpose(2, 0, 3, 1, 4)
+        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads).transpose(
+            2, 0, 3, 1, 4
+        )
         query, key, value = qkv[0], qkv[1], qkv[2]
         if places is not None:
             key, value = self._extended("key", key, places), self._extended("value", value, places)
@@ -49,14 +55,20 @@ class Attention(nn.Module):
         mixed = nn.Dense(width, kernel_init=INIT, dtype=self.dtype, name="c_proj")(mixed)
         return dropout(mixed, self.resid_dropout, self.make_rng("dropout")) if train else mixed
 
-    def _extended(self, name: str, piece: Float[Array, "B H L d"], places: Int[Array, "B L"]) -> Float[Array, "B H S d"]:
+    def _extended(
+        self, name: str, piece: Float[Array, "B H L d"], places: Int[Array, "B L"]
+    ) -> Float[Array, "B H S d"]:
         """The cache's keys or values with those of a piece of text at its places; a place that it has no room for is left out.
 
         They are kept as [B*H S d]: with rows and heads apart, XLA copies all of them at every token of a single row.
         """
         places = jnp.repeat(places, self.heads, axis=0)
         rows = jnp.arange(len(places))[:, None]
-        whole = self.get_variable("cache", name).at[rows, places].set(piece.reshape(len(places), *piece.shape[2:]), mode="drop")
+        whole = (
+            self.get_variable("cache", name)
+            .at[rows, places]
+            .set(piece.reshape(len(places), *piece.shape[2:]), mode="drop")
+        )
         self.put_variable("cache", name, whole)
         return whole.reshape(*piece.shape[:2], *whole.shape[1:])
 
@@ -70,7 +82,9 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
-        inner = nn.gelu(nn.Dense(self.ffn, kernel_init=INIT, dtype=self.dtype, name="c_fc")(x), approximate=True)
+        inner = nn.gelu(
+            nn.Dense(self.ffn, kernel_init=INIT, dtype=self.dtype, name="c_fc")(x), approximate=True
+        )
         out = nn.Dense(x.shape[-1], kernel_init=INIT, dtype=self.dtype, name="c_proj")(inner)
         return dropout(out, self.resid_dropout, self.make_rng("dropout")) if train else out
 
@@ -86,12 +100,22 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B L D"], seen: Bool[Array, "#B L S"] | None, train: bool, places: Int[Array, "B L"] | None = None
+        self,
+        x: Float[Array, "B L D"],
+        seen: Bool[Array, "#B L S"] | None,
+        train: bool,
+        places: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
-        attention = Attention(self.heads, self.attn_dropout, self.resid_dropout, self.dtype, name="attn")
-        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(x + attention(x, seen, train, places))
+        attention = Attention(
+            self.heads, self.attn_dropout, self.resid_dropout, self.dtype, name="attn"
+        )
+        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(
+            x + attention(x, seen, train, places)
+        )
         mlp = MLP(self.ffn, self.resid_dropout, self.dtype, name="mlp")
-        return nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_2")(x + mlp(x, train))
+        return nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_2")(
+            x + mlp(x, train)
+        )
 
 
 @MODELS.register("transformer")
@@ -118,7 +142,9 @@ class Transformer(nn.Module):
 
     def setup(self):
         if self.width % self.heads:
-            raise UserError(f"config.model.heads: {self.heads} does not divide config.model.width={self.width}")
+            raise UserError(
+                f"config.model.heads: {self.heads} does not divide config.model.width={self.width}"
+            )
         self.tokens = self.param("tokens", INIT, (self.vocab_size, self.width))
         self.positions = self.param("positions", INIT, (self.context, self.width))
         for layer in range(self.layers):
@@ -137,21 +163,27 @@ class Transformer(nn.Module):
         return table.astype(self.dtype)
 
     def __call__(
-        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], train: bool, branches: Int[Array, "B L"] | None = None
+        self,
+        tokens: Int[Array, "B L"],
+        table: Float[Array, "T D"],
+        train: bool,
+        segment_ids: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
         """Hidden states after the last block.
 
         Args:
             table: what `table(train)` gave.
-            branches: of rows that hold several streams with a common beginning: 0 on the shared prefix, then 1, 2, ... on what
+            segment_ids: of rows that hold several streams with a common beginning: 0 on the shared prefix, then 1, 2, ... on what
                 follows it in each of the streams, one after the other, and -1 on padding. A branch sees the prefix and itself, so
                 its hidden states are those of the prefix and the branch alone.
         """
-        if branches is None:
+        if segment_ids is None:
             seen, positions = causal(tokens.shape[-1])[None], jnp.arange(tokens.shape[-1])[None]
         else:
-            seen = branching(branches)
-            positions = jnp.minimum(seen.sum(axis=-1) - 1, self.context - 1)  # only padding may see more than a context
+            seen = branching(segment_ids)
+            positions = jnp.minimum(
+                seen.sum(axis=-1) - 1, self.context - 1
+            )  # only padding may see more than a context
         hidden = table[tokens] + table[self.vocab_size + positions]
         if train and not self.table_dropout:
             hidden = dropout(hidden, self.embd_dropout, self.make_rng("dropout"))
@@ -166,9 +198,14 @@ class Transformer(nn.Module):
         """
         shape = (batch * self.heads, length, self.width // self.heads)
         empty = lambda: {"attn": {name: jnp.zeros(shape, self.dtype) for name in ("key", "value")}}
-        return {"past": jnp.zeros(batch, jnp.int32), **{f"h{layer}": empty() for layer in range(self.layers)}}
+        return {
+            "past": jnp.zeros(batch, jnp.int32),
+            **{f"h{layer}": empty() for layer in range(self.layers)},
+        }
 
-    def resume(self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]) -> Float[Array, "B L D"]:
+    def resume(
+        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]
+    ) -> Float[Array, "B L D"]:
         """Hidden states of a piece of text that goes on from the mutable collection "cache", which is moved on past it.
 
         Args:
@@ -194,7 +231,7 @@ def causal(length: int) -> Bool[Array, "L L"]:
     return jnp.tril(jnp.ones((length, length), bool))
 
 
-def branching(branches: Int[Array, "B L"]) -> Bool[Array, "B L L"]:
-    """The same where a row branches (`Transformer.__call__`): no query sees the branches beside its own."""
-    query, key = branches[:, :, None], branches[:, None, :]
-    return causal(branches.shape[-1])[None] & ((key == 0) | (key == query))
+def branching(segment_ids: Int[Array, "B L"]) -> Bool[Array, "B L L"]:
+    """The same where a row segment_ids (`Transformer.__call__`): no query sees the segment_ids beside its own."""
+    query, key = segment_ids[:, :, None], segment_ids[:, None, :]
+    return causal(segment_ids.shape[-1])[None] & ((key == 0) | (key == query))

@@ -7,7 +7,6 @@ the merges in merge order; then, above `vocab_size`, the three tokens that finet
 import collections
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -15,14 +14,17 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, trainers
 
+from gpt1_jax import storage
 from gpt1_jax.errors import UserError
-from gpt1_jax.text import published, standardize
+from gpt1_jax.text import openai_pipeline, standardize
 
 UNKNOWN = "<unk>"
 END_OF_WORD = "</w>"
 SPECIALS = ("_start_", "_delimiter_", "_classify_")
 VERSION = 2  # goes up when the same corpus would give other ids
-ALPHABET = 238  # single characters at most; the published vocabulary has 238, rarer ones become <unk>
+ALPHABET = (
+    238  # single characters at most; the published vocabulary has 238, rarer ones become <unk>
+)
 
 
 class Tokenizer:
@@ -40,13 +42,15 @@ class Tokenizer:
         self._backend, self.words = backend, words
         backend.encode_special_tokens = True  # "_start_" in a text is text, never the special token
         self.vocab_size = backend.get_vocab_size(with_added_tokens=False)
-        self.start, self.delimiter, self.extract = (backend.token_to_id(token) for token in SPECIALS)
+        self.start, self.delimiter, self.extract = (
+            backend.token_to_id(token) for token in SPECIALS
+        )
         self.newline = backend.token_to_id("\n" + END_OF_WORD)
         self.fingerprint = hashlib.sha256(self._content().encode()).hexdigest()
-        self._pipeline = published.Pipeline(self._ids, words) if words else None
+        self._pipeline = openai_pipeline.Pipeline(self._ids, words) if words else None
 
     @property
-    def joined_backslash(self) -> bool:
+    def backslash_in_word(self) -> bool:
         """Whether a backslash stays in its word, as for `train`."""
         return bool(self.words) or len(self._backend.pre_tokenizer.pre_tokenize_str("a\\b")) == 1
 
@@ -54,7 +58,10 @@ class Tokenizer:
         """Ids of every text, its ends stripped as published; parallel over texts, but for the published pipeline."""
         if self._pipeline:
             return [self._pipeline(text) for text in texts]
-        return [encoding.ids for encoding in self._backend.encode_batch_fast([text.strip() for text in texts])]
+        return [
+            encoding.ids
+            for encoding in self._backend.encode_batch_fast([text.strip() for text in texts])
+        ]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`, lower-cased and spaced by words as the encoding leaves it; special tokens are dropped."""
@@ -62,16 +69,18 @@ class Tokenizer:
 
     def save(self, path: pathlib.Path) -> None:
         """One tokenizer.json, which `tokenizers.Tokenizer.from_file` reads too if it needs no `words`; written whole or not at all."""
-        beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        beside.write_text(self._content(pretty=True), encoding="utf-8")
-        beside.replace(path)
+        storage.write_text(path, self._content(pretty=True))
 
     def _content(self, pretty: bool = False) -> str:
         content = self._backend.to_str(pretty=pretty)
         if not self.words:
             return content
         # A name that the library does not know makes it refuse the file: alone, it would take a whole text for one word.
-        return json.dumps({"words": self.words, **json.loads(content)}, indent=2 if pretty else None, ensure_ascii=False)
+        return json.dumps(
+            {"words": self.words, **json.loads(content)},
+            indent=2 if pretty else None,
+            ensure_ascii=False,
+        )
 
     def _ids(self, words: list[str]) -> list[int]:
         return self._backend.encode(words, is_pretokenized=True, add_special_tokens=False).ids
@@ -84,11 +93,17 @@ def load(path: pathlib.Path) -> Tokenizer:
         words = content.pop("words", "")
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such tokenizer file; name the tokenizer.json of a pretraining run") from None
+        raise UserError(
+            f"{path}: no such tokenizer file; name the tokenizer.json of a pretraining run"
+        ) from None
     except Exception as error:  # the library raises plain Exception
-        raise UserError(f"{path}: not a tokenizer.json ({error}); name the file that a pretraining run has saved") from None
+        raise UserError(
+            f"{path}: not a tokenizer.json ({error}); name the file that a pretraining run has saved"
+        ) from None
     if any(backend.token_to_id(token) is None for token in SPECIALS):
-        raise UserError(f"{path}: lacks the tokens {', '.join(SPECIALS)}; name the file that a pretraining run has saved")
+        raise UserError(
+            f"{path}: lacks the tokens {', '.join(SPECIALS)}; name the file that a pretraining run has saved"
+        )
     return Tokenizer(backend, words)
 
 
@@ -101,7 +116,11 @@ def check(vocab: Mapping[str, int]) -> None:
 
 
 def assemble(
-    vocab: Mapping[str, int], merges: Sequence[tuple[str, str]], *, published_words: bool = False, joined_backslash: bool = True
+    vocab: Mapping[str, int],
+    merges: Sequence[tuple[str, str]],
+    *,
+    published_words: bool = False,
+    backslash_in_word: bool = True,
 ) -> Tokenizer:
     """The tokenizer of a vocabulary and its merges.
 
@@ -109,7 +128,7 @@ def assemble(
         vocab: piece -> id, from 0 to the last, <unk> the first.
         merges: pairs of pieces, the first to merge first.
         published_words: take the words of the `published` pipeline, of the versions of its libraries that are installed.
-        joined_backslash: as for `train`.
+        backslash_in_word: as for `train`.
 
     Raises:
         UserError: a library of that pipeline is missing.
@@ -117,16 +136,23 @@ def assemble(
     """
     check(vocab)
     try:
-        model = models.BPE(vocab=dict(vocab), merges=list(merges), unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD)
+        model = models.BPE(
+            vocab=dict(vocab),
+            merges=list(merges),
+            unk_token=UNKNOWN,
+            end_of_word_suffix=END_OF_WORD,
+        )
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"the merges do not belong to the pieces ({error})") from None
-    backend = tokenizers.Tokenizer(model) if published_words else _backend(model, joined_backslash)
+    backend = tokenizers.Tokenizer(model) if published_words else _backend(model, backslash_in_word)
     backend.decoder = decoders.BPEDecoder(suffix=END_OF_WORD)
     backend.add_special_tokens(list(SPECIALS))
-    return Tokenizer(backend, published.libraries() if published_words else "")
+    return Tokenizer(backend, openai_pipeline.libraries() if published_words else "")
 
 
-def train(texts: Callable[[], Iterable[str]], vocab_size: int, *, joined_backslash: bool = True) -> Tokenizer:
+def train(
+    texts: Callable[[], Iterable[str]], vocab_size: int, *, backslash_in_word: bool = True
+) -> Tokenizer:
     """Learns the merges from a corpus; the same texts, however cut between words, and the same `vocab_size` give the same file.
 
     Args:
@@ -134,7 +160,7 @@ def train(texts: Callable[[], Iterable[str]], vocab_size: int, *, joined_backsla
             are counted in parallel.
         vocab_size: ids in all without the special tokens; 40,478 gives the paper's 40,000 merges. A corpus too small for that
             many merges gives fewer.
-        joined_backslash: a backslash stays in its word, as published; otherwise it is a word of its own.
+        backslash_in_word: a backslash stays in its word, as published; otherwise it is a word of its own.
 
     Raises:
         UserError: when the characters alone fill `vocab_size`, or there is no text.
@@ -148,7 +174,9 @@ def train(texts: Callable[[], Iterable[str]], vocab_size: int, *, joined_backsla
             f"each with and without {END_OF_WORD}: choose more than {1 + 2 * len(alphabet)}"
         )
     characters = [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet)]
-    learner = _backend(models.BPE(unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD), joined_backslash)
+    learner = _backend(
+        models.BPE(unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD), backslash_in_word
+    )
     # Handing the characters over as special tokens fixes their ids; otherwise the library numbers those with `</w>` in the order
     # of a randomly seeded hash table, and ties between merges fall differently in every process.
     trainer = trainers.BpeTrainer(
@@ -162,13 +190,17 @@ def train(texts: Callable[[], Iterable[str]], vocab_size: int, *, joined_backsla
     )
     learner.train_from_iterator(texts(), trainer)
     model = json.loads(learner.to_str())["model"]
-    return assemble(model["vocab"], [tuple(pair) for pair in model["merges"]], joined_backslash=joined_backslash)
+    return assemble(
+        model["vocab"],
+        [tuple(pair) for pair in model["merges"]],
+        backslash_in_word=backslash_in_word,
+    )
 
 
-def _backend(model: models.BPE, joined_backslash: bool) -> tokenizers.Tokenizer:
+def _backend(model: models.BPE, backslash_in_word: bool) -> tokenizers.Tokenizer:
     backend = tokenizers.Tokenizer(model)
     backend.normalizer = standardize.normalizer()
-    backend.pre_tokenizer = standardize.pre_tokenizer(joined_backslash)
+    backend.pre_tokenizer = standardize.pre_tokenizer(backslash_in_word)
     return backend
 
 

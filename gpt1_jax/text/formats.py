@@ -41,7 +41,12 @@ FORMATS = {"single": single, "pair": pair, "similarity": similarity, "choice": c
 
 
 def streams(
-    kind: str, segments: Sequence[Ids], tokens: Tokenizer, context: int, answers: int = 0, positions: int | None = None
+    kind: str,
+    segments: Sequence[Ids],
+    tokens: Tokenizer,
+    context: int,
+    answers: int = 0,
+    positions: int | None = None,
 ) -> list[list[int]]:
     """The C streams of an example in the format `kind`, none longer than `context`.
 
@@ -65,4 +70,6 @@ def streams(
         made = FORMATS[kind](cut, tokens)
         if max(map(len, made)) <= limit:
             return made
-    raise UserError(f"config.model.context: {limit} leaves no room for the texts between the special tokens; choose at least 6")
+    raise UserError(
+        f"config.model.context: {limit} leaves no room for the texts between the special tokens; choose at least 6"
+    )

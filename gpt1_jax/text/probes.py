@@ -63,11 +63,15 @@ def start(name: str, tokenizer: Tokenizer) -> list[int]:
         (ids,) = tokenizer.encode([name])
         return ids
     if tokenizer.newline is None:
-        raise UserError("config.start: the run's tokenizer has no newline; give 'none', or a word that it knows")
+        raise UserError(
+            "config.start: the run's tokenizer has no newline; give 'none', or a word that it knows"
+        )
     return [tokenizer.newline]
 
 
-def stream(opening: Sequence[int], given: Sequence[int], scored: Sequence[int], context: int) -> Stream:
+def stream(
+    opening: Sequence[int], given: Sequence[int], scored: Sequence[int], context: int
+) -> Stream:
     """The three one after the other. A model with `context` positions predicts so many tokens: of a longer stream the end is kept.
 
     The very first token, which nothing precedes, is never scored.

@@ -32,13 +32,13 @@ def normalizer() -> normalizers.Normalizer:
     return normalizers.Sequence([normalizers.NFC(), *replacements, normalizers.Lowercase()])
 
 
-def pre_tokenizer(joined_backslash: bool = True) -> pre_tokenizers.PreTokenizer:
+def pre_tokenizer(backslash_in_word: bool = True) -> pre_tokenizers.PreTokenizer:
     """Text -> words: white space separates and is dropped, except the newline, which is a word; then the runs of `WORDS`.
 
     Args:
-        joined_backslash: the slip is kept; otherwise the backslash is separated as its neighbours in the published pattern are.
+        backslash_in_word: the slip is kept; otherwise the backslash is separated as its neighbours in the published pattern are.
     """
-    words = WORDS if joined_backslash else rf"\\+|{WORDS}"
+    words = WORDS if backslash_in_word else rf"\\+|{WORDS}"
     return pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"[^\S\n]+"), behavior="removed"),

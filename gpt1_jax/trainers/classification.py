@@ -9,20 +9,26 @@ import jax
 import numpy as np
 
 from gpt1_jax.datasets.tasks import Task
+from gpt1_jax.engine import batching, devices, losses
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.text import bpe, formats
-from gpt1_jax.trainers.fitting import Recipe, Training, predicted, training
-from gpt1_jax.training import batching, devices, losses
+from gpt1_jax.trainers.fit import OptimConfig, Training, predicted, training
 
 
-def classifier(task: Task, body: nn.Module, regression: bool, **dropout: float | bool) -> Classifier:
+def classifier(
+    task: Task, body: nn.Module, regression: bool, **dropout: float | bool
+) -> Classifier:
     """The task's head on `body`; `dropout` is that of `Classifier`."""
     outputs = 1 if task.format == "choice" or regression else task.outputs
     return Classifier(body, outputs, sum_streams=task.format == "similarity", **dropout)
 
 
 def streams(
-    task: Task, texts: Sequence[Sequence[str]], tokenizer: bpe.Tokenizer, context: int, positions: int | None = None
+    task: Task,
+    texts: Sequence[Sequence[str]],
+    tokenizer: bpe.Tokenizer,
+    context: int,
+    positions: int | None = None,
 ) -> list[list[list[int]]]:
     """The streams of every example, [N][C] lists of ids, from its texts, in the task's format.
 
@@ -31,17 +37,31 @@ def streams(
     """
     ids = tokenizer.encode([text for example in texts for text in example])
     examples = (ids[start : start + task.texts] for start in range(0, len(ids), task.texts))
-    return [formats.streams(task.format, segments, tokenizer, context, len(task.labels), positions) for segments in examples]
+    return [
+        formats.streams(task.format, segments, tokenizer, context, len(task.labels), positions)
+        for segments in examples
+    ]
 
 
-def facts(task: Task) -> dict:
+def task_metadata(task: Task) -> dict:
     """What readers of a run must know of its task: JSON values."""
-    return {"format": task.format, "labels": list(task.labels), "contexts": task.contexts, "bins": task.bins}
+    return {
+        "format": task.format,
+        "labels": list(task.labels),
+        "contexts": task.contexts,
+        "bins": task.bins,
+    }
 
 
 def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
     """The model's forward pass over a batch, whichever way its streams are laid down."""
-    return model.apply({"params": params}, batch["tokens"], batch["extract"], branches=batch.get("branches"), **options)
+    return model.apply(
+        {"params": params},
+        batch["tokens"],
+        batch["extract"],
+        segment_ids=batch.get("segment_ids"),
+        **options,
+    )
 
 
 class Programs(NamedTuple):
@@ -53,7 +73,12 @@ class Programs(NamedTuple):
 
 @functools.lru_cache(maxsize=32)
 def programs(
-    model: Classifier, lm_coef: float, regression: bool, positions: bool, recipe: Recipe, frozen: tuple[tuple[str, int], ...]
+    model: Classifier,
+    lm_coef: float,
+    regression: bool,
+    positions: bool,
+    recipe: OptimConfig,
+    frozen: tuple[tuple[str, int], ...],
 ) -> Programs:
     """The programs, the same ones for runs that differ in seed, data or start alone: the second such run compiles nothing.
 
@@ -76,8 +101,12 @@ def loss(model: Classifier, lm_coef: float, positions: bool = True) -> Callable:
         rows = lambda array: array.reshape(-1, *array.shape[2:])
         table = predicted(model, table, positions)
         targets, weights = rows(batch["tokens"])[:, 1:], rows(batch["weights"])[:, 1:]
-        each = losses.language_model(rows(hidden)[:, :-1], table, targets, weights, most=batch["room"].size)
-        lm_loss = (each * batch["importance"].ravel() if "importance" in batch else each).mean()
+        each = losses.language_model(
+            rows(hidden)[:, :-1], table, targets, weights, max_targets=batch["max_targets"].size
+        )
+        lm_loss = (
+            each * batch["stream_weight"].ravel() if "stream_weight" in batch else each
+        ).mean()
         return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 
     return objective
@@ -94,16 +123,23 @@ def predictor(model: Classifier, regression: bool, backend: str) -> Callable:
     return devices.parallelise(predict, backend=backend)
 
 
-def answers(
-    predict: Callable, params: Mapping, dataset: batching.Streams, task: Task, regression: bool, batch_size: int
+def predict(
+    predict: Callable,
+    params: Mapping,
+    dataset: batching.PackedExamples,
+    task: Task,
+    regression: bool,
+    batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a model says of every example: (answers [N], probabilities [N K]); K is 0 for regression.
 
     An answer is the most probable class, or of a graded task the expected score.
     """
     found = np.zeros((len(dataset), 1 if regression else task.outputs), np.float32)
-    for chosen, batch in batching.evaluation(dataset, batch_size):
-        found[chosen] = jax.device_get(predict(params, devices.split(batch), np.int32(0)))[: len(chosen)]
+    for chosen, batch in batching.evaluation_batches(dataset, batch_size):
+        found[chosen] = jax.device_get(predict(params, devices.split(batch), np.int32(0)))[
+            : len(chosen)
+        ]
     if regression:
         return found[:, 0].clip(0, task.bins - 1), found[:, :0]
     return found @ np.arange(task.outputs) if task.bins else found.argmax(axis=1), found

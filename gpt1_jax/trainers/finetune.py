@@ -9,44 +9,50 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gpt1_jax.analysis import metrics, predictions
+from gpt1_jax import storage
+from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.datasets import sources
-from gpt1_jax.datasets.layouts.records import Example
+from gpt1_jax.datasets.readers.records import Example
 from gpt1_jax.datasets.tasks import Task
+from gpt1_jax.engine import batching, checkpoint, devices, loop, losses, optim, transfer
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import TASKS, TRAINERS
-from gpt1_jax.runs import Pretrained
+from gpt1_jax.runs import lifecycle, predictions
+from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.text import bpe
-from gpt1_jax.trainers import classification, settings
-from gpt1_jax.trainers.fitting import Evaluation, fit, fresh_params, recipe
-from gpt1_jax.training import batching, checkpoint, devices, loop, losses, optim, transfer, workdir
+from gpt1_jax.trainers import classification, config_checks
+from gpt1_jax.trainers.fit import Evaluation, fit, fresh_params, recipe
 
 
 @TRAINERS.register("finetune")
 def finetune(config: ConfigDict, path: str) -> dict:
     """Trains a classifier for config.task; `path` is the run's folder, and what comes back is also its result.json."""
-    settings.check(config)
-    with workdir.opened(path, config.to_dict()) as run:
+    config_checks.check(config)
+    with lifecycle.open_run(path, config.to_dict()) as run:
         return _finetune(config, run) if run.result is None else run.result
 
 
-def _finetune(config: ConfigDict, run: workdir.Run) -> dict:
+def _finetune(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
     """Trains the run to its result."""
     begin = time.time()
-    devices.check(config.batch_size, config.optim.accumulate)
+    devices.check_batch_size(config.batch_size, config.optim.accumulate)
     task = _task(config)
     source = _Source(config)
     rows, about = _rows(config, task, run.log.line)
     data = {split: _streams(config, task, examples, source) for split, examples in rows.items()}
-    fingerprints = {split: facts["sha256"] for split, facts in about["splits"].items()} | {"tokenizer": source.tokenizer.fingerprint}
-    workdir.same_data(run.workdir, fingerprints)
-    workdir.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
+    fingerprints = {split: facts["sha256"] for split, facts in about["splits"].items()} | {
+        "tokenizer": source.tokenizer.fingerprint
+    }
+    lifecycle.check_data(run.workdir, fingerprints)
+    storage.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
     source.tokenizer.save(run.workdir / "tokenizer.json")
 
-    model = _classifier(config, task, source, context=max(streams.longest for streams in data.values()))
+    model = _classifier(
+        config, task, source, context=max(streams.longest for streams in data.values())
+    )
     params, kept = source.transfer(_fresh_params(model, source, config.seed))
-    run.log.line(transfer.table(source.fates(params, kept)))
+    run.log.line(transfer.status_summary(source.fates(params, kept)))
 
     epoch = batching.updates_per_epoch(len(data["train"]), config.batch_size)
     steps = epoch * config.epochs
@@ -71,7 +77,11 @@ def _finetune(config: ConfigDict, run: workdir.Run) -> dict:
         meta={"tokenizer": source.tokenizer.fingerprint},
     )
     best = checkpoint.read_all_params(run.workdir, fitted.best_step)
-    scores = examine(devices.replicated(best), [split for split in rows if split != "train"], run.workdir / "predictions")
+    scores = examine(
+        devices.replicate(best),
+        [split for split in rows if split != "train"],
+        run.workdir / "predictions",
+    )
     result = {
         "trainer": "finetune",
         "task": config.task,
@@ -79,25 +89,31 @@ def _finetune(config: ConfigDict, run: workdir.Run) -> dict:
         "metrics": scores,
         "best_step": fitted.best_step,
         "steps": steps,
-        "init": {"path": config.init.path, "step": source.step, "layers": source.layers} | source.origin,
+        "init": {"path": config.init.path, "step": source.step, "layers": source.layers}
+        | source.origin,
         "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
-        "streams": classification.facts(task) | {"context": source.sizes["context"]},
+        "streams": classification.task_metadata(task) | {"context": source.sizes["context"]},
         "data": about,
         "params_sha256": loop.params_sha256(fitted.params),
         "seconds": round(time.time() - begin, 1),
-        "device": devices.kind(),
+        "device": devices.device_summary(),
     }
     for split, values in scores.items():
-        run.log.line(f"{split} (update {fitted.best_step})  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        run.log.line(
+            f"{split} (update {fitted.best_step})  "
+            + "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        )
     return run.finish(result)
 
 
-def _batch(config: ConfigDict, train: batching.Streams, step: int) -> dict[str, np.ndarray]:
+def _batch(config: ConfigDict, train: batching.PackedExamples, step: int) -> dict[str, np.ndarray]:
     """The global batch of `step`."""
-    batch = train[batching.indices(step, size=len(train), batch_size=config.batch_size, seed=config.seed)]
-    if "importance" in batch:
-        batch = batching.balanced(batch)
-    return batching.with_room(batch, jax.device_count() * config.optim.accumulate)
+    batch = train[
+        batching.indices(step, size=len(train), batch_size=config.batch_size, seed=config.seed)
+    ]
+    if "stream_weight" in batch:
+        batch = batching.normalize_stream_weight(batch)
+    return batching.with_max_targets(batch, jax.device_count() * config.optim.accumulate)
 
 
 class _Source:
@@ -113,40 +129,59 @@ class _Source:
     """
 
     def __init__(self, config: ConfigDict):
-        run = Pretrained(config.init.path)
+        run = PretrainedRun(config.init.path)
         if run.body != config.model.name:
             raise UserError(
                 f"config.init.path: {run.workdir} is a {run.body}, config.model.name a {config.model.name}; name a run of the same body"
             )
         self.step = config.init.step or run.steps[-1]
         if self.step not in run.steps:
-            raise UserError(f"config.init.step: {run.workdir} has no checkpoint of update {self.step}; it has {run.steps}")
+            raise UserError(
+                f"config.init.step: {run.workdir} has no checkpoint of update {self.step}; it has {run.steps}"
+            )
         run.meta(self.step)
         self.tokenizer, self._workdir = run.tokenizer, run.workdir
         self.origin = {name: run.config[name] for name in ("origin",) if name in run.config}
-        self.sizes = run.sizes | {name: value for name, value in config.model.items() if value is not None and name != "name"}
-        self.body = settings.body(config.model.name, self.sizes)
+        self.sizes = run.sizes | {
+            name: value
+            for name, value in config.model.items()
+            if value is not None and name != "name"
+        }
+        self.body = config_checks.body(config.model.name, self.sizes)
         self._names = checkpoint.param_names(self._workdir, self.step)
-        self.layers = run.sizes.get("layers", 1) if config.init.layers is None else config.init.layers
+        self.layers = (
+            run.sizes.get("layers", 1) if config.init.layers is None else config.init.layers
+        )
 
     def transfer(self, fresh: Mapping) -> tuple[dict, dict[str, int]]:
         """`fresh` params with those of the run in their places, and how many rows of each are the run's (`transfer.merge`)."""
-        return transfer.merge(fresh, checkpoint.read_params(self._workdir, self.step, self._wanted()))
+        return transfer.merge(
+            fresh, checkpoint.read_params(self._workdir, self.step, self._wanted())
+        )
 
     def fates(self, params: Mapping, kept: Mapping[str, int]) -> dict[str, str]:
         """A word on every param, of the model and of the run."""
-        fates, wanted = transfer.fates(params, kept), self._wanted()
-        left = {name: f"{fates[name]}, the run's dropped" if name in fates else "dropped" for name in self._names if name not in wanted}
+        fates, wanted = transfer.transfer_status(params, kept), self._wanted()
+        left = {
+            name: f"{fates[name]}, the run's dropped" if name in fates else "dropped"
+            for name in self._names
+            if name not in wanted
+        }
         return fates | left
 
     def _wanted(self) -> list[str]:
-        return transfer.wanted(self._names, self.layers)
+        return transfer.transferred_names(self._names, self.layers)
 
 
 def _fresh_params(model: Classifier, source: _Source, seed: int) -> Mapping:
     """The random start, drawn with all of the run's positions and then cut: one program draws for every task of as many outputs."""
     whole = model.body.clone(context=source.sizes["context"])
-    params = fresh_params(Classifier(whole, model.outputs), seed, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32))
+    params = fresh_params(
+        Classifier(whole, model.outputs),
+        seed,
+        np.zeros((1, 1, 1), np.int32),
+        np.zeros((1, 1), np.int32),
+    )
     if "positions" in params:
         params = {**params, "positions": params["positions"][: model.body.context]}
     return params
@@ -156,7 +191,10 @@ def _classifier(config: ConfigDict, task: Task, source: _Source, context: int) -
     """The task's model; its positions are cut to the longest example, as published."""
     sizes = {**source.sizes, "context": context, "table_dropout": config.published.table_dropout}
     body = source.body(source.tokenizer.vocab_size + len(bpe.SPECIALS), **sizes)
-    dropout = {"clf_dropout": config.clf_dropout, "shared_clf_dropout": config.published.shared_clf_dropout}
+    dropout = {
+        "clf_dropout": config.clf_dropout,
+        "shared_clf_dropout": config.published.shared_clf_dropout,
+    }
     return classification.classifier(task, body, config.regression, **dropout)
 
 
@@ -172,13 +210,21 @@ def _task(config: ConfigDict) -> Task:
     return task
 
 
-def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> tuple[dict[str, list[Example]], dict]:
+def _rows(
+    config: ConfigDict, task: Task, say: Callable[[str], None]
+) -> tuple[dict[str, list[Example]], dict]:
     """split -> examples, and what was read; test splits, and those of the task's diagnostics by their names, where they are there."""
     place = {"source": config.data.source, "path": config.data.path}
     wanted = {split: (task, split) for split in ("train", *task.validation)}
-    wanted |= {split: (task, split) for split in task.test if config.data.test and sources.has(task, split, **place)}
+    wanted |= {
+        split: (task, split)
+        for split in task.test
+        if config.data.test and sources.has(task, split, **place)
+    }
     for name in task.diagnostics if config.data.test else ():
-        with contextlib.suppress(UserError):  # which says where it could be had; nobody has asked for it
+        with contextlib.suppress(
+            UserError
+        ):  # which says where it could be had; nobody has asked for it
             if sources.has(TASKS[name], "test", **place):
                 wanted[name] = (TASKS[name], "test")
     rows, about = {}, {}
@@ -188,39 +234,57 @@ def _rows(config: ConfigDict, task: Task, say: Callable[[str], None]) -> tuple[d
             read = read._replace(examples=read.examples[: config.data.examples])
         rows[name], about[name] = read.examples, sources.describe(entry, split, read)
         facts = about[name]
-        left = f", {facts['unlabelled']} without a gold label left out" if facts["unlabelled"] else ""
-        other = f"; the published split has {entry.sizes[split]}: scores do not compare" if facts["published"] is False else ""
+        left = (
+            f", {facts['unlabelled']} without a gold label left out" if facts["unlabelled"] else ""
+        )
+        other = (
+            f"; the published split has {entry.sizes[split]}: scores do not compare"
+            if facts["published"] is False
+            else ""
+        )
         say(f"{entry.name} {split}: {facts['rows']} rows, {facts['labels']}{left}{other}")
     return rows, {"source": config.data.source, "splits": about}
 
 
-def _streams(config: ConfigDict, task: Task, examples: list[Example], source: _Source) -> batching.Streams:
+def _streams(
+    config: ConfigDict, task: Task, examples: list[Example], source: _Source
+) -> batching.PackedExamples:
     """The examples in the task's format, and their labels as the loss wants them: distributions over the classes, or scores.
 
     With config.share_prefix the streams of a choice hold their context once. In training they then share its attention and residual
     dropout, which as published each stream draws for itself: the same distribution for a stream, correlated among those of an example.
     """
     share_prefix = config.share_prefix and task.format == "choice"
-    streams = classification.streams(task, [example.segments for example in examples], source.tokenizer, source.sizes["context"])
+    streams = classification.streams(
+        task, [example.segments for example in examples], source.tokenizer, source.sizes["context"]
+    )
     if any(example.label is None for example in examples):
-        return batching.Streams(streams, None, share_prefix)
+        return batching.PackedExamples(streams, None, share_prefix)
     labels = np.array([example.label for example in examples])
-    importance = _importance(config.published, task, streams, labels)
-    labels = labels.astype(np.float32) if config.regression else losses.soft_bins(labels, task.outputs)
-    return batching.Streams(streams, labels, share_prefix, importance)
+    stream_weight = _importance(config.published, task, streams, labels)
+    labels = (
+        labels.astype(np.float32) if config.regression else losses.soft_bins(labels, task.outputs)
+    )
+    return batching.PackedExamples(streams, labels, share_prefix, stream_weight)
 
 
-def _importance(published: ConfigDict, task: Task, streams: list[list[list[int]]], labels: np.ndarray) -> list[list[float]] | None:
+def _importance(
+    published: ConfigDict, task: Task, streams: list[list[list[int]]], labels: np.ndarray
+) -> list[list[float]] | None:
     """The share of every stream in the auxiliary loss of its batch; None where all are alike, as published."""
-    stream_mean, everywhere = published.stream_mean, published.wrong_endings or task.format != "choice"
-    if stream_mean and everywhere:
+    per_sequence_lm_mean, everywhere = (
+        published.per_sequence_lm_mean,
+        published.lm_loss_on_wrong_answers or task.format != "choice",
+    )
+    if per_sequence_lm_mean and everywhere:
         return None
 
     def share(stream, right):
-        return (1.0 if stream_mean else float(len(stream) - 1)) * (everywhere or right)
+        return (1.0 if per_sequence_lm_mean else float(len(stream) - 1)) * (everywhere or right)
 
     return [
-        [share(stream, number == label) for number, stream in enumerate(example)] for example, label in zip(streams, labels, strict=True)
+        [share(stream, number == label) for number, stream in enumerate(example)]
+        for example, label in zip(streams, labels, strict=True)
     ]
 
 
@@ -230,7 +294,9 @@ def _examination(config: ConfigDict, predict: Callable, task: Task, rows: Mappin
     def examine(params, splits, folder=None):
         results = {}
         for split in splits:
-            answers, found = classification.answers(predict, params, data[split], task, config.regression, config.batch_size)
+            answers, found = classification.predict(
+                predict, params, data[split], task, config.regression, config.batch_size
+            )
             if folder is not None and jax.process_index() == 0:
                 predictions.write(folder / f"{split}.tsv", rows[split], answers, found, task.labels)
             labels = [example.label for example in rows[split]]
@@ -243,5 +309,9 @@ def _examination(config: ConfigDict, predict: Callable, task: Task, rows: Mappin
 
 def _score(results: Mapping[str, Mapping[str, float]]) -> tuple[dict[str, float], float]:
     """All metrics in one row, and the one that chooses the checkpoint: the paper's, on the first development split."""
-    flat = {f"{split}_{name}": value for split, values in results.items() for name, value in values.items()}
+    flat = {
+        f"{split}_{name}": value
+        for split, values in results.items()
+        for name, value in values.items()
+    }
     return flat, next(iter(flat.values()))

@@ -11,16 +11,18 @@ import numpy as np
 import scipy.special
 from ml_collections import ConfigDict
 
-from gpt1_jax.analysis import metrics, predictions
+from gpt1_jax import storage
+from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.datasets import sources
-from gpt1_jax.datasets.layouts.records import Example, Omitted
+from gpt1_jax.datasets.readers.records import Example, Omitted
+from gpt1_jax.engine import batching, devices, losses
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS, TRAINERS
-from gpt1_jax.runs import Pretrained
+from gpt1_jax.runs import lifecycle, predictions
+from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.text import probes
-from gpt1_jax.trainers import settings
-from gpt1_jax.training import batching, devices, losses, workdir
+from gpt1_jax.trainers import config_checks
 
 
 class Probe(NamedTuple):
@@ -42,7 +44,11 @@ class Probe(NamedTuple):
 
 PROBES = {
     "cola": Probe("acceptability", lambda texts, config: probes.sentence(texts), threshold="train"),
-    "sst2": Probe("sentiment", lambda texts, config: probes.continuation(texts, config.sst2.append, config.sst2.words), total=True),
+    "sst2": Probe(
+        "sentiment",
+        lambda texts, config: probes.continuation(texts, config.sst2.append, config.sst2.words),
+        total=True,
+    ),
     "race": Probe("qa", lambda texts, config: probes.answers(texts, contexts=2)),
     "dprd": Probe("winograd", lambda texts, config: probes.substitution(texts)),
     "story_cloze_2016": Probe("", lambda texts, config: probes.answers(texts, contexts=1)),
@@ -50,7 +56,7 @@ PROBES = {
 }
 
 
-class Questions(NamedTuple):
+class ProbeSplit(NamedTuple):
     """One split of a task: its examples, the streams of all of them, one after the other, and what was read."""
 
     examples: list[Example]
@@ -68,31 +74,42 @@ def zero_shot(config: ConfigDict, path: str) -> dict:
 
     The scores of a checkpoint are a file of probed/, written whole: a run that was killed goes on after the last of them.
     """
-    settings.check(config)
-    with workdir.opened(path, config.to_dict()) as run:
+    config_checks.check(config)
+    with lifecycle.open_run(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result
         begin = time.time()
-        devices.check(config.batch_size)
-        source = Pretrained(config.init.path)
+        devices.check_batch_size(config.batch_size)
+        source = PretrainedRun(config.init.path)
         names = _names(config, run.log.line)
         scale = _scale(config, names)
-        asked = {(name, split): _questions(config, source, name, split, run.log.line) for name in names for split in _splits(name)}
+        asked = {
+            (name, split): _questions(config, source, name, split, run.log.line)
+            for name in names
+            for split in _splits(name)
+        }
         about = {f"{name}/{split}": questions.about for (name, split), questions in asked.items()}
         fingerprints = {split: facts["sha256"] for split, facts in about.items()}
-        fingerprints |= {"tokenizer": source.tokenizer.fingerprint, "checkpoints": _fingerprint(source)}
-        workdir.same_data(run.workdir, fingerprints)
+        fingerprints |= {
+            "tokenizer": source.tokenizer.fingerprint,
+            "checkpoints": _fingerprint(source),
+        }
+        lifecycle.check_data(run.workdir, fingerprints)
         about = {"source": config.data.source, "splits": about}
-        workdir.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
+        storage.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
 
-        run.log.line(f"probing {source.workdir}, a {source.body}, after updates {', '.join(map(str, source.steps))}")
+        run.log.line(
+            f"probing {source.workdir}, a {source.body}, after updates {', '.join(map(str, source.steps))}"
+        )
         probed = _probe(run, source, names, _scoring(config, source, asked), asked, scale)
         summaries = {}
         for name in names:
             split = _splits(name)[-1]
             facts = {"curve": PROBES[name].curve, "metric": TASKS[name].metrics[0], "split": split}
             facts |= {key: asked[name, split].about[key] for key in ("rows", "cut")} | scale[name]
-            summaries[name] = facts | {"steps": {str(step): probed[step][name] for step in source.steps}}
+            summaries[name] = facts | {
+                "steps": {str(step): probed[step][name] for step in source.steps}
+            }
         result = {
             "trainer": "zero_shot",
             "body": source.body,
@@ -109,20 +126,26 @@ def zero_shot(config: ConfigDict, path: str) -> dict:
 def _names(config: ConfigDict, say: Callable[[str], None]) -> list[str]:
     """The probes that config.tasks names, else those whose data is there."""
     if unknown := [name for name in config.tasks if name not in PROBES]:
-        raise UserError(f"config.tasks: no probe is called {unknown[0]!r}; choose among: {', '.join(PROBES)}")
+        raise UserError(
+            f"config.tasks: no probe is called {unknown[0]!r}; choose among: {', '.join(PROBES)}"
+        )
     if config.tasks:
         return list(dict.fromkeys(config.tasks))
     place, reasons = {"source": config.data.source, "path": config.data.path}, {}
     for name in PROBES:
         try:
-            if missing := [split for split in _splits(name) if not sources.has(TASKS[name], split, **place)]:
+            if missing := [
+                split for split in _splits(name) if not sources.has(TASKS[name], split, **place)
+            ]:
                 reasons[name] = f"its split {missing[0]} is not there"
         except UserError as error:
             reasons[name] = str(error)
     for name, reason in reasons.items():
         say(f"{name} is left out: {reason}")
     if len(reasons) == len(PROBES):
-        where = f"config.data.path: {config.data.path!r} has the data of none of {', '.join(PROBES)}"
+        where = (
+            f"config.data.path: {config.data.path!r} has the data of none of {', '.join(PROBES)}"
+        )
         raise UserError(f"{where}; name a folder that has (cola: {reasons['cola']})")
     return [name for name in PROBES if name not in reasons]
 
@@ -139,15 +162,23 @@ def _scale(config: ConfigDict, names: Sequence[str]) -> dict[str, dict[str, floa
     for name in names:
         chance = 1 / len(TASKS[name].labels) if TASKS[name].metrics[0] == "accuracy" else 0.0
         if ceilings[name] <= chance:
-            raise UserError(f"config.ceilings.{name}: {ceilings[name]} is not above chance, {chance}; give a higher one")
+            raise UserError(
+                f"config.ceilings.{name}: {ceilings[name]} is not above chance, {chance}; give a higher one"
+            )
         scale[name] = {"chance": chance, "ceiling": ceilings[name]}
     return scale
 
 
-def _questions(config: ConfigDict, source: Pretrained, name: str, split: str, say: Callable[[str], None]) -> Questions:
+def _questions(
+    config: ConfigDict, source: PretrainedRun, name: str, split: str, say: Callable[[str], None]
+) -> ProbeSplit:
     """The split's examples as streams; UserError for one that cannot be asked, beyond config.data.max_bad_rows."""
     task, tokenizer = TASKS[name], source.tokenizer
-    place = {"source": config.data.source, "path": config.data.path, "max_bad_rows": config.data.max_bad_rows}
+    place = {
+        "source": config.data.source,
+        "path": config.data.path,
+        "max_bad_rows": config.data.max_bad_rows,
+    }
     read = sources.load(task, split, **place, say=say)
     opening, omitted = probes.start(config.start, tokenizer), Omitted(config.data.max_bad_rows, say)
     examples, streams = [], []
@@ -155,33 +186,46 @@ def _questions(config: ConfigDict, source: Pretrained, name: str, split: str, sa
         try:
             texts = PROBES[name].texts(example.segments, config)
             ids = [tokenizer.encode(pair) for pair in texts]
-            choices = [probes.stream(opening, given, scored, source.sizes["context"]) for given, scored in ids]
+            choices = [
+                probes.stream(opening, given, scored, source.sizes["context"])
+                for given, scored in ids
+            ]
         except ValueError as reason:
             omitted.malformed(f"{name} {split}, row {example.id}", reason)
             continue
         if name == "sst2" and ids[0] == ids[1]:
-            raise UserError(f"config.sst2.words: {config.sst2.words} are the same tokens to this run; give words that differ")
+            raise UserError(
+                f"config.sst2.words: {config.sst2.words} are the same tokens to this run; give words that differ"
+            )
         examples.append(example)
         streams += choices
     if not examples:
-        raise UserError(f"{name} {split}: no row is left to probe; lower config.data.max_bad_rows and repair the data")
+        raise UserError(
+            f"{name} {split}: no row is left to probe; lower config.data.max_bad_rows and repair the data"
+        )
     facts = sources.describe(task, split, read._replace(examples=examples))
-    other = f"; the published split has {task.sizes[split]}: scores do not compare" if facts["published"] is False else ""
+    other = (
+        f"; the published split has {task.sizes[split]}: scores do not compare"
+        if facts["published"] is False
+        else ""
+    )
     cut = sum(stream.cut for stream in streams)
     long = (
-        f"; of {cut} of {len(streams)} streams, longer than {source.sizes['context'] + 1} tokens, the beginning is left out" if cut else ""
+        f"; of {cut} of {len(streams)} streams, longer than {source.sizes['context'] + 1} tokens, the beginning is left out"
+        if cut
+        else ""
     )
     say(f"{name} {split}: {facts['rows']} rows, {facts['labels']}{other}{long}")
-    return Questions(examples, streams, facts | {"cut": cut})
+    return ProbeSplit(examples, streams, facts | {"cut": cut})
 
 
-def _fingerprint(source: Pretrained) -> str:
+def _fingerprint(source: PretrainedRun) -> str:
     """Of all the run's checkpoints; equal ones give equal params."""
     checksums = {step: source.meta(step)["crc32"] for step in source.steps}
     return hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
 
 
-class _Scored(batching.Streams):
+class _Scored(batching.PackedExamples):
     """Streams, one an example, whose weights are 1 on the scored tokens alone."""
 
     def __init__(self, streams: Sequence[probes.Stream]):
@@ -194,7 +238,9 @@ class _Scored(batching.Streams):
         return {"tokens": batch["tokens"], "weights": batch["weights"] * scored}
 
 
-def _scoring(config: ConfigDict, source: Pretrained, asked: Mapping[tuple[str, str], Questions]) -> Callable[[Mapping], dict]:
+def _scoring(
+    config: ConfigDict, source: PretrainedRun, asked: Mapping[tuple[str, str], ProbeSplit]
+) -> Callable[[Mapping], dict]:
     """params -> of each split asked, the scores of its examples' choices [N C].
 
     The softmax is over the tokens' rows alone. The table's other rows, positions, are no answer to anything.
@@ -203,24 +249,33 @@ def _scoring(config: ConfigDict, source: Pretrained, asked: Mapping[tuple[str, s
     lengths = np.array([len(stream.ids) - stream.first for stream in streams])
     ends = np.cumsum([len(questions.streams) for questions in asked.values()])
     vocab_size = source.tokenizer.vocab_size
-    model = LanguageModel(settings.body(source.body, source.sizes)(vocab_size, **source.sizes))
+    model = LanguageModel(config_checks.body(source.body, source.sizes)(vocab_size, **source.sizes))
 
     def step(params, batch, _):
         tokens, weights = batch["tokens"][:, 0], batch["weights"][:, 0]
         hidden, table = model.apply({"params": params}, tokens[:, :-1], train=False)
         rows = table[:vocab_size]
-        return devices.gather(losses.language_model(hidden, rows, tokens[:, 1:], weights[:, 1:], most=batch["room"].size))
+        return devices.gather(
+            losses.language_model(
+                hidden, rows, tokens[:, 1:], weights[:, 1:], max_targets=batch["max_targets"].size
+            )
+        )
 
     step = devices.parallelise(step, backend=config.backend)
-    room = lambda batch: devices.split(batching.with_room(batch, jax.device_count()))
-    batches = [(chosen, room(batch)) for chosen, batch in batching.evaluation(_Scored(streams), config.batch_size)]
+    room = lambda batch: devices.split(batching.with_max_targets(batch, jax.device_count()))
+    batches = [
+        (chosen, room(batch))
+        for chosen, batch in batching.evaluation_batches(_Scored(streams), config.batch_size)
+    ]
 
     def score(params):
-        means, params = np.zeros(len(streams)), devices.replicated(params)
+        means, params = np.zeros(len(streams)), devices.replicate(params)
         for chosen, batch in batches:
             means[chosen] = -jax.device_get(step(params, batch, np.int32(0)))[: len(chosen)]
         scores = {}
-        for (name, split), mean, length in zip(asked, np.split(means, ends[:-1]), np.split(lengths, ends[:-1]), strict=True):
+        for (name, split), mean, length in zip(
+            asked, np.split(means, ends[:-1]), np.split(lengths, ends[:-1]), strict=True
+        ):
             each = mean * length if PROBES[name].total else mean
             scores[name, split] = each.reshape(len(asked[name, split].examples), -1)
         return scores
@@ -229,44 +284,69 @@ def _scoring(config: ConfigDict, source: Pretrained, asked: Mapping[tuple[str, s
 
 
 def _probe(
-    run: workdir.Run,
-    source: Pretrained,
+    run: lifecycle.OpenRun,
+    source: PretrainedRun,
     names: Sequence[str],
     score: Callable[[Mapping], dict],
-    asked: Mapping[tuple[str, str], Questions],
+    asked: Mapping[tuple[str, str], ProbeSplit],
     scale: Mapping[str, Mapping[str, float]],
 ) -> dict[int, dict]:
-    """update -> probe -> what `_judged` gives, of every checkpoint; of those that are known, from their files."""
+    """update -> probe -> what `_evaluate_probe` gives, of every checkpoint; of those that are known, from their files."""
     files = {step: run.workdir / "probed" / f"{step}.json" for step in source.steps}
     # All before the first score: later the processes of a run might not see the same files.
-    probed = {step: workdir.read_json(file) for step, file in files.items() if file.exists()}
+    probed = {step: storage.read_json(file) for step, file in files.items() if file.exists()}
     known, left = max(probed, default=0), [step for step in source.steps if step not in probed]
     with run.log.bar("probing") as advance:
         for step in left:
             scores = score(source.params(step))
             if step == left[0]:
-                run.log.start(known)  # not before: a mistake that shows with the first checkpoint leaves no folder
-            probed[step] = {name: _judged(run, name, step, asked, scores, **scale[name]) for name in names}
-            run.log.metrics(step, {f"{name}_{key}": value for name, facts in probed[step].items() for key, value in facts.items()})
+                run.log.start(
+                    known
+                )  # not before: a mistake that shows with the first checkpoint leaves no folder
+            probed[step] = {
+                name: _evaluate_probe(run, name, step, asked, scores, **scale[name])
+                for name in names
+            }
+            run.log.metrics(
+                step,
+                {
+                    f"{name}_{key}": value
+                    for name, facts in probed[step].items()
+                    for key, value in facts.items()
+                },
+            )
             if jax.process_index() == 0:
                 files[step].parent.mkdir(exist_ok=True)
-                workdir.write_json(files[step], probed[step])
+                storage.write_json(files[step], probed[step])
             advance(len(probed), len(source.steps))
     return probed
 
 
-def _judged(
-    run: workdir.Run, name: str, step: int, asked: Mapping[tuple[str, str], Questions], scores: Mapping, chance: float, ceiling: float
+def _evaluate_probe(
+    run: lifecycle.OpenRun,
+    name: str,
+    step: int,
+    asked: Mapping[tuple[str, str], ProbeSplit],
+    scores: Mapping,
+    chance: float,
+    ceiling: float,
 ) -> dict[str, float]:
     """A probe's score, raw and relative, and its threshold where it has one; the answers go to predictions/."""
     *chooser, judged = _splits(name)
     task, questions, found, facts = TASKS[name], asked[name, judged], scores[name, judged], {}
     if chooser:
-        threshold = metrics.threshold(asked[name, chooser[0]].labels, scores[name, chooser[0]][:, 0])
-        found, facts = np.concatenate([np.full_like(found, threshold), found], axis=1), {"threshold": threshold}
+        threshold = metrics.threshold(
+            asked[name, chooser[0]].labels, scores[name, chooser[0]][:, 0]
+        )
+        found, facts = (
+            np.concatenate([np.full_like(found, threshold), found], axis=1),
+            {"threshold": threshold},
+        )
     answers = found.argmax(axis=1)
     if jax.process_index() == 0:
         file = run.workdir / "predictions" / f"{name}_{step}.tsv"
-        predictions.write(file, questions.examples, answers, scipy.special.softmax(found, axis=1), task.labels)
+        predictions.write(
+            file, questions.examples, answers, scipy.special.softmax(found, axis=1), task.labels
+        )
     (value,) = metrics.score(task.metrics[:1], questions.labels, answers).values()
     return {"score": value, "relative": (value - chance) / (ceiling - chance), **facts}

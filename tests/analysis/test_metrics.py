@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from gpt1_jax.analysis.metrics import METRICS, matthews, score, threshold
+from gpt1_jax.analysis.stats.metrics import METRICS, matthews, score, threshold
 
 LABELS = [1, 1, 1, 0, 0, 0, 0, 1]
 GUESSES = [1, 1, 0, 0, 0, 1, 0, 1]  # tp 3, fn 1, tn 3, fp 1
@@ -21,7 +21,9 @@ def no_warnings():
 def test_classes_by_hand():
     found = score(("accuracy", "f1", "matthews"), LABELS, GUESSES)
     assert list(found) == ["accuracy", "f1", "matthews"]
-    assert found == pytest.approx({"accuracy": 6 / 8, "f1": 2 * 3 / (2 * 3 + 1 + 1), "matthews": (9 - 1) / 16})
+    assert found == pytest.approx(
+        {"accuracy": 6 / 8, "f1": 2 * 3 / (2 * 3 + 1 + 1), "matthews": (9 - 1) / 16}
+    )
 
 
 def test_f1_is_of_class_one():
@@ -46,7 +48,9 @@ def test_correlations_by_hand():
 @pytest.mark.parametrize("constant", [0, 1])
 def test_one_answer_for_every_row(name, side, constant):
     same = [constant] * len(LABELS)
-    labels, predictions = (same if side in (who, "both") else LABELS for who in ("labels", "predictions"))
+    labels, predictions = (
+        same if side in (who, "both") else LABELS for who in ("labels", "predictions")
+    )
     value = METRICS[name](labels, predictions)
     assert np.isfinite(value)
     if name in ("matthews", "pearson", "spearman"):
@@ -56,7 +60,13 @@ def test_one_answer_for_every_row(name, side, constant):
 
 
 def test_a_single_row():
-    assert score(METRICS, [1], [1]) == {"accuracy": 1.0, "f1": 1.0, "matthews": 0.0, "pearson": 0.0, "spearman": 0.0}
+    assert score(METRICS, [1], [1]) == {
+        "accuracy": 1.0,
+        "f1": 1.0,
+        "matthews": 0.0,
+        "pearson": 0.0,
+        "spearman": 0.0,
+    }
 
 
 def test_values_are_plain_floats():
@@ -78,7 +88,9 @@ def test_threshold_has_the_best_correlation(seed):
     every = [matthews(labels, scores > cut) for cut in np.unique(scores)[:-1]]
     cut = threshold(labels, scores)
     assert matthews(labels, scores > cut) == pytest.approx(max(every))
-    assert np.abs(scores - cut).min() == pytest.approx(np.diff(np.unique(scores))[np.argmax(every)] / 2)
+    assert np.abs(scores - cut).min() == pytest.approx(
+        np.diff(np.unique(scores))[np.argmax(every)] / 2
+    )
 
 
 def test_threshold_of_scores_that_tell_nothing():

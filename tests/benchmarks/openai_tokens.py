@@ -22,7 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 from original_tokens import Original
 
 from gpt1_jax.interop import openai
-from gpt1_jax.text import published, standardize
+from gpt1_jax.text import openai_pipeline, standardize
 
 _TEXTS = flags.DEFINE_string("texts", "", "Files, as a pattern.")
 _SOURCE = flags.DEFINE_string("source", "", "The folder with the published vocabulary.")
@@ -41,12 +41,18 @@ def lines(row: Sequence, newline) -> list[list]:
 def pairs(exact: Sequence, approximate: Sequence, newline) -> Iterator[tuple[list, list]]:
     """The lines of the two side by side; of texts that fall into unlike numbers of lines, the whole."""
     ours, theirs = lines(exact, newline), lines(approximate, newline)
-    yield from zip(ours, theirs, strict=True) if len(ours) == len(theirs) else [(list(exact), list(approximate))]
+    yield from (
+        zip(ours, theirs, strict=True)
+        if len(ours) == len(theirs)
+        else [(list(exact), list(approximate))]
+    )
 
 
 def unlike(left: Sequence, right: Sequence) -> Iterator[tuple[Sequence, Sequence]]:
     """The parts in which the two differ."""
-    for kind, begin, end, start, stop in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+    for kind, begin, end, start, stop in difflib.SequenceMatcher(
+        None, left, right, autojunk=False
+    ).get_opcodes():
         if kind != "equal":
             yield left[begin:end], right[start:stop]
 
@@ -56,11 +62,28 @@ def main(_):
     original = Original.published(source)
     rows = len(original.encoder)
     exact, approximate = (openai.read_tokenizer(source, text, rows) for text in openai.TEXTS)
-    words, normalizer, splitter = published.Pipeline(list, exact.words), standardize.normalizer(), standardize.pre_tokenizer()
-    calls = dict(
-        zip(KINDS, (original.encode, lambda text: exact.encode([text])[0], lambda text: approximate.encode([text])[0]), strict=True)
+    words, normalizer, splitter = (
+        openai_pipeline.Pipeline(list, exact.words),
+        standardize.normalizer(),
+        standardize.pre_tokenizer(),
     )
-    seconds, counts, worst, size = collections.Counter(), collections.Counter(), collections.Counter(), 0
+    calls = dict(
+        zip(
+            KINDS,
+            (
+                original.encode,
+                lambda text: exact.encode([text])[0],
+                lambda text: approximate.encode([text])[0],
+            ),
+            strict=True,
+        )
+    )
+    seconds, counts, worst, size = (
+        collections.Counter(),
+        collections.Counter(),
+        collections.Counter(),
+        0,
+    )
     for call in calls.values():
         call("A first text, with caf\u00e9 and \u00a3.")
     for file in files:
@@ -72,14 +95,23 @@ def main(_):
             seconds[kind] += time.perf_counter() - begin
         here = collections.Counter(tokens=len(ids["exact"]))
         if ids["exact"] != ids["original"]:
-            here["differ"] = sum(max(map(len, parts)) for parts in unlike(ids["original"], ids["exact"])) or 1
+            here["differ"] = (
+                sum(max(map(len, parts)) for parts in unlike(ids["original"], ids["exact"])) or 1
+            )
         for left, right in pairs(ids["exact"], ids["approximate"], exact.newline):
             here["lines"] += 1
             here["lines kept"] += left == right
-            here["lost"] += sum(len(part) for part, _ in unlike(left, right)) if left != right else 0
-        said = [word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text.strip()))]
+            here["lost"] += (
+                sum(len(part) for part, _ in unlike(left, right)) if left != right else 0
+            )
+        said = [
+            word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text.strip()))
+        ]
         for left, right in pairs(words(text), said, "\n"):
-            worst.update((" ".join(mine), " ".join(other)) for mine, other in (unlike(left, right) if left != right else ()))
+            worst.update(
+                (" ".join(mine), " ".join(other))
+                for mine, other in (unlike(left, right) if left != right else ())
+            )
         counts += here
         print(f"{pathlib.Path(file).name}: {line(here)}", flush=True)
     print(f"all {len(files)} files, {size / 1e6:.2f} MB: {line(counts)}")

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from absl import app, flags
 
+from gpt1_jax.engine import devices, losses, optim, step
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import MODELS
-from gpt1_jax.training import devices, losses, optim, step
 
 VOCABULARY, BATCH, LENGTH = 40_478, 2, 512
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Counted rounds, after one to warm up.")
@@ -26,23 +26,37 @@ _ALONE = flags.DEFINE_bool("alone", False, "Time only our step; needs no PyTorch
 
 def ours(dropout: float):
     """A call that trains one step of the project's own model."""
-    model = LanguageModel(MODELS["transformer"](VOCABULARY, embd_dropout=dropout, attn_dropout=dropout, resid_dropout=dropout))
-    optimizer = optim.adam(2.5e-4, optim.warmup_cosine(1000, 0.01), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0)
-    params = jax.jit(lambda: model.init({"params": jax.random.key(0)}, np.zeros((1, LENGTH), np.int32), train=False)["params"])()
-    state = devices.replicated({"params": params, "opt_state": optimizer.init(params)})
+    model = LanguageModel(
+        MODELS["transformer"](
+            VOCABULARY, embd_dropout=dropout, attn_dropout=dropout, resid_dropout=dropout
+        )
+    )
+    optimizer = optim.adam(
+        2.5e-4, optim.warmup_cosine(1000, 0.01), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0
+    )
+    params = jax.jit(
+        lambda: model.init(
+            {"params": jax.random.key(0)}, np.zeros((1, LENGTH), np.int32), train=False
+        )["params"]
+    )()
+    state = devices.replicate({"params": params, "opt_state": optimizer.init(params)})
 
     def loss(params, batch, key):
         inputs, targets = batch["tokens"][:, :-1], batch["tokens"][:, 1:]
         hidden, table = model.apply({"params": params}, inputs, train=True, rngs={"dropout": key})
-        return losses.language_model(hidden, table, targets, np.ones(targets.shape, np.float32)).mean(), {}
+        return losses.language_model(
+            hidden, table, targets, np.ones(targets.shape, np.float32)
+        ).mean(), {}
 
-    train = devices.parallelise(step.training(loss, optimizer, accumulate=1), donate=True)
+    train = devices.parallelise(step.training_step(loss, optimizer, accumulate=1), donate=True)
     random = np.random.default_rng(0)
 
     def once(number):
         nonlocal state
         tokens = random.integers(0, VOCABULARY, (BATCH, LENGTH + 1), dtype=np.int32)
-        state, metrics = train(state, devices.split({"tokens": tokens}), step.moment(0, number))
+        state, metrics = train(
+            state, devices.split({"tokens": tokens}), step.seed_and_step(0, number)
+        )
         return float(metrics["loss"])
 
     return once
@@ -53,7 +67,9 @@ def theirs(dropout: float):
     import torch
     import transformers
 
-    sizes = transformers.OpenAIGPTConfig(vocab_size=VOCABULARY, embd_pdrop=dropout, attn_pdrop=dropout, resid_pdrop=dropout)
+    sizes = transformers.OpenAIGPTConfig(
+        vocab_size=VOCABULARY, embd_pdrop=dropout, attn_pdrop=dropout, resid_pdrop=dropout
+    )
     model = transformers.OpenAIGPTLMHeadModel(sizes).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=2.5e-4, weight_decay=0.01)
     random = np.random.default_rng(0)
@@ -71,7 +87,9 @@ def theirs(dropout: float):
 
 
 def main(_):
-    calls = {"gpt1_jax": ours(_DROPOUT.value)} | ({} if _ALONE.value else {"transformers": theirs(_DROPOUT.value)})
+    calls = {"gpt1_jax": ours(_DROPOUT.value)} | (
+        {} if _ALONE.value else {"transformers": theirs(_DROPOUT.value)}
+    )
     ratios = []
     for number in range(_ROUNDS.value + 1):
         speed = {}

@@ -14,7 +14,11 @@ from collections.abc import Iterator
 
 import pytest
 
-FILES = {"README.md": b"# tiny\n", "data/train-0.jsonl": b'{"text": "one"}\n', "data/test-0.jsonl": b'{"text": "two"}\n'}
+FILES = {
+    "README.md": b"# tiny\n",
+    "data/train-0.jsonl": b'{"text": "one"}\n',
+    "data/test-0.jsonl": b'{"text": "two"}\n',
+}
 COMMIT = "0123456789" * 4
 
 
@@ -28,9 +32,14 @@ class Hub(http.server.BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         content = None
         if path.startswith("/api/datasets/a/tiny/revision/"):
-            content = json.dumps({"id": "a/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}).encode()
+            content = json.dumps(
+                {"id": "a/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in FILES]}
+            ).encode()
         elif path.startswith("/api/datasets/a/tiny/tree/"):
-            tree = [{"type": "file", "path": name, "size": len(data), "oid": self.tag(data)} for name, data in FILES.items()]
+            tree = [
+                {"type": "file", "path": name, "size": len(data), "oid": self.tag(data)}
+                for name, data in FILES.items()
+            ]
             content = json.dumps(tree).encode()
         elif path.startswith(f"/datasets/a/tiny/resolve/{COMMIT}/"):
             content = FILES.get(path.split("/", 6)[6])
@@ -38,7 +47,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if content is None:
             self.send_header("X-Error-Code", "RepoNotFound")
         content = content or b"{}"
-        for name, value in {"X-Repo-Commit": COMMIT, "ETag": f'"{self.tag(content)}"', "Content-Length": str(len(content))}.items():
+        for name, value in {
+            "X-Repo-Commit": COMMIT,
+            "ETag": f'"{self.tag(content)}"',
+            "Content-Length": str(len(content)),
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "GET":
@@ -84,7 +97,11 @@ print(time.perf_counter() - begin)
 
 def ask(cache: pathlib.Path, name: str, *patterns: str, **variables: str) -> tuple[str, float]:
     """What `folder` gives in a process of its own, for the library reads its variables once; and the seconds it took."""
-    kept = {key: value for key, value in os.environ.items() if "OFFLINE" not in key and "proxy" not in key.lower()}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if "OFFLINE" not in key and "proxy" not in key.lower()
+    }
     ended = subprocess.run(
         [sys.executable, "-c", ASK, name, *patterns],
         env=kept | {"HF_HOME": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables},
@@ -98,7 +115,11 @@ def ask(cache: pathlib.Path, name: str, *patterns: str, **variables: str) -> tup
 
 def files(folder: str) -> dict[str, bytes]:
     root = pathlib.Path(folder)
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_data_set_is_downloaded_once_and_then_found_without_the_hub(tmp_path, nowhere):
@@ -122,8 +143,16 @@ def test_only_the_files_asked_for_are_downloaded_and_the_rest_is_missed_offline(
 def test_a_hub_out_of_reach_is_told_within_a_second(tmp_path, nowhere, switched_off):
     variables = {"HF_HUB_OFFLINE": "1"} if switched_off else {"HF_ENDPOINT": nowhere}
     said, seconds = ask(tmp_path, "a/tiny", **variables)
-    remedy = "HF_HUB_OFFLINE keeps this offline: unset it" if switched_off else "cannot be reached (Connection refused): go online"
-    assert said.startswith("UserError the hub's a/tiny is not whole") and remedy in said and "README.md and the data files" in said
+    remedy = (
+        "HF_HUB_OFFLINE keeps this offline: unset it"
+        if switched_off
+        else "cannot be reached (Connection refused): go online"
+    )
+    assert (
+        said.startswith("UserError the hub's a/tiny is not whole")
+        and remedy in said
+        and "README.md and the data files" in said
+    )
     assert seconds < 1
 
 
@@ -138,7 +167,9 @@ def test_a_silent_hub_and_a_dead_proxy_are_told_within_a_second(tmp_path, nowher
                 caller.setblocking(False)
                 caller.connect_ex(deaf.getsockname())
             said, seconds = ask(tmp_path, "a/tiny", HF_ENDPOINT=f"http://{address}")
-    assert ("does not answer" in said or "timed out" in said) and "go online" in said and seconds < 1.2
+    assert (
+        ("does not answer" in said or "timed out" in said) and "go online" in said and seconds < 1.2
+    )
     said, seconds = ask(tmp_path, "a/tiny", HTTPS_PROXY=nowhere)
     assert f"{nowhere.removeprefix('http://')} cannot be reached" in said and seconds < 1
 

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
-from gpt1_jax.datasets.layouts.records import Example, Rows
-from gpt1_jax.datasets.layouts.tables import Tsv
+from gpt1_jax.datasets.readers.records import Example, Rows
+from gpt1_jax.datasets.readers.tables import Tsv
 from gpt1_jax.datasets.sources import describe, load
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
@@ -70,7 +70,10 @@ def read(path, task, split="train", **options):
         (
             "stsb",
             "train",
-            [("0", ("A man sings.", "A man is singing."), 4.75), ("1", ("A man sings.", "It rains."), 0.0)],
+            [
+                ("0", ("A man sings.", "A man is singing."), 4.75),
+                ("1", ("A man sings.", "It rains."), 0.0),
+            ],
         ),
         ("stsb", "test", [("0", ("A girl runs.", "A girl is running."), None)]),
         ("qqp", "train", [("133", ("How old?", "What age?"), 1)]),
@@ -79,7 +82,11 @@ def read(path, task, split="train", **options):
         ("mnli", "validation_mismatched", [("0", ("You came.", "You stayed away."), 2)]),
         ("qnli", "train", [("0", ("Who came?", "Ann came."), 0), ("1", ("Who?", "No."), 1)]),
         ("rte", "train", [("0", ("Ann died.", "Ann lives."), 1), ("1", ("a", "b"), 0)]),
-        ("wnli", "train", [("0", ("It had a hole.", "The pin had a hole."), 0), ("1", ("c", "d"), 1)]),
+        (
+            "wnli",
+            "train",
+            [("0", ("It had a hole.", "The pin had a hole."), 0), ("1", ("c", "d"), 1)],
+        ),
     ],
 )
 def test_every_layout(glue, task, split, expected):
@@ -180,25 +187,53 @@ class TestMicrosoftMrpc:
             b"index\tsentence1\tsentence2\tlabel\n\n0\ta\tentailment\n",
             r"RTE/train\.tsv:3: 3 tab.* found, 4 expected",
         ),
-        ("rte", b"index\tsentence1\tsentence2\tlabel\n0\ta\tb\tc\tneutral\n", r":2: 5 tab-separated columns found, 4"),
+        (
+            "rte",
+            b"index\tsentence1\tsentence2\tlabel\n0\ta\tb\tc\tneutral\n",
+            r":2: 5 tab-separated columns found, 4",
+        ),
         (
             "rte",
             b"index\tsentence1\tsentence2\tlabel\n0\ta\tb\t0\n",
             r":2: unknown label '0', one of entailment, not_ent",
         ),
         ("rte", b"index\tsentence1\tsentence2\tlabel\n0\ta\tb\t\n", r":2: unknown label ''"),
-        ("rte", b"index\tsentence1\tsentence2\tlabel\n0\ta\tcaf\xe9\t0\n", r":2: byte 0xe9 at position 7 is not UTF-8"),
-        ("rte", "index\tsentence1\n".encode("utf-16"), r"RTE/train\.tsv:1: byte 0xff at position 0 is not UTF-8"),
-        ("cola", b"gj04\t1\t\ta\ngj04\t2\t\tb\n", r"CoLA/train\.tsv:2: unknown label '2', one of 0, 1 expected"),
+        (
+            "rte",
+            b"index\tsentence1\tsentence2\tlabel\n0\ta\tcaf\xe9\t0\n",
+            r":2: byte 0xe9 at position 7 is not UTF-8",
+        ),
+        (
+            "rte",
+            "index\tsentence1\n".encode("utf-16"),
+            r"RTE/train\.tsv:1: byte 0xff at position 0 is not UTF-8",
+        ),
+        (
+            "cola",
+            b"gj04\t1\t\ta\ngj04\t2\t\tb\n",
+            r"CoLA/train\.tsv:2: unknown label '2', one of 0, 1 expected",
+        ),
         ("cola", b"\xff\xfeg\tj\n", r"CoLA/train\.tsv:1: byte 0xff"),
-        ("cola", b"sentence\tlabel\tx\na\tb\n", r"CoLA/train\.tsv:2: 2 tab-separated columns found, 3 expected"),
+        (
+            "cola",
+            b"sentence\tlabel\tx\na\tb\n",
+            r"CoLA/train\.tsv:2: 2 tab-separated columns found, 3 expected",
+        ),
         (
             "stsb",
             FILES["STS-B/train.tsv"].replace("4.750", "5.1").encode(),
             r":2: score '5\.1' found, a number from 0 to 5",
         ),
-        ("stsb", FILES["STS-B/train.tsv"].replace("4.750", "nan").encode(), r":2: score 'nan' found"),
-        ("stsb", FILES["STS-B/train.tsv"].replace("4.750", "high").encode(), r":2: score 'high' found"),
+        (
+            "stsb",
+            FILES["STS-B/train.tsv"].replace("4.750", "nan").encode(),
+            r":2: score 'nan' found",
+        ),
+        (
+            "stsb",
+            FILES["STS-B/train.tsv"].replace("4.750", "high").encode(),
+            r":2: score 'high' found",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path, task, content, message):
@@ -229,8 +264,12 @@ def test_bad_rows_within_the_allowance_are_dropped_and_told(glue):
     file.write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\n1\tc\td\tyes\n2\te\tf\t1\n")
     told = []
     assert read(glue, "wnli", max_bad_rows=2, say=told.append) == [Example("2", ("e", "f"), 1)]
-    assert [line.startswith(f"{file}:{number}: ") for number, line in zip((2, 3), told, strict=True)] == [True, True]
-    with pytest.raises(UserError, match=r"train\.tsv:3: unknown label 'yes'.* config.data.max_bad_rows \(now 1\)"):
+    assert [
+        line.startswith(f"{file}:{number}: ") for number, line in zip((2, 3), told, strict=True)
+    ] == [True, True]
+    with pytest.raises(
+        UserError, match=r"train\.tsv:3: unknown label 'yes'.* config.data.max_bad_rows \(now 1\)"
+    ):
         read(glue, "wnli", max_bad_rows=1)
 
 
@@ -240,9 +279,16 @@ def test_running_number_counts_dropped_rows(tmp_path):
 
 
 def test_a_new_task_is_one_entry(tmp_path):
-    toy = dataclasses.replace(TASKS["rte"], name="toy", labels=("no", "yes"), files=(Tsv(folder="Toy", segments=("left", "right")),))
+    toy = dataclasses.replace(
+        TASKS["rte"],
+        name="toy",
+        labels=("no", "yes"),
+        files=(Tsv(folder="Toy", segments=("left", "right")),),
+    )
     write(tmp_path / "Toy/train.tsv", b"left\tlabel\tright\na\tyes\tb\n")
-    assert load(toy, "train", source="files", path=str(tmp_path)) == Rows([Example("0", ("a", "b"), 1)])
+    assert load(toy, "train", source="files", path=str(tmp_path)) == Rows(
+        [Example("0", ("a", "b"), 1)]
+    )
 
 
 class TestDescribe:
@@ -250,15 +296,24 @@ class TestDescribe:
 
     def test_counts(self):
         found = describe(TASKS["rte"], "train", Rows(self.ROWS, 4))
-        assert (found["rows"], found["unlabelled"], found["labels"]) == (3, 4, {"entailment": 1, "not_entailment": 2})
+        assert (found["rows"], found["unlabelled"], found["labels"]) == (
+            3,
+            4,
+            {"entailment": 1, "not_entailment": 2},
+        )
         hidden = [row._replace(label=None) for row in self.ROWS]
         assert describe(TASKS["rte"], "test", Rows(hidden))["labels"] == {"hidden": 3}
-        scores = [row._replace(label=score) for row, score in zip(self.ROWS, (0.5, 2.49, 1.0), strict=True)]
+        scores = [
+            row._replace(label=score)
+            for row, score in zip(self.ROWS, (0.5, 2.49, 1.0), strict=True)
+        ]
         assert describe(TASKS["stsb"], "train", Rows(scores))["labels"] == {"1": 2, "2": 1}
 
     def test_tells_whether_the_size_is_the_published_one(self):
         published = dataclasses.replace(TASKS["rte"], sizes={"train": 3, "validation": 4})
-        assert [describe(published, split, Rows(self.ROWS))["published"] for split in published.splits] == [True, False, None]
+        assert [
+            describe(published, split, Rows(self.ROWS))["published"] for split in published.splits
+        ] == [True, False, None]
 
     def test_hash_is_of_the_content_alone(self):
         def digest(rows):
@@ -308,7 +363,10 @@ def test_real_mrpc_is_the_same_in_both_layouts(real_data, tmp_path):
     folder.mkdir()
     shutil.copy(glue / "MRPC/msr_paraphrase_train.txt", folder)
     dev = (glue / "MRPC/dev.tsv").read_text(encoding="utf-8").split("\n")[1:]
-    write(folder / "dev_ids.tsv", "".join("\t".join(row.split("\t")[1:3]) + "\n" for row in dev if row).encode())
+    write(
+        folder / "dev_ids.tsv",
+        "".join("\t".join(row.split("\t")[1:3]) + "\n" for row in dev if row).encode(),
+    )
 
     def content(path, split):
         return [(row.segments, row.label) for row in read(path, "mrpc", split)]
@@ -328,10 +386,17 @@ ORIGINALS = {  # Rows of every split in the small copies of all the originals.
 @pytest.mark.parametrize("name", ORIGINALS)
 def test_real_rows_of_every_original_file(real_data, name):
     task = TASKS[name]
-    assert tuple(len(read(real_data / "originals", name, split)) for split in task.splits) == ORIGINALS[name]
+    assert (
+        tuple(len(read(real_data / "originals", name, split)) for split in task.splits)
+        == ORIGINALS[name]
+    )
     for split in task.splits:
         rows = read(real_data / "originals", name, split)
-        labelled = split not in task.test or name in ("mrpc", "snli", "scitail", "dprd") or task.format == "choice"
+        labelled = (
+            split not in task.test
+            or name in ("mrpc", "snli", "scitail", "dprd")
+            or task.format == "choice"
+        )
         assert all((row.label is None) != labelled for row in rows)
         assert all(text.strip() for row in rows for text in row.segments)
         assert {len(row.segments) for row in rows} == {task.texts}
@@ -341,7 +406,11 @@ def test_real_snli_leaves_out_what_nobody_agreed_on(real_data):
     """1,289 and 1,277 rows of the development and test files; a "-" stands for no gold label."""
     for split, total in (("validation", 1289), ("test", 1277)):
         found = load(TASKS["snli"], split, source="files", path=str(real_data / "snli_1.0"))
-        dashes = (real_data / f"snli_1.0/snli_1.0_{'dev' if split == 'validation' else split}.jsonl").read_text().count('"gold_label": "-"')
+        dashes = (
+            (real_data / f"snli_1.0/snli_1.0_{'dev' if split == 'validation' else split}.jsonl")
+            .read_text()
+            .count('"gold_label": "-"')
+        )
         assert found.unlabelled == dashes > 0
         assert len(found.examples) + found.unlabelled == total
 
@@ -375,32 +444,61 @@ class TestOtherLayouts:
     def test_snli(self, tmp_path):
         rows = 'neutral\t(x)\tA "b" c\td\t1.jpg#0\tneutral\t\t\t\t\n-\t(x)\te\tf\t1.jpg#1\tneutral\nentailment\t(x)\tg\th\t2.jpg#0\tx\n'
         write(tmp_path / "snli_1.0/snli_1.0_train.txt", (SNLI + rows).encode())
-        expected = Rows([Example("1.jpg#0", ('A "b" c', "d"), 1), Example("2.jpg#0", ("g", "h"), 0)], unlabelled=1)
+        expected = Rows(
+            [Example("1.jpg#0", ('A "b" c', "d"), 1), Example("2.jpg#0", ("g", "h"), 0)],
+            unlabelled=1,
+        )
         assert load(TASKS["snli"], "train", source="files", path=str(tmp_path)) == expected
         cut = "neutral\t(x)\ta\tb\n"
         write(tmp_path / "snli_1.0/snli_1.0_train.txt", (SNLI + cut).encode())
-        with pytest.raises(UserError, match=r"snli_1\.0_train\.txt:2: 4 tab-separated columns found, 10 expected"):
+        with pytest.raises(
+            UserError, match=r"snli_1\.0_train\.txt:2: 4 tab-separated columns found, 10 expected"
+        ):
             read(tmp_path, "snli")
 
     def test_scitail(self, tmp_path):
-        write(tmp_path / "SciTailV1.1/tsv_format/scitail_1.0_train.tsv", b'"a" b\tc\tentails\nd\te\tneutral\n')
-        assert read(tmp_path, "scitail") == [Example("0", ('"a" b', "c"), 0), Example("1", ("d", "e"), 1)]
+        write(
+            tmp_path / "SciTailV1.1/tsv_format/scitail_1.0_train.tsv",
+            b'"a" b\tc\tentails\nd\te\tneutral\n',
+        )
+        assert read(tmp_path, "scitail") == [
+            Example("0", ('"a" b', "c"), 0),
+            Example("1", ("d", "e"), 1),
+        ]
         line = json.dumps({"sentence1": "a", "sentence2": "c", "gold_label": "entailment"})
         write(tmp_path / "SciTailV1.1/snli_format/scitail_1.0_dev.txt", f"{line}\n".encode())
         assert read(tmp_path, "scitail", "validation") == [Example("0", ("a", "c"), 0)]
-        write(tmp_path / "SciTailV1.1/snli_format/scitail_1.0_dev.txt", f"{line}\n{{\n[1]\n".encode())
-        for allowed, message in ((0, r"dev\.txt:2: not JSON"), (1, r"dev\.txt:3: a JSON object expected, '\[1\]' found")):
+        write(
+            tmp_path / "SciTailV1.1/snli_format/scitail_1.0_dev.txt", f"{line}\n{{\n[1]\n".encode()
+        )
+        for allowed, message in (
+            (0, r"dev\.txt:2: not JSON"),
+            (1, r"dev\.txt:3: a JSON object expected, '\[1\]' found"),
+        ):
             with pytest.raises(UserError, match=message):
                 read(tmp_path, "scitail", "validation", max_bad_rows=allowed)
 
     def test_race(self, tmp_path):
         for number in (10, 9):
-            write(tmp_path / f"RACE/train/middle/{number}.txt", json.dumps({**PASSAGE, "id": f"middle{number}.txt"}).encode())
+            write(
+                tmp_path / f"RACE/train/middle/{number}.txt",
+                json.dumps({**PASSAGE, "id": f"middle{number}.txt"}).encode(),
+            )
         found = read(tmp_path, "race_middle")
-        assert [row.id for row in found] == ["middle9.txt/0", "middle9.txt/1", "middle10.txt/0", "middle10.txt/1"]
-        assert found[1] == Example("middle9.txt/1", (PASSAGE["article"], "It _ .", "ate", "ran", "slept", "sang"), 2)
+        assert [row.id for row in found] == [
+            "middle9.txt/0",
+            "middle9.txt/1",
+            "middle10.txt/0",
+            "middle10.txt/1",
+        ]
+        assert found[1] == Example(
+            "middle9.txt/1", (PASSAGE["article"], "It _ .", "ate", "ran", "slept", "sang"), 2
+        )
         assert read(tmp_path, "race") == found
-        with pytest.raises(UserError, match=r"no file of task race_high, split train; put RACE/train/high/\*\.txt there"):
+        with pytest.raises(
+            UserError,
+            match=r"no file of task race_high, split train; put RACE/train/high/\*\.txt there",
+        ):
             read(tmp_path, "race_high")
 
     @pytest.mark.parametrize(
@@ -418,7 +516,10 @@ class TestOtherLayouts:
             read(tmp_path, "race")
 
     def stories(self, count: int) -> bytes:
-        rows = (f'id{number},"One, ""two""",three,four,five,end {number},other,{1 + number % 2}' for number in range(count))
+        rows = (
+            f'id{number},"One, ""two""",three,four,five,end {number},other,{1 + number % 2}'
+            for number in range(count)
+        )
         return "\ufeff{},AnswerRightEnding\r\n{}\r\n".format(STORY, "\r\n".join(rows)).encode()
 
     def test_story_cloze_is_cut_as_the_original_code_cuts_it(self, tmp_path):
@@ -426,9 +527,15 @@ class TestOtherLayouts:
         task = TASKS["story_cloze_2016"]
         write(tmp_path / "StoryCloze" / task.files[0].splits["train"], self.stories(1871))
         train, validation = (read(tmp_path, task.name, split) for split in ("train", "validation"))
-        assert (len(train), len(validation)) == (task.sizes["train"], task.sizes["validation"]) == (1497, 374)
+        assert (
+            (len(train), len(validation))
+            == (task.sizes["train"], task.sizes["validation"])
+            == (1497, 374)
+        )
         assert [row.id for row in train[:3]] + [row.id for row in validation[:3]] == CUT
-        assert {row.id for row in train} | {row.id for row in validation} == {f"id{number}" for number in range(1871)}
+        assert {row.id for row in train} | {row.id for row in validation} == {
+            f"id{number}" for number in range(1871)
+        }
         one = next(row for row in train if row.id == "id5")
         assert one == Example("id5", ('One, "two" three four five', "end 5", "other"), 1)
 
@@ -436,7 +543,10 @@ class TestOtherLayouts:
         for name, labels in (("story_cloze_2016", [0, 1, 0]), ("story_cloze_2018", [None])):
             task = TASKS[name]
             hidden = f"{STORY}\nx,a,b,c,d,e,f\n".encode()
-            write(tmp_path / "StoryCloze" / task.files[0].splits["test"], hidden if labels == [None] else self.stories(3))
+            write(
+                tmp_path / "StoryCloze" / task.files[0].splits["test"],
+                hidden if labels == [None] else self.stories(3),
+            )
             assert [row.label for row in read(tmp_path, name, "test")] == labels
 
     def test_a_dropped_story_leaves_the_cut_of_the_others(self, tmp_path):
@@ -451,23 +561,33 @@ class TestOtherLayouts:
     def test_damaged_stories(self, tmp_path):
         file = tmp_path / "StoryCloze" / TASKS["story_cloze_2016"].files[0].splits["train"]
         write(file, self.stories(3) + b"x,a,b\r\n")
-        with pytest.raises(UserError, match=r"ALL_val\.csv:5: 8 comma-separated columns expected, more or fewer found"):
+        with pytest.raises(
+            UserError,
+            match=r"ALL_val\.csv:5: 8 comma-separated columns expected, more or fewer found",
+        ):
             read(tmp_path, "story_cloze_2016")
         write(file, b"a,b\n1,2\n")
-        with pytest.raises(UserError, match=r"ALL_val\.csv: no column 'InputSentence1', .* in its header, 'a', 'b'"):
+        with pytest.raises(
+            UserError, match=r"ALL_val\.csv: no column 'InputSentence1', .* in its header, 'a', 'b'"
+        ):
             read(tmp_path, "story_cloze_2016")
         write(file, self.stories(1))
-        with pytest.raises(UserError, match=r"ALL_val\.csv: 1 stories cannot be split into training and validation"):
+        with pytest.raises(
+            UserError, match=r"ALL_val\.csv: 1 stories cannot be split into training and validation"
+        ):
             read(tmp_path, "story_cloze_2016")
 
     def test_pronouns(self, tmp_path):
         rows = b"Bees land on flowers because they have pollen.\nthey\nBees,flowers\nflowers\n\na b\nit \nc , d\nc\t\n"
         write(tmp_path / "definite_pronoun_resolution/test.c.txt", rows)
-        first = Example("0", ("Bees land on flowers because they have pollen.", "they", "Bees", "flowers"), 1)
+        first = Example(
+            "0", ("Bees land on flowers because they have pollen.", "they", "Bees", "flowers"), 1
+        )
         assert read(tmp_path, "dprd", "test") == [first, Example("1", ("a b", "it", "c", "d"), 0)]
         write(tmp_path / "definite_pronoun_resolution/test.c.txt", rows + b"\na\nit\nc,d\n")
         with pytest.raises(
-            UserError, match=r"test\.c\.txt:11: 3 lines found, a sentence, a pronoun, two candidates and the right one expected"
+            UserError,
+            match=r"test\.c\.txt:11: 3 lines found, a sentence, a pronoun, two candidates and the right one expected",
         ):
             read(tmp_path, "dprd", "test")
 

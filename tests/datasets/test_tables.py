@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from gpt1_jax.datasets.layouts.records import Table
-from gpt1_jax.datasets.layouts.tables import Tsv
+from gpt1_jax.datasets.readers.records import Table
+from gpt1_jax.datasets.readers.tables import Tsv
 from gpt1_jax.datasets.sources import describe, has, load
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.errors import UserError
@@ -18,7 +18,18 @@ from gpt1_jax.registry import TASKS
 
 THREE = [name for name in TASKS if TASKS[name].hub and TASKS[name].tfds]
 # What published texts have and readers stumble over.
-TEXTS = ['"Yes', "it's", 'said "so"', "a, b", "déjà vu", " padded ", "two  spaces", "50% {x}", "\\n", "-"]
+TEXTS = [
+    '"Yes',
+    "it's",
+    'said "so"',
+    "a, b",
+    "déjà vu",
+    " padded ",
+    "two  spaces",
+    "50% {x}",
+    "\\n",
+    "-",
+]
 SCORES = (3.8, 0.0, 5.0, 2.25)
 
 
@@ -26,15 +37,31 @@ def rows(task: Task, split: str) -> list[dict]:
     """Four rows of a split by the column names of the hub: texts of their own, each label in turn; -1 where the split hides it."""
     table, made = task.hub, []
     for number in range(4):
-        text = lambda column, number=number: f"{TEXTS[(number + len(column)) % len(TEXTS)]} {task.name} {split} {column} {number}"
+        text = lambda column, number=number: (
+            f"{TEXTS[(number + len(column)) % len(TEXTS)]} {task.name} {split} {column} {number}"
+        )
         row = {column: text(column) for column in table.segments}
         if task.format == "choice":
-            row |= {"article": f"passage {split} {number // 2}", "options": [text(answer) for answer in "ABCD"]}
+            row |= {
+                "article": f"passage {split} {number // 2}",
+                "options": [text(answer) for answer in "ABCD"],
+            }
         if task.format == "substitution":
             row |= {"pronoun": "it", "candidates": [f"one {number}", f"two {number}"]}
-        hidden = split in task.test and task.format not in ("choice", "substitution") and task.hub.unlabelled is None
+        hidden = (
+            split in task.test
+            and task.format not in ("choice", "substitution")
+            and task.hub.unlabelled is None
+        )
         label = SCORES[number] if task.bins else number % len(task.labels)
-        made.append(row | {table.label: (-1.0 if task.bins else -1) if hidden and task.name != "scitail" else label})
+        made.append(
+            row
+            | {
+                table.label: (-1.0 if task.bins else -1)
+                if hidden and task.name != "scitail"
+                else label
+            }
+        )
     return made
 
 
@@ -43,7 +70,10 @@ def write_hub(root: pathlib.Path, task: Task, readme: bool = True):
     table = task.hub
     files = []
     for split in task.splits:
-        columns = {name: [row[name] for row in rows(task, split)] for name in (*table.segments, table.label)}
+        columns = {
+            name: [row[name] for row in rows(task, split)]
+            for name in (*table.segments, table.label)
+        }
         text, answer = datasets.Value("string"), datasets.Value("float32")
         if not task.bins:
             answer = (
@@ -53,14 +83,21 @@ def write_hub(root: pathlib.Path, task: Task, readme: bool = True):
             )
             if answer == text:
                 columns[table.label] = [task.labels[label] for label in columns[table.label]]
-        kinds = {name: datasets.List(text) if name in ("options", "candidates") else text for name in table.segments}
+        kinds = {
+            name: datasets.List(text) if name in ("options", "candidates") else text
+            for name in table.segments
+        }
         name = table.splits.get(split, split)
         file = root / table.configs[0] / f"{name}-00000-of-00001.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
-        datasets.Dataset.from_dict(columns, datasets.Features(kinds | {table.label: answer})).to_parquet(file)
+        datasets.Dataset.from_dict(
+            columns, datasets.Features(kinds | {table.label: answer})
+        ).to_parquet(file)
         files.append({"split": name, "path": f"{table.configs[0]}/{name}-*"})
     if readme:
-        header = json.dumps({"configs": [{"config_name": table.configs[0], "data_files": files}]})  # JSON is YAML
+        header = json.dumps(
+            {"configs": [{"config_name": table.configs[0], "data_files": files}]}
+        )  # JSON is YAML
         (root / "README.md").write_text(f"---\n{header}\n---\n# A copy\n")
 
 
@@ -68,17 +105,33 @@ def write_tfds(root: pathlib.Path, task: Task):
     """Array_record files as TFDS prepares them, by a builder with the data set's features; no TensorFlow."""
     table, text = task.tfds, tfds.features.Text()
     if task.format == "choice":
-        each = {"article": text, "example_id": text, "questions": tfds.features.Sequence(text), "answers": tfds.features.Sequence(text)}
-        features = tfds.features.FeaturesDict(each | {"options": tfds.features.Sequence(tfds.features.Sequence(text))})
+        each = {
+            "article": text,
+            "example_id": text,
+            "questions": tfds.features.Sequence(text),
+            "answers": tfds.features.Sequence(text),
+        }
+        features = tfds.features.FeaturesDict(
+            each | {"options": tfds.features.Sequence(tfds.features.Sequence(text))}
+        )
     else:
-        kinds = {name: tfds.features.Sequence(text, length=2) if name == "candidates" else text for name in table.segments}
-        answer = np.float32 if task.bins else tfds.features.ClassLabel(names=list(table.written or task.labels))
+        kinds = {
+            name: tfds.features.Sequence(text, length=2) if name == "candidates" else text
+            for name in table.segments
+        }
+        answer = (
+            np.float32
+            if task.bins
+            else tfds.features.ClassLabel(names=list(table.written or task.labels))
+        )
         features = tfds.features.FeaturesDict(kinds | {table.label: answer})
 
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.2.10")
         name = table.name
-        BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=config) for config in table.configs if config]
+        BUILDER_CONFIGS = [
+            tfds.core.BuilderConfig(name=config) for config in table.configs if config
+        ]
         pkg_dir_path = root
         code_path = pathlib.Path(__file__)
 
@@ -86,7 +139,10 @@ def write_tfds(root: pathlib.Path, task: Task):
             return tfds.core.DatasetInfo(builder=self, features=features)
 
         def _split_generators(self, _):
-            return {table.splits.get(split, split): self._generate_examples(split) for split in task.splits}
+            return {
+                table.splits.get(split, split): self._generate_examples(split)
+                for split in task.splits
+            }
 
         def _generate_examples(self, split):
             if task.format != "choice":
@@ -97,13 +153,25 @@ def write_tfds(root: pathlib.Path, task: Task):
                 listed = {"questions": "question", "options": "options"}
                 made = {plural: [row[name] for row in both] for plural, name in listed.items()}
                 answers = [task.labels[row["answer"]] for row in both]
-                yield passage, made | {"article": both[0]["article"], "answers": answers, "example_id": f"{split}{passage}"}
+                yield (
+                    passage,
+                    made
+                    | {
+                        "article": both[0]["article"],
+                        "answers": answers,
+                        "example_id": f"{split}{passage}",
+                    },
+                )
 
     with pytest.MonkeyPatch.context() as patch:
         # Lists of lists are written in plain numpy, but for this look at TensorFlow's name of their type.
-        patch.setattr(tfds.core.features.feature.TensorInfo, "dtype", property(lambda info: info.np_dtype))
+        patch.setattr(
+            tfds.core.features.feature.TensorInfo, "dtype", property(lambda info: info.np_dtype)
+        )
         for config in table.configs:
-            Builder(data_dir=root, config=config or None).download_and_prepare(file_format="array_record")
+            Builder(data_dir=root, config=config or None).download_and_prepare(
+                file_format="array_record"
+            )
 
 
 def write_files(root: pathlib.Path, task: Task):
@@ -115,7 +183,10 @@ def write_files(root: pathlib.Path, task: Task):
         if isinstance(layout, Tsv):
             file.parent.mkdir(parents=True, exist_ok=True)
             answers = [row[task.hub.label] for row in made]
-            spelt = [str(answer) if task.bins else (layout.written or task.labels)[answer] for answer in answers]
+            spelt = [
+                str(answer) if task.bins else (layout.written or task.labels)[answer]
+                for answer in answers
+            ]
             texts = [[row[name] for name in task.hub.segments] for row in made]
             hidden = answers[0] == -1
             header = [*layout.segments, *[layout.label] * (not hidden)]
@@ -123,12 +194,22 @@ def write_files(root: pathlib.Path, task: Task):
             for number, (cells, answer) in enumerate(zip(texts, spelt, strict=True)):
                 row = dict(zip(header, [*cells, answer], strict=False))
                 lines.append(
-                    [row.get(name, str(number)) for name in layout.headerless] if layout.headerless and not hidden else list(row.values())
+                    [row.get(name, str(number)) for name in layout.headerless]
+                    if layout.headerless and not hidden
+                    else list(row.values())
                 )
             file.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
         elif task.format == "substitution":
             file.parent.mkdir(parents=True, exist_ok=True)
-            blocks = [(row["sentence"], row["pronoun"], ",".join(row["candidates"]), row["candidates"][row["label"]]) for row in made]
+            blocks = [
+                (
+                    row["sentence"],
+                    row["pronoun"],
+                    ",".join(row["candidates"]),
+                    row["candidates"][row["label"]],
+                )
+                for row in made
+            ]
             file.write_text("\n\n".join(map("\n".join, blocks)) + "\n", encoding="utf-8")
         else:
             for passage in range(2):
@@ -157,23 +238,32 @@ def test_the_same_rows_from_every_source(tmp_path, name):
             assert has(task, split, source=source, path=str(tmp_path / source))
             found = load(task, split, source=source, path=str(tmp_path / source))
             content = sorted(((row.segments, row.label) for row in found.examples), key=repr)
-            assert seen.setdefault(split, content) == content, f"{source} differs from files in split {split}"
+            assert seen.setdefault(split, content) == content, (
+                f"{source} differs from files in split {split}"
+            )
             digest = describe(task, split, found)["sha256"]
             assert seen.setdefault(f"{split} sha256", digest) == digest
     first = task.splits[0]
     expected = [row[task.hub.segments[0]].strip() for row in rows(task, first)]
     assert sorted(segments[0].strip() for segments, _ in seen[first]) == sorted(expected)
     labels = {label for _, label in seen[first]}
-    assert labels == ({None} if not task.train else set(SCORES) if task.bins else set(range(len(task.labels))))
+    assert labels == (
+        {None} if not task.train else set(SCORES) if task.bins else set(range(len(task.labels)))
+    )
 
 
 def test_race_is_middle_and_high_together(tmp_path):
     for name in ("race_middle", "race_high"):
         write_tfds(tmp_path, TASKS[name])
     found = load(TASKS["race"], "validation", source="tfds", path=str(tmp_path))
-    parts = [load(TASKS[name], "validation", source="tfds", path=str(tmp_path)) for name in ("race_high", "race_middle")]
+    parts = [
+        load(TASKS[name], "validation", source="tfds", path=str(tmp_path))
+        for name in ("race_high", "race_middle")
+    ]
     assert found.examples == [example for part in parts for example in part.examples]
-    assert len(found.examples) == 8 and all(len(example.segments) == 6 for example in found.examples)
+    assert len(found.examples) == 8 and all(
+        len(example.segments) == 6 for example in found.examples
+    )
 
 
 @pytest.mark.parametrize("shape", ["readme", "bare", "own folder"])
@@ -185,7 +275,12 @@ def test_shapes_of_a_hub_copy(tmp_path, shape):
     if shape == "readme":
         write_hub(tmp_path, rte)
     path = tmp_path / "rte" if shape == "own folder" else tmp_path
-    assert [row.label for row in load(rte, "train", source="hub", path=str(path)).examples] == [0, 1, 0, 1]
+    assert [row.label for row in load(rte, "train", source="hub", path=str(path)).examples] == [
+        0,
+        1,
+        0,
+        1,
+    ]
 
 
 def test_a_copy_with_its_classes_in_another_order(tmp_path):
@@ -195,13 +290,25 @@ def test_a_copy_with_its_classes_in_another_order(tmp_path):
 
     def write(names, labels):
         kinds = datasets.Features(
-            {"sentence1": datasets.Value("string"), "sentence2": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+            {
+                "sentence1": datasets.Value("string"),
+                "sentence2": datasets.Value("string"),
+                "label": datasets.ClassLabel(names=names),
+            }
         )
-        datasets.Dataset.from_dict({"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": labels}, kinds).to_parquet(file)
-        return [row.label for row in load(TASKS["rte"], "train", source="hub", path=str(tmp_path)).examples]
+        datasets.Dataset.from_dict(
+            {"sentence1": ["a", "b"], "sentence2": ["c", "d"], "label": labels}, kinds
+        ).to_parquet(file)
+        return [
+            row.label
+            for row in load(TASKS["rte"], "train", source="hub", path=str(tmp_path)).examples
+        ]
 
     assert write(["not_entailment", "entailment"], [0, 1]) == [1, 0]
-    with pytest.raises(UserError, match=r"rte train, row 0: unknown label 'no', one of entailment, not_entailment expected"):
+    with pytest.raises(
+        UserError,
+        match=r"rte train, row 0: unknown label 'no', one of entailment, not_entailment expected",
+    ):
         write(["no", "yes"], [0, 1])
 
 
@@ -235,10 +342,30 @@ def test_a_folder_wins_over_the_hub(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "task", "path", "message"),
     [
-        ("hub", "rte", "", r"the hub's nyu-mll/glue is not whole in the cache .* HF_.*_OFFLINE keeps this offline: unset it"),
-        ("hub", "rte", "a/b/c", r"config.data.path: 'a/b/c' is no folder; name a copy of nyu-mll/glue"),
-        ("hub", "story_cloze_2016", "", r"config.data.source: hub does not hold task story_cloze_2016; use 'files'"),
-        ("tfds", "story_cloze_2016", "", r"config.data.source: tfds does not hold task story_cloze_2016; use 'files'"),
+        (
+            "hub",
+            "rte",
+            "",
+            r"the hub's nyu-mll/glue is not whole in the cache .* HF_.*_OFFLINE keeps this offline: unset it",
+        ),
+        (
+            "hub",
+            "rte",
+            "a/b/c",
+            r"config.data.path: 'a/b/c' is no folder; name a copy of nyu-mll/glue",
+        ),
+        (
+            "hub",
+            "story_cloze_2016",
+            "",
+            r"config.data.source: hub does not hold task story_cloze_2016; use 'files'",
+        ),
+        (
+            "tfds",
+            "story_cloze_2016",
+            "",
+            r"config.data.source: tfds does not hold task story_cloze_2016; use 'files'",
+        ),
         (
             "tfds",
             "rte",
@@ -255,7 +382,10 @@ def test_out_of_reach(source, task, path, message):
 
 def test_a_hub_copy_that_lacks_something(tmp_path):
     write_hub(tmp_path, TASKS["rte"])
-    with pytest.raises(UserError, match=r"has no configuration 'sst2', only rte; expected sst2/<split>-\*\.parquet, or a README\.md"):
+    with pytest.raises(
+        UserError,
+        match=r"has no configuration 'sst2', only rte; expected sst2/<split>-\*\.parquet, or a README\.md",
+    ):
         load(TASKS["sst2"], "train", source="hub", path=str(tmp_path))
     (tmp_path / "rte/test-00000-of-00001.parquet").unlink()
     (tmp_path / "README.md").unlink()
@@ -275,7 +405,9 @@ def test_tfds_other_formats_are_refused(tmp_path):
     write_tfds(tmp_path, rte)
     info = tmp_path / "glue/rte/1.2.10/dataset_info.json"
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
-    with pytest.raises(UserError, match=r"1\.2\.10: is prepared as tfrecord, array_record expected; prepare it by"):
+    with pytest.raises(
+        UserError, match=r"1\.2\.10: is prepared as tfrecord, array_record expected; prepare it by"
+    ):
         load(rte, "train", source="tfds", path=str(tmp_path))
     with pytest.raises(UserError, match=r"1\.2\.10 is TFDS's glue/rte, snli expected"):
         load(TASKS["snli"], "train", source="tfds", path=str(info.parent))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpt1_jax.analysis.metrics import METRICS
+from gpt1_jax.analysis.stats.metrics import METRICS
 from gpt1_jax.registry import TASKS
 from gpt1_jax.text.formats import FORMATS
 
@@ -68,9 +68,21 @@ def test_stsb_is_six_bins():
 
 def test_formats_are_the_papers():
     """Figure 1: entailment is a pair, similarity goes in both orders, questions and stories are choices."""
-    kinds = {kind: {name for name in TASKS if TASKS[name].format == kind} for kind in ("single", "similarity", "choice")}
-    assert kinds == {"single": {"cola", "sst2"}, "similarity": {"mrpc", "stsb", "qqp"}, "choice": set(CHOICES)}
-    assert [TASKS[name].texts for name in ("race", "story_cloze_2016", "dprd", "snli")] == [6, 3, 4, 2]
+    kinds = {
+        kind: {name for name in TASKS if TASKS[name].format == kind}
+        for kind in ("single", "similarity", "choice")
+    }
+    assert kinds == {
+        "single": {"cola", "sst2"},
+        "similarity": {"mrpc", "stsb", "qqp"},
+        "choice": set(CHOICES),
+    }
+    assert [TASKS[name].texts for name in ("race", "story_cloze_2016", "dprd", "snli")] == [
+        6,
+        3,
+        4,
+        2,
+    ]
 
 
 def test_paper_metric_comes_first():
@@ -83,6 +95,12 @@ def test_paper_metric_comes_first():
 
 def test_mnli_has_two_of_each_and_predicts_the_diagnostic():
     mnli, ax = TASKS["mnli"], TASKS["ax"]
-    assert mnli.splits == ("train", "validation", "validation_mismatched", "test", "test_mismatched")
+    assert mnli.splits == (
+        "train",
+        "validation",
+        "validation_mismatched",
+        "test",
+        "test_mismatched",
+    )
     assert mnli.diagnostics == ("ax",)
     assert (ax.splits, ax.labels) == (("test",), mnli.labels)

@@ -31,16 +31,27 @@ def documents(texts=tuple(SENTENCES), fingerprint="f") -> Documents:
     return Documents(lambda: ([text] for text in texts), fingerprint, 100)
 
 
-def prepare(cache, tokenizer, source=None, wrapped=False, validation=0.1):
-    return tokens.prepare(source or documents(), tokenizer, wrapped=wrapped, validation=validation, cache=str(cache))
+def prepare(cache, tokenizer, source=None, rewrap_lines=False, validation=0.1):
+    return tokens.prepare(
+        source or documents(),
+        tokenizer,
+        rewrap_lines=rewrap_lines,
+        validation=validation,
+        cache=str(cache),
+    )
 
 
-@pytest.mark.parametrize(("validation", "every"), [(0.1, 10), (0.05, 20), (0.25, 4), (0.5, 2), (0.01, 100)])
+@pytest.mark.parametrize(
+    ("validation", "every"), [(0.1, 10), (0.05, 20), (0.25, 4), (0.5, 2), (0.01, 100)]
+)
 def test_the_first_and_every_nth_document_are_held_out(tmp_path, tokenizer, validation, every):
     splits = prepare(tmp_path, tokenizer, validation=validation).splits
     expected = {"train": [], "validation": []}
     for index, text in enumerate(SENTENCES):
-        expected["train" if index % every else "validation"] += [*tokenizer.encode([text])[0], tokenizer.newline]
+        expected["train" if index % every else "validation"] += [
+            *tokenizer.encode([text])[0],
+            tokenizer.newline,
+        ]
     assert {name: ids.tolist() for name, ids in splits.items()} == expected
 
 
@@ -50,7 +61,11 @@ def test_the_tokens_decode_to_the_text_and_the_counts_are_true(tmp_path, tokeniz
     words = "\n".join(text.replace(".", " .") for text in train)
     assert tokenizer.decode(prepared.splits["train"]).split() == words.split()
     count = prepared.about["splits"]["train"]
-    assert count == {"documents": 36, "characters": sum(len(text) + 1 for text in train), "tokens": len(prepared.splits["train"])}
+    assert count == {
+        "documents": 36,
+        "characters": sum(len(text) + 1 for text in train),
+        "tokens": len(prepared.splits["train"]),
+    }
     assert prepared.about["tokenizer"] == tokenizer.fingerprint
 
 
@@ -59,24 +74,40 @@ def test_no_validation_holds_nothing_out(tmp_path, tokenizer):
     assert len(splits["validation"]) == 0 and len(splits["train"]) > 0
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_the_ids_do_not_depend_on_chunks_pieces_and_batches(tmp_path, tokenizer, monkeypatch, wrapped):
+@pytest.mark.parametrize("rewrap_lines", [False, True])
+def test_the_ids_do_not_depend_on_chunks_pieces_and_batches(
+    tmp_path, tokenizer, monkeypatch, rewrap_lines
+):
     (tmp_path / "books").mkdir()
-    for number, joint in enumerate(("\n", "\n\n", " ", " \r\n ")):  # lines, paragraphs, a single line, ends of Windows
+    for number, joint in enumerate(
+        ("\n", "\n\n", " ", " \r\n ")
+    ):  # lines, paragraphs, a single line, ends of Windows
         (tmp_path / f"books/{number}.txt").write_text(joint.join(SENTENCES) + "\n", newline="")
-    (tmp_path / "books/short.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in (*SENTENCES, " ", "")))
+    (tmp_path / "books/short.jsonl").write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in (*SENTENCES, " ", ""))
+    )
     source = CORPORA["text"](str(tmp_path / "books"))
-    whole = prepare(tmp_path / "whole", tokenizer, source, wrapped)
+    whole = prepare(tmp_path / "whole", tokenizer, source, rewrap_lines)
     for chunk, piece, batch in ((7, 20, 100), (64, 64, 64), (1000, 300, 1), (50, 10_000, 3_000)):
         monkeypatch.setattr(readers, "CHUNK", chunk)
         monkeypatch.setattr(tokens, "PIECE", piece)
         monkeypatch.setattr(tokens, "BATCH", batch)
-        cut = prepare(tmp_path / f"{chunk}", tokenizer, source, wrapped)
-        assert cut.about["splits"] == whole.about["splits"] and whole.about["splits"]["train"]["documents"] == 39
+        cut = prepare(tmp_path / f"{chunk}", tokenizer, source, rewrap_lines)
+        assert (
+            cut.about["splits"] == whole.about["splits"]
+            and whole.about["splits"]["train"]["documents"] == 39
+        )
         for name in tokens.SPLITS:
             np.testing.assert_array_equal(cut.splits[name], whole.splits[name])
     texts = ["".join(chunks) for chunks in source.read()]
-    texts = ["\n".join(" ".join(lines.split()) for lines in text.replace("\r", "").split("\n\n")) for text in texts] if wrapped else texts
+    texts = (
+        [
+            "\n".join(" ".join(lines.split()) for lines in text.replace("\r", "").split("\n\n"))
+            for text in texts
+        ]
+        if rewrap_lines
+        else texts
+    )
     for number, name in ((0, "validation"), (1, "train")):
         expected = [*tokenizer.encode([texts[number]])[0], tokenizer.newline]
         assert whole.splits[name][: len(expected)].tolist() == expected
@@ -90,7 +121,9 @@ def test_a_corpus_is_tokenised_once(tmp_path, tokenizer):
 
     again = prepare(tmp_path, tokenizer, Documents(read, "f", 100))
     np.testing.assert_array_equal(first.splits["train"], again.splits["train"])
-    assert isinstance(again.splits["train"], np.memmap) and not again.splits["train"].flags.writeable
+    assert (
+        isinstance(again.splits["train"], np.memmap) and not again.splits["train"].flags.writeable
+    )
 
 
 def test_other_texts_tokenizers_and_settings_have_folders_of_their_own(tmp_path, tokenizer):
@@ -98,7 +131,7 @@ def test_other_texts_tokenizers_and_settings_have_folders_of_their_own(tmp_path,
     prepare(tmp_path, tokenizer)
     prepare(tmp_path, other)
     prepare(tmp_path, tokenizer, documents(fingerprint="g"))
-    prepare(tmp_path, tokenizer, wrapped=True)
+    prepare(tmp_path, tokenizer, rewrap_lines=True)
     prepare(tmp_path, tokenizer, validation=0.2)
     assert len(list((tmp_path / "tokens").iterdir())) == 5
 
@@ -111,7 +144,9 @@ def small(monkeypatch):
 
 
 @pytest.mark.parametrize("after", [1, 12, 40])
-def test_a_pass_that_breaks_off_goes_on_where_it_was(tmp_path, tokenizer, small, monkeypatch, after):
+def test_a_pass_that_breaks_off_goes_on_where_it_was(
+    tmp_path, tokenizer, small, monkeypatch, after
+):
     def read():
         yield from ([text] for text in SENTENCES[:after])
         raise KeyboardInterrupt
@@ -120,27 +155,42 @@ def test_a_pass_that_breaks_off_goes_on_where_it_was(tmp_path, tokenizer, small,
         prepare(tmp_path, tokenizer, Documents(read, "f", 100))
     (partial,) = (tmp_path / "tokens").iterdir()
     record = partial / "progress.json"
-    done = json.loads(record.read_text()) if record.exists() else {"batches": 0, "bytes": dict.fromkeys(tokens.SPLITS, 0)}
+    done = (
+        json.loads(record.read_text())
+        if record.exists()
+        else {"batches": 0, "bytes": dict.fromkeys(tokens.SPLITS, 0)}
+    )
     assert (done["batches"] > 2) == (after == 40)
     for name in tokens.SPLITS:  # what a machine that lost its power may have left
         with open(partial / f"{name}.bin", "ab") as file:
             file.write(b"torn")
     encoded, encode = [], bpe.Tokenizer.encode
-    monkeypatch.setattr(bpe.Tokenizer, "encode", lambda self, texts: encoded.extend(texts) or encode(self, texts))
+    monkeypatch.setattr(
+        bpe.Tokenizer, "encode", lambda self, texts: encoded.extend(texts) or encode(self, texts)
+    )
     again = prepare(tmp_path, tokenizer)
     assert not done["batches"] or sum(map(len, encoded)) < sum(map(len, SENTENCES)) * 0.8
     assert_same(again, prepare(tmp_path / "other", tokenizer))
-    assert sorted(file.name for file in (tmp_path / "tokens").rglob("*") if file.is_file()) == ["about.json", "train.bin", "validation.bin"]
+    assert sorted(file.name for file in (tmp_path / "tokens").rglob("*") if file.is_file()) == [
+        "about.json",
+        "train.bin",
+        "validation.bin",
+    ]
 
 
-def assert_same(one: tokens.Tokens, other: tokens.Tokens):
-    assert one.about["splits"] == other.about["splits"] and one.about["pass"]["megabytes"] == other.about["pass"]["megabytes"]
+def assert_same(one: tokens.TokenizedCorpus, other: tokens.TokenizedCorpus):
+    assert (
+        one.about["splits"] == other.about["splits"]
+        and one.about["pass"]["megabytes"] == other.about["pass"]["megabytes"]
+    )
     for name in tokens.SPLITS:
         assert one.splits[name].tobytes() == other.splits[name].tobytes()
 
 
 @pytest.mark.parametrize("lost", ["train.bin", "piece"])
-def test_a_record_that_no_longer_holds_is_not_gone_by(tmp_path, tokenizer, small, monkeypatch, lost):
+def test_a_record_that_no_longer_holds_is_not_gone_by(
+    tmp_path, tokenizer, small, monkeypatch, lost
+):
     def read():
         yield from ([text] for text in SENTENCES)
         raise KeyboardInterrupt
@@ -164,7 +214,7 @@ source, cache, tokenizer = sys.argv[1:]
 tokens.PIECE, tokens.BATCH = 1 << 10, 1 << 12
 encode = bpe.Tokenizer.encode
 bpe.Tokenizer.encode = lambda self, texts: time.sleep(0.05) or encode(self, texts)
-tokens.prepare(CORPORA["text"](source), bpe.load(pathlib.Path(tokenizer)), wrapped=True, validation=0.3, cache=cache)
+tokens.prepare(CORPORA["text"](source), bpe.load(pathlib.Path(tokenizer)), rewrap_lines=True, validation=0.3, cache=cache)
 """
 
 
@@ -178,7 +228,9 @@ def begin(tmp_path, tokenizer):
     line = [sys.executable, "-c", PASS, str(tmp_path / "books")]
 
     def start(cache: pathlib.Path) -> subprocess.Popen:
-        return subprocess.Popen([*line, str(cache), str(tmp_path / "tokenizer.json")], stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*line, str(cache), str(tmp_path / "tokenizer.json")], stderr=subprocess.PIPE, text=True
+        )
 
     return start
 
@@ -195,7 +247,13 @@ def files(cache: pathlib.Path) -> dict[str, bytes]:
 
 
 def batches(cache: pathlib.Path) -> int:
-    return max((json.loads(file.read_text())["batches"] for file in (cache / "tokens").glob("*.partial/progress.json")), default=0)
+    return max(
+        (
+            json.loads(file.read_text())["batches"]
+            for file in (cache / "tokens").glob("*.partial/progress.json")
+        ),
+        default=0,
+    )
 
 
 def test_a_pass_that_is_killed_again_and_again_ends_with_the_same_bytes(begin, tmp_path):
@@ -231,8 +289,8 @@ def test_a_second_process_waits_for_the_first_and_takes_its_tokens(begin, tmp_pa
     assert (made / "train.bin").stat().st_ino == inode and not (made / "lock").exists()
 
 
-@pytest.mark.parametrize(("joint", "wrapped"), [("\n", False), ("\n\n", True), (" ", True)])
-def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer, monkeypatch, joint, wrapped):
+@pytest.mark.parametrize(("joint", "rewrap_lines"), [("\n", False), ("\n\n", True), (" ", True)])
+def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer, monkeypatch, joint, rewrap_lines):
     monkeypatch.setattr(readers, "CHUNK", 1 << 12)
     monkeypatch.setattr(tokens, "PIECE", 1 << 11)
     monkeypatch.setattr(tokens, "BATCH", 1 << 14)
@@ -242,8 +300,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer, monkeypatch, jo
         book.write_text(joint.join(SENTENCES * copies))
         corpus = CORPORA["text"](str(book))
         tracemalloc.start()
-        bpe._alphabet(tokens.texts(corpus, wrapped))
-        prepare(tmp_path / "cache", tokenizer, corpus, wrapped, validation=0.0)
+        bpe._alphabet(tokens.texts(corpus, rewrap_lines))
+        prepare(tmp_path / "cache", tokenizer, corpus, rewrap_lines, validation=0.0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert book.stat().st_size > 400_000
@@ -253,31 +311,48 @@ def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer, monkeypatch, jo
 def test_the_speed_is_told_over_all_starts(tmp_path, tokenizer):
     told = prepare(tmp_path, tokenizer).about["pass"]
     assert told["megabytes"] == sum(len(text) + 1 for text in SENTENCES) / 1e6
-    assert told["megabytes_per_second"] == pytest.approx(told["megabytes"] / told["seconds"]) and told["seconds"] > 0
+    assert (
+        told["megabytes_per_second"] == pytest.approx(told["megabytes"] / told["seconds"])
+        and told["seconds"] > 0
+    )
 
 
 def test_a_full_disk_is_one_line_and_what_is_done_is_kept(tmp_path, tokenizer, small):
     script = (
         "import pathlib, resource, signal, sys; sys.argv[1:], limit = sys.argv[1:4], int(sys.argv[4])\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n" + PASS
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
+        + PASS
     )
-    script = script.replace("0.05", "0.0").replace("\ntokens.prepare", "\nfrom gpt1_jax.errors import UserError\ntry: tokens.prepare")
+    script = script.replace("0.05", "0.0").replace(
+        "\ntokens.prepare", "\nfrom gpt1_jax.errors import UserError\ntry: tokens.prepare"
+    )
     script += "except UserError as error: sys.exit(str(error))\n"
     (tmp_path / "books").mkdir()
     for number in range(4):
         (tmp_path / f"books/{number}.txt").write_text("\n\n".join(SENTENCES * 20))
     tokenizer.save(tmp_path / "tokenizer.json")
-    line = [sys.executable, "-c", script, str(tmp_path / "books"), str(tmp_path), str(tmp_path / "tokenizer.json")]
+    line = [
+        sys.executable,
+        "-c",
+        script,
+        str(tmp_path / "books"),
+        str(tmp_path),
+        str(tmp_path / "tokenizer.json"),
+    ]
     ended = subprocess.run([*line, "20000"], stderr=subprocess.PIPE, text=True)
     assert ended.returncode == 1 and ended.stderr.count("\n") == 1, ended.stderr
-    assert ended.stderr.startswith(f"config.data.cache: cannot write to {tmp_path}/tokens (File too large); make room")
+    assert ended.stderr.startswith(
+        f"config.data.cache: cannot write to {tmp_path}/tokens (File too large); make room"
+    )
     assert batches(tmp_path) > 2
     assert subprocess.run([*line, "200000000"]).returncode == 0 and len(files(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(("texts", "validation"), [(["only one"], 0.1), ([], 0.0), (["one"], 1.0)])
 def test_too_few_documents_for_a_split_are_refused(tmp_path, tokenizer, texts, validation):
-    with pytest.raises(UserError, match=r"config\.data\.validation: [01] documents cannot be split"):
+    with pytest.raises(
+        UserError, match=r"config\.data\.validation: [01] documents cannot be split"
+    ):
         prepare(tmp_path, tokenizer, documents(texts), validation=validation)
     assert list((tmp_path / "tokens").iterdir()) == []
 
@@ -286,7 +361,11 @@ def test_too_few_documents_for_a_split_are_refused(tmp_path, tokenizer, texts, v
 def test_ids_take_the_smallest_type_that_holds_them(tmp_path, size, dtype):
     names = ["<unk>", "\n</w>", *(f"{number}</w>" for number in range(size - 2))]
     model = tokenizers.models.BPE(
-        {name: i for i, name in enumerate(names)}, [], unk_token="<unk>", end_of_word_suffix="</w>", ignore_merges=True
+        {name: i for i, name in enumerate(names)},
+        [],
+        unk_token="<unk>",
+        end_of_word_suffix="</w>",
+        ignore_merges=True,
     )
     backend = tokenizers.Tokenizer(model)
     backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
@@ -301,5 +380,8 @@ def test_windows_are_runs_of_tokens():
     windows = tokens.Windows(np.arange(100, dtype=np.uint16), 8)
     assert len(windows) == 92
     batch = windows[np.array([0, 91])]
-    assert batch["tokens"].tolist() == [list(range(9)), list(range(91, 100))] and batch["tokens"].dtype == np.int32
+    assert (
+        batch["tokens"].tolist() == [list(range(9)), list(range(91, 100))]
+        and batch["tokens"].dtype == np.int32
+    )
     assert len(tokens.Windows(np.arange(5, dtype=np.uint16), 8)) == 0

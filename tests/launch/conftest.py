@@ -31,7 +31,13 @@ class House:
     """A copy of the launch scripts with stubs around them, and what the stubs were called with."""
 
     # What a shell may break: spaces, brackets, both quotes, a variable, a glob, a newline, nothing at all.
-    awkward = ("--workdir=runs/a b", "--config.sizes=(1, 2)", """--x=it's "$HOME" `id` * ; &""", "--y=1\n2", "")
+    awkward = (
+        "--workdir=runs/a b",
+        "--config.sizes=(1, 2)",
+        """--x=it's "$HOME" `id` * ; &""",
+        "--y=1\n2",
+        "",
+    )
 
     def __init__(self, root: pathlib.Path):
         self.root = root / "gpt1_jax"  # the name it has on a TPU's host, below the home folder
@@ -41,7 +47,9 @@ class House:
         (root / "tmp").mkdir()
         shutil.copytree(REPOSITORY / "launch", self.root / "launch")
         (self.root / "requirements-lock.txt").touch()
-        (self.root / "pyproject.toml").write_text("not a project")  # so that a real pip stops before the network
+        (self.root / "pyproject.toml").write_text(
+            "not a project"
+        )  # so that a real pip stops before the network
         self.env = os.environ | {"HOME": str(root), "PATH": f"{self.bin}:{os.environ['PATH']}"}
         self.env |= {"TMPDIR": str(root / "tmp"), "NAME": "vm", "ZONE": "z"}
         for name in ("PYTHON", "EXTRA", "TYPE", "VERSION", "WORKER", "DRY_RUN"):
@@ -64,11 +72,22 @@ class House:
     def run(self, script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess:
         """Runs launch/`script` from a foreign folder."""
         command = ["bash", str(self.root / "launch" / script), *arguments]
-        return subprocess.run(command, cwd=self.root.parent, env=self.env | env, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            command,
+            cwd=self.root.parent,
+            env=self.env | env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def calls(self) -> list[list[str]]:
         """The argument lists that the stubs received, without the stubs' own paths."""
-        return [json.loads(line)[1:] for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        return (
+            [json.loads(line)[1:] for line in self.log.read_text().splitlines()]
+            if self.log.exists()
+            else []
+        )
 
     @staticmethod
     def assert_refused(result: subprocess.CompletedProcess, *words: str):

@@ -46,14 +46,25 @@ def test_tpu_vm_calls_gcloud_and_a_dry_run_prints_the_same(house, arguments, exp
     assert house.calls() == expected
 
 
-@pytest.mark.parametrize("kind, image", [("v4-8", "tpu-ubuntu2204-base"), ("v6e-8", "v2-alpha-tpuv6e")])
+@pytest.mark.parametrize(
+    "kind, image", [("v4-8", "tpu-ubuntu2204-base"), ("v6e-8", "v2-alpha-tpuv6e")]
+)
 def test_tpu_vm_knows_the_image_of_a_machine(house, kind, image):
-    assert f"--runtime-version={image} " in house.run("tpu_vm.sh", "create", TYPE=kind, DRY_RUN="1").stdout
-    assert "--runtime-version=mine " in house.run("tpu_vm.sh", "create", TYPE=kind, VERSION="mine", DRY_RUN="1").stdout
+    assert (
+        f"--runtime-version={image} "
+        in house.run("tpu_vm.sh", "create", TYPE=kind, DRY_RUN="1").stdout
+    )
+    assert (
+        "--runtime-version=mine "
+        in house.run("tpu_vm.sh", "create", TYPE=kind, VERSION="mine", DRY_RUN="1").stdout
+    )
 
 
 def test_resume_is_run(house):
-    run, resume = (house.run("tpu_vm.sh", action, *house.awkward, DRY_RUN="1").stdout for action in ("run", "resume"))
+    run, resume = (
+        house.run("tpu_vm.sh", action, *house.awkward, DRY_RUN="1").stdout
+        for action in ("run", "resume")
+    )
     assert run == resume != ""
 
 
@@ -66,7 +77,9 @@ def test_tpu_vm_run_hands_flags_through_both_shells(house):
 
     # What sshd does with it; it returns at once and leaves the program running.
     command = call[-1].removeprefix("--command=")
-    subprocess.run(["bash", "-c", command], cwd=house.root.parent, env=house.env, check=True, timeout=10)
+    subprocess.run(
+        ["bash", "-c", command], cwd=house.root.parent, env=house.env, check=True, timeout=10
+    )
     deadline = time.time() + 20
     while not house.log.exists() or not house.log.read_text().endswith("\n"):
         assert time.time() < deadline, (house.root / "run.log").read_text()
@@ -97,41 +110,72 @@ def test_tpu_vm_asks_for_its_variables(house, name):
 def test_slurm_hands_flags_to_srun(house):
     house.stub(house.bin / "srun")
     house.install("cuda")
-    spool = shutil.copy(house.root / "launch/slurm.sbatch", house.root.parent / "job00042")  # as slurmd does
+    spool = shutil.copy(
+        house.root / "launch/slurm.sbatch", house.root.parent / "job00042"
+    )  # as slurmd does
     env = house.env | {"SLURM_SUBMIT_DIR": str(house.root)}
     subprocess.run(["bash", spool, *house.awkward], env=env, check=True, timeout=60)
     program = [".venv/bin/python", "-m", "gpt1_jax.main", "--multihost=on"]
     assert house.calls() == [["--kill-on-bad-exit=1", *program, *house.awkward]]
-    subprocess.run(["bash", spool, *house.awkward], env=env | {"SLURM_ARRAY_TASK_ID": "3", "PARTS": "8"}, check=True, timeout=60)
-    assert house.calls()[1][-1] == "--config.part=3/8"
+    subprocess.run(
+        ["bash", spool, *house.awkward],
+        env=env | {"SLURM_ARRAY_TASK_ID": "3", "PARTS": "8"},
+        check=True,
+        timeout=60,
+    )
+    assert house.calls()[1][-1] == "--config.shard=3/8"
 
 
 def test_slurm_refuses_what_could_not_resume(house):
     house.stub(house.bin / "srun")
     house.install("cuda")
-    house.assert_refused(house.run("slurm.sbatch", "--config=c.py", SLURM_SUBMIT_DIR=str(house.root)), "--workdir=DIR")
-    house.assert_refused(house.run("slurm.sbatch", "--workdir=w", SLURM_SUBMIT_DIR=str(house.bin)), "repository")
+    house.assert_refused(
+        house.run("slurm.sbatch", "--config=c.py", SLURM_SUBMIT_DIR=str(house.root)),
+        "--workdir=DIR",
+    )
+    house.assert_refused(
+        house.run("slurm.sbatch", "--workdir=w", SLURM_SUBMIT_DIR=str(house.bin)), "repository"
+    )
     assert house.calls() == []
 
 
 def test_a_sweep_gives_every_machine_its_part(house):
     flags = ["--config=c.py", "--workdir=runs/a b"]
     slurm = house.run("sweep.sh", "slurm", "8", "--time=2-0", "--", *flags, DRY_RUN="1")
-    assert shlex.split(slurm.stdout) == ["sbatch", "--array=1-8", "--export=ALL,PARTS=8", "--time=2-0", "launch/slurm.sbatch", *flags]
-    assert shlex.split(house.run("sweep.sh", "slurm", "2", *flags, DRY_RUN="1").stdout)[:2] == ["sbatch", "--array=1-2"]
+    assert shlex.split(slurm.stdout) == [
+        "sbatch",
+        "--array=1-8",
+        "--export=ALL,PARTS=8",
+        "--time=2-0",
+        "launch/slurm.sbatch",
+        *flags,
+    ]
+    assert shlex.split(house.run("sweep.sh", "slurm", "2", *flags, DRY_RUN="1").stdout)[:2] == [
+        "sbatch",
+        "--array=1-2",
+    ]
     tpu = house.run("sweep.sh", "tpu", "2", *flags, DRY_RUN="1").stdout.splitlines()
-    assert [f"vm-{part}" in line and f"--config.part={part}/2" in line for part, line in enumerate(tpu, 1)] == [True, True]
+    assert [
+        f"vm-{part}" in line and f"--config.shard={part}/2" in line
+        for part, line in enumerate(tpu, 1)
+    ] == [True, True]
 
 
 def test_a_sweep_on_gpus_ends_with_the_first_failure(house):
-    house.install(does='sys.exit(3 * ("--config.part=2/2" in sys.argv))')
+    house.install(does='sys.exit(3 * ("--config.shard=2/2" in sys.argv))')
     assert house.run("sweep.sh", "gpus", "2", "--workdir=w").returncode == 3
-    assert sorted(house.calls()) == [["-m", "gpt1_jax.main", "--workdir=w", f"--config.part={part}/2"] for part in (1, 2)]
+    assert sorted(house.calls()) == [
+        ["-m", "gpt1_jax.main", "--workdir=w", f"--config.shard={part}/2"] for part in (1, 2)
+    ]
 
 
 @pytest.mark.parametrize(
     "arguments, word",
-    [(["slurm", "many", "--workdir=w"], "many"), (["slurm", "2", "--config=c.py"], "--workdir"), (["boats", "2", "--workdir=w"], "boats")],
+    [
+        (["slurm", "many", "--workdir=w"], "many"),
+        (["slurm", "2", "--config=c.py"], "--workdir"),
+        (["boats", "2", "--workdir=w"], "boats"),
+    ],
 )
 def test_a_sweep_says_what_is_wrong(house, arguments, word):
     ended = house.run("sweep.sh", *arguments)

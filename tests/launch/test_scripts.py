@@ -30,7 +30,16 @@ def test_shellcheck_finds_nothing():
 
 
 def test_environment_installs_once_an_extra_and_again_when_the_lock_changes(house):
-    pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", "requirements-lock.txt", "-e"]
+    pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "-c",
+        "requirements-lock.txt",
+        "-e",
+    ]
     house.install("")
     stamp, lock = house.root / ".venv/.installed", house.root / "requirements-lock.txt"
 
@@ -61,12 +70,16 @@ def test_environment_is_made_and_a_failed_installation_is_not_taken_for_one(hous
 def test_environment_refuses(house):
     house.assert_refused(house.run("environment.sh", "gpu"), "'gpu'", "cuda13")
     house.stub(house.bin / "old", "#!/bin/sh\nexit 1\n")
-    house.assert_refused(house.run("environment.sh", PYTHON="old"), "no Python >= 3.11", "tried old", "PYTHON=")
+    house.assert_refused(
+        house.run("environment.sh", PYTHON="old"), "no Python >= 3.11", "tried old", "PYTHON="
+    )
     assert not (house.root / ".venv").exists()
     house.stub(house.root / ".venv/bin/python", "#!/bin/sh\nexit 1\n")
     house.assert_refused(house.run("environment.sh"), ".venv has no working Python")
     house.install("")
-    house.stub(house.bin / "other", '#!/bin/sh\ncase "$2" in *ensurepip*) ;; *) echo 3.99 ;; esac\n')
+    house.stub(
+        house.bin / "other", '#!/bin/sh\ncase "$2" in *ensurepip*) ;; *) echo 3.99 ;; esac\n'
+    )
     house.assert_refused(house.run("environment.sh", PYTHON="other"), "PYTHON=other", "rm -r .venv")
 
 
@@ -83,10 +96,18 @@ def test_test_sh_hands_arguments_to_pytest(house):
     assert house.run("test.sh", "tests/text", "-k", "a or b").returncode == 5
     assert house.calls() == [["-m", "pytest", "tests/text", "-k", "a or b"]]
     assert house.run("test.sh").returncode == 5
-    assert house.calls()[1] == ["-m", "pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=worksteal"]
+    assert house.calls()[1] == [
+        "-m",
+        "pytest",
+        "--numprocesses=auto",
+        "--maxprocesses=4",
+        "--dist=worksteal",
+    ]
 
 
-@pytest.mark.parametrize("flags, folder", [([], "runs/exp_ablations"), (["--workdir=runs/my own"], "runs/my own")])
+@pytest.mark.parametrize(
+    "flags, folder", [([], "runs/exp_ablations"), (["--workdir=runs/my own"], "runs/my own")]
+)
 def test_quickstart_runs_the_program_and_says_where_the_report_is(house, flags, folder):
     house.install("cuda")
     (house.root / folder).mkdir(parents=True)
@@ -104,7 +125,9 @@ def test_quickstart_ends_with_the_program_s_failure(house):
 
 
 # What a process of local_multi.sh does, by its number.
-NUMBER = "number = int(next(a for a in sys.argv if a.startswith('--process_id=')).partition('=')[2])"
+NUMBER = (
+    "number = int(next(a for a in sys.argv if a.startswith('--process_id=')).partition('=')[2])"
+)
 
 
 def test_local_multi_gives_each_process_its_place(house):
@@ -116,7 +139,10 @@ def test_local_multi_gives_each_process_its_place(house):
     (coordinator,) = {call[3] for call in calls}
     assert coordinator.startswith("--coordinator=127.0.0.1:")
     places = [["--num_processes=3", f"--process_id={i}"] for i in range(3)]
-    assert calls == [["-m", "gpt1_jax.main", "--multihost=on", coordinator, *place, *house.awkward] for place in places]
+    assert calls == [
+        ["-m", "gpt1_jax.main", "--multihost=on", coordinator, *place, *house.awkward]
+        for place in places
+    ]
     logs = pathlib.Path(result.stderr.split()[-1])
     assert (logs / "process_2.log").read_text() == "I am 2 cpu 1\n"
 
@@ -124,7 +150,9 @@ def test_local_multi_gives_each_process_its_place(house):
 def test_local_multi_ends_all_when_one_dies(house):
     # Process 0 is deaf to SIGTERM, as one is that waits in a collective for a peer that is gone.
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    house.install(does=f"{NUMBER}\nif number:\n    print('broken'), sys.exit(7)\n{deaf}\ntime.sleep(50)")
+    house.install(
+        does=f"{NUMBER}\nif number:\n    print('broken'), sys.exit(7)\n{deaf}\ntime.sleep(50)"
+    )
     start = time.time()
     result = house.run("local_multi.sh", "2", "--workdir=w")
     assert result.returncode == 7 and time.time() - start < 20
@@ -138,7 +166,13 @@ def test_local_multi_passes_a_signal_on_and_lets_processes_save(house, sent, sta
         "print('ready', flush=True)\ntime.sleep(50)"
     )
     # A test run in the background ignores SIGINT, and its children would.
-    command = ["env", "--default-signal=INT", "bash", str(house.root / "launch/local_multi.sh"), "1"]
+    command = [
+        "env",
+        "--default-signal=INT",
+        "bash",
+        str(house.root / "launch/local_multi.sh"),
+        "1",
+    ]
     with subprocess.Popen(command, env=house.env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(sent)

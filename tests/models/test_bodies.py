@@ -15,7 +15,11 @@ TOKENS = jax.random.randint(jax.random.key(1), (2, CONTEXT), 0, VOCAB)
 
 def noiseless(make_body, **changes):
     """A body whose only dropout is what `changes` says."""
-    rates = [name for name in ("embd_dropout", "attn_dropout", "resid_dropout") if hasattr(make_body(), name)]
+    rates = [
+        name
+        for name in ("embd_dropout", "attn_dropout", "resid_dropout")
+        if hasattr(make_body(), name)
+    ]
     return make_body(**{**dict.fromkeys(rates, 0.0), **changes})
 
 
@@ -25,12 +29,16 @@ def test_the_registry_knows_both():
 
 def test_no_hidden_state_sees_a_later_input(make_body, fresh):
     body = make_body()
-    tokens = jnp.arange(CONTEXT)[None]  # a token a position, so a row of the table is the input of one position
+    tokens = jnp.arange(CONTEXT)[
+        None
+    ]  # a token a position, so a row of the table is the input of one position
     params = fresh(LanguageModel(body), tokens)
     table = body.apply({"params": params}, False, method="table")
 
     def hidden(rows):
-        return body.apply({"params": params}, tokens, jnp.concatenate([rows, table[CONTEXT:]]), False)[0]
+        return body.apply(
+            {"params": params}, tokens, jnp.concatenate([rows, table[CONTEXT:]]), False
+        )[0]
 
     jacobian = jax.jit(jax.jacfwd(hidden))(table[:CONTEXT])  # [L D L D]
     reach = np.abs(jacobian).max(axis=(1, 3))
@@ -49,7 +57,7 @@ def test_padding_on_the_right_changes_nothing_on_the_left(make_body, fresh, appl
     assert np.abs(whole[:, 5:] - padded[:, 5:]).max() > 0.01
 
 
-# Of each row that branches: tokens of the shared prefix, then of every branch; the row of 14 ends in padding.
+# Of each row that segment_ids: tokens of the shared prefix, then of every branch; the row of 14 ends in padding.
 BRANCHING = (3, (2, 5, 1)), (0, (3, 6, 2))
 
 
@@ -61,13 +69,17 @@ def branching_row(prefix, lengths):
 def test_a_branch_has_the_hidden_states_of_a_stream_of_its_own(make_body, fresh, apply):
     body = make_body()
     tokens = np.random.default_rng(4).integers(0, VOCAB, (2, 14))
-    branches = np.stack([branching_row(*row) for row in BRANCHING])
-    own = [(row, (branches[row] == 0) | (branches[row] == branch)) for row in range(2) for branch in (1, 2, 3)]
+    segment_ids = np.stack([branching_row(*row) for row in BRANCHING])
+    own = [
+        (row, (segment_ids[row] == 0) | (segment_ids[row] == branch))
+        for row in range(2)
+        for branch in (1, 2, 3)
+    ]
     streams = np.stack([np.pad(tokens[row][held], (0, CONTEXT - held.sum())) for row, held in own])
     params = fresh(LanguageModel(body), TOKENS)
     table = body.apply({"params": params}, False, method="table")
     expected = apply(body, params, streams, table)
-    found = apply(body, params, tokens, table, branches=jnp.asarray(branches))
+    found = apply(body, params, tokens, table, segment_ids=jnp.asarray(segment_ids))
     for (row, held), stream in zip(own, expected, strict=True):
         np.testing.assert_allclose(found[row][held], stream[: held.sum()], atol=1e-5)
     assert np.isfinite(found).all()  # padding, too, or gradients would be lost
@@ -107,7 +119,9 @@ def test_the_tables_dropout_is_one_mask_for_input_and_softmax(make_body, fresh, 
     hidden, table = apply(LanguageModel(body), params, TOKENS, train=True)
     kept = table != 0
     np.testing.assert_allclose(table[kept], 2 * plain[kept], rtol=1e-6)
-    assert 0.3 < kept.mean() < 0.7 and len({row.tobytes() for row in np.asarray(kept)}) == len(table)  # every row its own
+    assert 0.3 < kept.mean() < 0.7 and len({row.tobytes() for row in np.asarray(kept)}) == len(
+        table
+    )  # every row its own
     # The hidden states are those of a pass that reads its inputs from the very table that the softmax gets.
     again = jax.jit(lambda params: body.apply({"params": params}, TOKENS, table, False))(params)
     np.testing.assert_allclose(hidden, again, atol=1e-6)

@@ -52,8 +52,12 @@ def test_masks_of_different_keys_are_independent():
 def test_a_mask_is_not_another_one_shifted():
     # The position enters by a multiplication and the key by an addition, so a shift is what a weak mixing would leave.
     one, other = dropped(0).ravel(), dropped(1).ravel()
-    spectrum = np.fft.ifft(np.fft.fft(one - one.mean()) * np.conj(np.fft.fft(other - other.mean()))).real
-    assert np.abs(spectrum).max() / (SIZE * one.std() * other.std()) < 7 / np.sqrt(SIZE)  # the largest of 262,144
+    spectrum = np.fft.ifft(
+        np.fft.fft(one - one.mean()) * np.conj(np.fft.fft(other - other.mean()))
+    ).real
+    assert np.abs(spectrum).max() / (SIZE * one.std() * other.std()) < 7 / np.sqrt(
+        SIZE
+    )  # the largest of 262,144
 
 
 @pytest.mark.parametrize("seed", [0, 7])
@@ -77,7 +81,9 @@ def test_the_same_mask_comes_under_jit_and_vmap():
     x = jnp.ones((5, 7))
     keys = jax.random.split(jax.random.key(1), 3)
     plain = jnp.stack([dropout(x, 0.5, key) for key in keys])
-    np.testing.assert_array_equal(plain, jnp.stack([jax.jit(lambda key: dropout(x, 0.5, key))(key) for key in keys]))
+    np.testing.assert_array_equal(
+        plain, jnp.stack([jax.jit(lambda key: dropout(x, 0.5, key))(key) for key in keys])
+    )
     np.testing.assert_array_equal(plain, jax.vmap(lambda key: dropout(x, 0.5, key))(keys))
     assert not (plain[0] == plain[1]).all()
 

@@ -25,16 +25,22 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize(("kind", "body"), [*((kind, "lstm") for kind in FORMATS), ("similarity", "transformer")])
+@pytest.mark.parametrize(
+    ("kind", "body"), [*((kind, "lstm") for kind in FORMATS), ("similarity", "transformer")]
+)
 def test_scores_flatten_to_the_classes_in_every_format(fresh, apply, kind, body):
     streams, outputs, sum_streams, shape = FORMATS[kind]
     model = Classifier(BODIES[body](), outputs=outputs, sum_streams=sum_streams)
     tokens, extract = inputs(streams)
     params = fresh(model, tokens, extract)
     scores, hidden, _ = apply(model, params, tokens, extract)
-    assert scores.shape == shape and hidden.shape == (2, streams, CONTEXT, WIDTH) and "clf" in params
+    assert (
+        scores.shape == shape and hidden.shape == (2, streams, CONTEXT, WIDTH) and "clf" in params
+    )
     # The states are those at the extract tokens; with summed streams they are added before the linear layer.
-    states = np.asarray(hidden).reshape(2, streams * CONTEXT, WIDTH)[np.arange(2)[:, None], np.asarray(extract)]
+    states = np.asarray(hidden).reshape(2, streams * CONTEXT, WIDTH)[
+        np.arange(2)[:, None], np.asarray(extract)
+    ]
     states = states.sum(axis=1, keepdims=True) if sum_streams else states
     expected = states @ np.asarray(params["clf"]["kernel"]) + np.asarray(params["clf"]["bias"])
     np.testing.assert_allclose(scores, expected, atol=1e-5)
@@ -45,7 +51,9 @@ def test_the_order_of_a_pair_does_not_matter_for_similarity(fresh, apply):
     tokens, extract = inputs(2)
     params = fresh(model, tokens, extract)
     forth, _, _ = apply(model, params, tokens, extract)
-    back, _, _ = apply(model, params, tokens[:, ::-1], (extract + jnp.array([[CONTEXT, -CONTEXT]]))[:, ::-1])
+    back, _, _ = apply(
+        model, params, tokens[:, ::-1], (extract + jnp.array([[CONTEXT, -CONTEXT]]))[:, ::-1]
+    )
     np.testing.assert_allclose(forth, back, atol=1e-5)
 
 
@@ -54,11 +62,16 @@ def test_the_streams_of_an_example_share_one_dropout_mask(fresh, apply):
     model = Classifier(body, outputs=1, clf_dropout=0.5)
     stream, end = inputs(1, examples=1)
     # Three equal examples of four equal streams.
-    tokens, extract = jnp.tile(stream, (3, 4, 1)), jnp.tile(end + CONTEXT * jnp.arange(4)[None], (3, 1))
+    tokens, extract = (
+        jnp.tile(stream, (3, 4, 1)),
+        jnp.tile(end + CONTEXT * jnp.arange(4)[None], (3, 1)),
+    )
     params = fresh(model, tokens, extract)
     calm, _, _ = apply(model, params, tokens, extract)
     noisy, _, _ = apply(model, params, tokens, extract, train=True)
-    np.testing.assert_allclose(noisy, jnp.broadcast_to(noisy[:, :1], noisy.shape), atol=1e-6)  # alike within an example
+    np.testing.assert_allclose(
+        noisy, jnp.broadcast_to(noisy[:, :1], noisy.shape), atol=1e-6
+    )  # alike within an example
     assert len(np.unique(np.round(noisy[:, 0, 0], 4))) == 3  # but not between examples
     assert (np.abs(noisy - calm) > 1e-3).any()
 

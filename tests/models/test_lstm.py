@@ -20,7 +20,11 @@ def reference(params, tokens):
     cell = output = np.zeros(layer["recurrent"].shape[0])
     hidden = []
     for token in tokens:
-        gates = params["tokens"][token] @ layer["input"]["kernel"] + output @ layer["recurrent"] + layer["bias"]
+        gates = (
+            params["tokens"][token] @ layer["input"]["kernel"]
+            + output @ layer["recurrent"]
+            + layer["bias"]
+        )
         forget, admit, emit, proposal = np.split(gates, 4)
         cell = sigmoid(forget) * cell + sigmoid(admit) * np.tanh(proposal)
         output = sigmoid(emit) * np.tanh(cell)
@@ -34,22 +38,33 @@ def test_a_forward_pass_equals_a_loop_in_numpy(fresh, apply):
     params = fresh(model, tokens)
     hidden, table = apply(model, params, tokens)
     exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-    np.testing.assert_allclose(hidden, np.stack([reference(exact, row) for row in np.asarray(tokens)]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        hidden, np.stack([reference(exact, row) for row in np.asarray(tokens)]), rtol=0, atol=1e-5
+    )
     np.testing.assert_array_equal(table, params["tokens"])
 
 
 def test_the_papers_size_and_names():
     model = LanguageModel(LSTM(40_478))
     tokens = jax.ShapeDtypeStruct((1, 4), jnp.int32)
-    params = jax.eval_shape(lambda tokens: model.init({"params": jax.random.key(0)}, tokens, train=False)["params"], tokens)
+    params = jax.eval_shape(
+        lambda tokens: model.init({"params": jax.random.key(0)}, tokens, train=False)["params"],
+        tokens,
+    )
     assert set(params) == {"tokens", "h0"} and params["tokens"].shape == (40_478, 768)
-    assert params["h0"]["recurrent"].shape == (2048, 4 * 2048) and params["h0"]["projection"]["kernel"].shape == (2048, 768)
+    assert params["h0"]["recurrent"].shape == (2048, 4 * 2048) and params["h0"]["projection"][
+        "kernel"
+    ].shape == (2048, 768)
 
 
 def test_gates_start_orthogonal_with_the_forget_gate_open():
     model = LanguageModel(BODIES["lstm"]())
-    init = jax.jit(lambda key: model.init({"params": key}, jnp.zeros((1, 2), jnp.int32), train=False))
+    init = jax.jit(
+        lambda key: model.init({"params": key}, jnp.zeros((1, 2), jnp.int32), train=False)
+    )
     layer = init(jax.random.key(0))["params"]["h0"]
     for gate in np.split(np.asarray(layer["recurrent"]), 4, axis=1):
         np.testing.assert_allclose(gate @ gate.T, np.eye(len(gate)), atol=1e-5)
-    np.testing.assert_array_equal(layer["bias"], np.repeat([1.0, 0.0, 0.0, 0.0], len(layer["bias"]) // 4))
+    np.testing.assert_array_equal(
+        layer["bias"], np.repeat([1.0, 0.0, 0.0, 0.0], len(layer["bias"]) // 4)
+    )

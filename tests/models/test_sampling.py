@@ -9,7 +9,7 @@ import pytest
 
 from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
-from gpt1_jax.models.sampling import Rule
+from gpt1_jax.models.sampling import SamplingParams
 
 from .conftest import BODIES, CONTEXT, VOCAB
 
@@ -17,7 +17,7 @@ TOKENS = jax.random.randint(jax.random.key(1), (3, CONTEXT), 0, VOCAB)
 PROMPTS = [[3, 5, 7, 2, 2], [11], [2, 13, 1, 4, 1, 4]]
 KEYS = jax.random.split(jax.random.key(7), 3)
 WORDS = VOCAB - 3  # the others stand for special tokens, which are not to be drawn
-DRAWN = Rule(temperature=2.0, top_k=9, top_p=0.9)
+DRAWN = SamplingParams(temperature=2.0, top_k=9, top_p=0.9)
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def plainly(model, params, prompt, length, key, rule):
 
 def drawn(sharp, prompts, keys=KEYS, rule=DRAWN):
     """[B L]; -1 where a row has ended."""
-    return np.stack(list(sampling.generate(*sharp, prompts, 7, keys, rule, vocabulary=WORDS)), axis=1)
+    return np.stack(
+        list(sampling.generate(*sharp, prompts, 7, keys, rule, vocabulary=WORDS)), axis=1
+    )
 
 
 def test_pieces_have_the_hidden_states_of_the_whole(make_body, fresh, apply, parity):
@@ -58,7 +60,14 @@ def test_pieces_have_the_hidden_states_of_the_whole(make_body, fresh, apply, par
 
     @jax.jit
     def resume(cache, tokens, lengths):
-        return model.body.apply({"params": params, "cache": cache}, tokens, table, lengths, method="resume", mutable="cache")
+        return model.body.apply(
+            {"params": params, "cache": cache},
+            tokens,
+            table,
+            lengths,
+            method="resume",
+            mutable="cache",
+        )
 
     cache, past = model.body.cache(3, CONTEXT), np.zeros(3, int)
     for lengths in ([3, 1, 5], [2, 3, 0], [0, 1, 2], [1, 1, 1], [2, 2, 0]):
@@ -68,20 +77,26 @@ def test_pieces_have_the_hidden_states_of_the_whole(make_body, fresh, apply, par
         hidden, moved = resume(cache, piece, jnp.array(lengths))
         cache = moved["cache"]
         for row, (start, length) in enumerate(zip(past, lengths, strict=True)):
-            apart = jnp.abs((hidden[row, :length] - whole[row, start : start + length]) @ table.T).max(initial=0)
+            apart = jnp.abs(
+                (hidden[row, :length] - whole[row, start : start + length]) @ table.T
+            ).max(initial=0)
             parity("generation with the cache against without: logits, both bodies", apart, 1e-5)
         past += lengths
     assert (past == CONTEXT).all()
 
 
-@pytest.mark.parametrize("rule", [Rule(greedy=True), DRAWN])
+@pytest.mark.parametrize("rule", [SamplingParams(greedy=True), DRAWN])
 def test_a_batch_of_prompts_is_carried_on_to_the_context_as_each_would_be_alone(sharp, rule):
     found = drawn(sharp, PROMPTS, rule=rule)
     assert found.shape == (3, 7) and found.max() < WORDS
     for row, (prompt, key) in enumerate(zip(PROMPTS, KEYS, strict=True)):
         expected = plainly(*sharp, prompt, 7, key, rule)
         np.testing.assert_array_equal(found[row], expected + [-1] * (7 - len(expected)))
-    assert (found >= 0).sum(axis=1).tolist() == [4, 7, 3]  # to CONTEXT + 1 tokens, of which the last is never read
+    assert (found >= 0).sum(axis=1).tolist() == [
+        4,
+        7,
+        3,
+    ]  # to CONTEXT + 1 tokens, of which the last is never read
 
 
 def test_rows_meet_neither_in_the_batch_nor_in_their_draws(sharp):
@@ -101,7 +116,9 @@ def test_bfloat16_keeps_to_its_type(fresh):
 
 def test_prompts_that_do_not_fit_are_refused_at_once(sharp):
     for prompts, keys in (([[]], KEYS[:1]), ([[1] * (CONTEXT + 1)], KEYS[:1]), (PROMPTS, KEYS[:2])):
-        with pytest.raises(ValueError, match=f"a key for each prompt expected, and 1 to {CONTEXT} tokens"):
+        with pytest.raises(
+            ValueError, match=f"a key for each prompt expected, and 1 to {CONTEXT} tokens"
+        ):
             sampling.generate(*sharp, prompts, 1, keys, DRAWN)
 
 
@@ -110,33 +127,57 @@ LOGITS = jnp.log(jnp.array([0.05, 0.4, 0.05, 0.1, 0.3, 0.1]))
 
 def shares(rule, logits=LOGITS, draws=20_000):
     """How often each token is drawn; no more than 0.015 from its probability but for chance beyond four standard deviations."""
-    tokens = jax.jit(jax.vmap(functools.partial(sampling.choose, rule), (0, None)))(jax.random.split(jax.random.key(0), draws), logits)
+    tokens = jax.jit(jax.vmap(functools.partial(sampling.choose, rule), (0, None)))(
+        jax.random.split(jax.random.key(0), draws), logits
+    )
     return np.bincount(tokens, minlength=len(logits)) / draws
 
 
 def test_draws_have_the_distribution_of_the_model():
     for temperature in (0.5, 1.0, 2.0):
-        np.testing.assert_allclose(shares(Rule(temperature=temperature)), jax.nn.softmax(LOGITS / temperature), atol=0.015)
+        np.testing.assert_allclose(
+            shares(SamplingParams(temperature=temperature)),
+            jax.nn.softmax(LOGITS / temperature),
+            atol=0.015,
+        )
 
 
 def test_top_k_is_so_many_tokens_even_where_they_tie():
-    np.testing.assert_allclose(shares(Rule(top_k=3)), np.array([0, 0.4, 0, 0.1, 0.3, 0]) / 0.8, atol=0.015)
-    np.testing.assert_array_equal(shares(Rule(top_k=1), jnp.array([1.0, 2.0, 2.0])), [0, 1, 0])
-    np.testing.assert_array_equal(shares(Rule(greedy=True), jnp.array([1.0, 2.0, 2.0])), [0, 1, 0])
-    np.testing.assert_array_equal(shares(Rule(top_k=99)), shares(Rule()))
+    np.testing.assert_allclose(
+        shares(SamplingParams(top_k=3)), np.array([0, 0.4, 0, 0.1, 0.3, 0]) / 0.8, atol=0.015
+    )
+    np.testing.assert_array_equal(
+        shares(SamplingParams(top_k=1), jnp.array([1.0, 2.0, 2.0])), [0, 1, 0]
+    )
+    np.testing.assert_array_equal(
+        shares(SamplingParams(greedy=True), jnp.array([1.0, 2.0, 2.0])), [0, 1, 0]
+    )
+    np.testing.assert_array_equal(shares(SamplingParams(top_k=99)), shares(SamplingParams()))
 
 
 @pytest.mark.parametrize(
     ("top_p", "top_k", "kept"),
-    [(0.39, 0, [1]), (0.41, 0, [1, 4]), (0.71, 0, [1, 3, 4, 5]), (0.91, 0, range(6)), (0.6, 2, [1, 4]), (0.5, 2, [1])],
+    [
+        (0.39, 0, [1]),
+        (0.41, 0, [1, 4]),
+        (0.71, 0, [1, 3, 4, 5]),
+        (0.91, 0, range(6)),
+        (0.6, 2, [1, 4]),
+        (0.5, 2, [1]),
+    ],
 )
 def test_top_p_is_the_fewest_tokens_with_so_much_of_what_top_k_leaves(top_p, top_k, kept):
     expected = np.where(np.isin(np.arange(6), kept), np.exp(LOGITS), 0)
-    np.testing.assert_allclose(shares(Rule(top_p=top_p, top_k=top_k)), expected / expected.sum(), atol=0.015)
+    np.testing.assert_allclose(
+        shares(SamplingParams(top_p=top_p, top_k=top_k)), expected / expected.sum(), atol=0.015
+    )
 
 
 def test_the_least_share_is_the_one_that_sorting_finds():
     share = jax.nn.softmax(3 * jax.random.normal(jax.random.key(2), (1000,)))
     ordered = np.sort(share)[::-1]
     for top_p in (0.001, 0.3, 0.9, 0.999):
-        np.testing.assert_array_equal(sampling._least(share, top_p), ordered[np.searchsorted(np.cumsum(ordered, dtype=np.float64), top_p)])
+        np.testing.assert_array_equal(
+            sampling._least(share, top_p),
+            ordered[np.searchsorted(np.cumsum(ordered, dtype=np.float64), top_p)],
+        )

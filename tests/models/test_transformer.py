@@ -16,7 +16,10 @@ from .conftest import BODIES, CONTEXT, VOCAB
 def test_the_published_model_has_exactly_its_parameters():
     model = LanguageModel(MODELS["transformer"](40_478))
     tokens = jax.ShapeDtypeStruct((1, 512), jnp.int32)
-    params = jax.eval_shape(lambda tokens: model.init({"params": jax.random.key(0)}, tokens, train=False)["params"], tokens)
+    params = jax.eval_shape(
+        lambda tokens: model.init({"params": jax.random.key(0)}, tokens, train=False)["params"],
+        tokens,
+    )
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 116_534_784
     assert set(params) == {"tokens", "positions", *(f"h{layer}" for layer in range(12))}
     assert sum(leaf.size for leaf in jax.tree.leaves(params["h0"])) == 7_087_872
@@ -26,21 +29,30 @@ def test_the_published_model_has_exactly_its_parameters():
 
 def test_weights_start_as_published():
     model = LanguageModel(Transformer(2000, context=64, layers=1, width=96, heads=2, ffn=192))
-    init = jax.jit(lambda key: model.init({"params": key}, jnp.zeros((1, 4), jnp.int32), train=False))
+    init = jax.jit(
+        lambda key: model.init({"params": key}, jnp.zeros((1, 4), jnp.int32), train=False)
+    )
     params = init(jax.random.key(0))["params"]
     weights = [params["tokens"], params["positions"]]
     weights += [params["h0"]["attn"][name]["kernel"] for name in ("c_attn", "c_proj")]
     weights += [params["h0"]["mlp"][name]["kernel"] for name in ("c_fc", "c_proj")]
     for weight in weights:
         assert abs(float(weight.std()) / 0.02 - 1) < 0.05 and abs(float(weight.mean())) < 0.001
-    for leaf in (params["h0"]["attn"]["c_attn"]["bias"], params["h0"]["mlp"]["c_proj"]["bias"], params["h0"]["ln_1"]["bias"]):
+    for leaf in (
+        params["h0"]["attn"]["c_attn"]["bias"],
+        params["h0"]["mlp"]["c_proj"]["bias"],
+        params["h0"]["ln_1"]["bias"],
+    ):
         assert (leaf == 0).all()
     assert (params["h0"]["ln_2"]["scale"] == 1).all()
 
 
 def normalise(x, params):
     centred = x - x.mean(axis=-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5) * params["scale"] + params["bias"]
+    return (
+        centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5) * params["scale"]
+        + params["bias"]
+    )
 
 
 def linear(x, params):
@@ -72,7 +84,9 @@ def reference(params, tokens, layers, heads):
     for layer in range(layers):
         block = params[f"h{layer}"]
         x = normalise(x + attention(x, block["attn"], heads), block["ln_1"])
-        x = normalise(x + linear(gelu(linear(x, block["mlp"]["c_fc"])), block["mlp"]["c_proj"]), block["ln_2"])
+        x = normalise(
+            x + linear(gelu(linear(x, block["mlp"]["c_fc"])), block["mlp"]["c_proj"]), block["ln_2"]
+        )
     return x
 
 
@@ -90,7 +104,9 @@ def test_a_forward_pass_equals_its_second_writing_in_numpy(fresh, apply, length)
 
 def test_heads_that_do_not_divide_the_width_are_refused():
     model = LanguageModel(BODIES["transformer"](heads=5))
-    with pytest.raises(UserError, match=r"config\.model\.heads: 5 does not divide config\.model\.width=12"):
+    with pytest.raises(
+        UserError, match=r"config\.model\.heads: 5 does not divide config\.model\.width=12"
+    ):
         model.init({"params": jax.random.key(0)}, jnp.zeros((1, 2), jnp.int32), train=False)
 
 
@@ -99,5 +115,11 @@ def test_flops_agree_with_what_the_compiler_counts(fresh):
     model = LanguageModel(body)
     tokens = jnp.zeros((4, 64), jnp.int32)
     variables = {"params": fresh(model, tokens)}
-    cost = jax.jit(lambda variables: model.apply(variables, tokens, train=False)[0]).lower(variables).cost_analysis()
-    assert abs(cost["flops"] / (tokens.size * body.flops(64)) - 1) < 0.15  # softmax, normalisation and sums come on top
+    cost = (
+        jax.jit(lambda variables: model.apply(variables, tokens, train=False)[0])
+        .lower(variables)
+        .cost_analysis()
+    )
+    assert (
+        abs(cost["flops"] / (tokens.size * body.flops(64)) - 1) < 0.15
+    )  # softmax, normalisation and sums come on top

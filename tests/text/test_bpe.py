@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gpt1_jax.errors import UserError
-from gpt1_jax.text import bpe, pieces
+from gpt1_jax.text import bpe, chunking
 
 
 def model(tokenizer: bpe.Tokenizer, folder) -> dict:
@@ -23,7 +23,11 @@ def test_ids_are_laid_out_as_published(tokenizer, tmp_path):
     count = (len(tokens) - 1 - len(content["merges"])) // 2
     characters, merges = tokens[1 : 1 + count], ["".join(pair) for pair in content["merges"]]
     assert tokens[0] == "<unk>"
-    assert all(len(character) == 1 for character in characters) and characters == sorted(characters) and "\n" in characters
+    assert (
+        all(len(character) == 1 for character in characters)
+        and characters == sorted(characters)
+        and "\n" in characters
+    )
     assert tokens[1 + count : 1 + 2 * count] == [character + "</w>" for character in characters]
     assert len(merges) > 20 and tokens[1 + 2 * count :] == merges
 
@@ -47,7 +51,9 @@ def test_unknown_characters_get_id_0_and_newline_its_own(tokenizer):
 
 def test_decoding_gives_the_words_back(tokenizer):
     text = "the other cat sat on the hat"
-    assert tokenizer.decode([tokenizer.start, *tokenizer.encode([text])[0], tokenizer.extract]) == text
+    assert (
+        tokenizer.decode([tokenizer.start, *tokenizer.encode([text])[0], tokenizer.extract]) == text
+    )
 
 
 def test_frequent_words_become_one_token(tokenizer):
@@ -63,7 +69,11 @@ def test_two_processes_learn_the_same_file():
     )
     found = [
         subprocess.run(
-            [sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         for seed in ("1", "2", "3")
     ]
@@ -81,7 +91,9 @@ def test_save_and_load_keep_the_fingerprint_and_the_ids(corpus, tokenizer, tmp_p
 
 
 def test_a_vocabulary_without_room_for_merges_is_refused():
-    with pytest.raises(UserError, match=r"config\.tokenizer\.vocab_size: 9 leaves no room .* more than 9$"):
+    with pytest.raises(
+        UserError, match=r"config\.tokenizer\.vocab_size: 9 leaves no room .* more than 9$"
+    ):
         bpe.train(lambda: ["abc"], 9)  # a, b, c, newline, each twice, and <unk>
     assert bpe.train(lambda: ["abc abc"], 10).vocab_size == 10
 
@@ -113,5 +125,5 @@ def test_a_tokenizer_without_the_special_tokens_is_refused(tokenizer, tmp_path):
 
 @pytest.mark.parametrize("size", [5, 40, 1000])
 def test_the_merges_do_not_depend_on_the_pieces(corpus, tokenizer, size):
-    cut = [piece for text in corpus for piece in pieces.cut([text], size)]
+    cut = [piece for text in corpus for piece in chunking.cut([text], size)]
     assert bpe.train(lambda: iter(cut), 100).fingerprint == tokenizer.fingerprint

@@ -9,15 +9,28 @@ from gpt1_jax.text import probes
 @pytest.mark.parametrize(
     ("text", "pronoun", "given", "scored"),
     [
-        ("Ann bit Bea since it hurt, and it did.", "it", "Ann bit Bea since ANN", " hurt, and it did."),
+        (
+            "Ann bit Bea since it hurt, and it did.",
+            "it",
+            "Ann bit Bea since ANN",
+            " hurt, and it did.",
+        ),
         ("Witty kits sit: it's a habit.", "it", "Witty kits sit: ANN", "'s a habit."),
-        ("He saw it, he said.", "he", "He saw it, ANN", " said."),  # the pronoun as it is written comes first
+        (
+            "He saw it, he said.",
+            "he",
+            "He saw it, ANN",
+            " said.",
+        ),  # the pronoun as it is written comes first
         ("They hid. Why?", "they", "ANN", " hid. Why?"),
         ("A price of (it) was.", "(it)", "A price of ANN", " was."),
     ],
 )
 def test_candidate_takes_the_place_of_the_first_whole_word(text, pronoun, given, scored):
-    assert probes.substitution((text, pronoun, "ANN", "bea")) == [(given, scored), (given.replace("ANN", "bea"), scored)]
+    assert probes.substitution((text, pronoun, "ANN", "bea")) == [
+        (given, scored),
+        (given.replace("ANN", "bea"), scored),
+    ]
 
 
 def test_sentence_without_the_pronoun():
@@ -27,19 +40,30 @@ def test_sentence_without_the_pronoun():
 
 def test_texts_of_the_other_probes():
     assert probes.sentence(("A ship.",)) == [("", "A ship.")]
-    assert probes.continuation(("A ship .",), "very", ("old", "new")) == [("A ship . very", "old"), ("A ship . very", "new")]
-    assert probes.answers(("Passage.", "Why?", "a", "b", "c"), contexts=2) == [("Passage. Why?", answer) for answer in "abc"]
+    assert probes.continuation(("A ship .",), "very", ("old", "new")) == [
+        ("A ship . very", "old"),
+        ("A ship . very", "new"),
+    ]
+    assert probes.answers(("Passage.", "Why?", "a", "b", "c"), contexts=2) == [
+        ("Passage. Why?", answer) for answer in "abc"
+    ]
 
 
 def test_ids_of_the_parts_are_those_of_the_whole(tokenizer):
     text = "Ann's dog, it isn't here... it's 3.5 miles away; who's there? \"It,\" she said."
-    for given, scored in probes.substitution((text, "it", "the dog", "they're")) + probes.answers((text, text), 1):
+    for given, scored in probes.substitution((text, "it", "the dog", "they're")) + probes.answers(
+        (text, text), 1
+    ):
         parts = [identity for part in tokenizer.encode([given, scored]) for identity in part]
-        assert [parts] == tokenizer.encode([f"{given} {scored}" if scored == text else given + scored])
+        assert [parts] == tokenizer.encode(
+            [f"{given} {scored}" if scored == text else given + scored]
+        )
 
 
 def test_stream_is_opening_given_and_scored():
-    assert probes.stream([9], [1, 2], [3, 4], context=4) == probes.Stream([9, 1, 2, 3, 4], first=3, cut=False)
+    assert probes.stream([9], [1, 2], [3, 4], context=4) == probes.Stream(
+        [9, 1, 2, 3, 4], first=3, cut=False
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,20 @@ def test_a_sentence_falls_into_the_published_words(text):
 
 
 def test_without_the_slip_the_backslash_is_separated_too():
-    assert words("a\\b \\[c] d\\\\", joined_backslash=False) == ["a", "\\", "b", "\\", "[", "c", "]", "d", "\\\\"]
-    assert all(words(text, joined_backslash=False) == words(text) for text in TABLE if "\\" not in text)
+    assert words("a\\b \\[c] d\\\\", backslash_in_word=False) == [
+        "a",
+        "\\",
+        "b",
+        "\\",
+        "[",
+        "c",
+        "]",
+        "d",
+        "\\\\",
+    ]
+    assert all(
+        words(text, backslash_in_word=False) == words(text) for text in TABLE if "\\" not in text
+    )
 
 
 def test_newlines_with_the_space_around_them_are_one_word():

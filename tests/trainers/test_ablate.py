@@ -9,12 +9,12 @@ import sys
 import time
 
 import pytest
-from front_door import REPOSITORY
+from cli_fixtures import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY))
 from configs import ablations, common
 from gpt1_jax.errors import UserError
-from gpt1_jax.trainers.matrix import matrix
+from gpt1_jax.trainers.grid import matrix
 
 PRETRAINED = {"transformer": "runs/t", "lstm": "runs/l"}
 
@@ -33,8 +33,16 @@ def test_the_quick_matrix_has_table_5_and_the_transfer_curve():
     }
     assert {point.value for point in points["transfer"]} == {-1, 0, 1, 2, 3}
     # The curve's ends are cells of the table, under the table's names.
-    ends = {point.value: point.cell for point in points["transfer"] if (point.task, point.seed) == ("rte", 0)}
-    assert (ends[-1], ends[3], ends[1]) == ("rte_no_pretraining_0", "rte_full_0", "rte_full_layers_1_0")
+    ends = {
+        point.value: point.cell
+        for point in points["transfer"]
+        if (point.task, point.seed) == ("rte", 0)
+    }
+    assert (ends[-1], ends[3], ends[1]) == (
+        "rte_no_pretraining_0",
+        "rte_full_0",
+        "rte_full_layers_1_0",
+    )
     assert len(cells) == 3 * (len(tasks) * 4 + 2 * 3)
     assert cells["rte_lstm_0"].model.name == "lstm" and cells["rte_lstm_0"].init.path == "runs/l"
 
@@ -46,15 +54,20 @@ def test_every_experiment_has_an_early_first_number():
     assert max(firsts) < len(points) and set(points) == set(ablations.EXPERIMENTS)
     assert [cell.seed for cell in cells.values()] == sorted(cell.seed for cell in cells.values())
     values = {point.value for point in points["transfer"]}
-    assert values == set(range(-1, 13)) and {point.task for point in points["transfer"]} == {"race", "mnli"}
+    assert values == set(range(-1, 13)) and {point.task for point in points["transfer"]} == {
+        "race",
+        "mnli",
+    }
 
 
 def test_overrides_reach_the_matrix():
     _, (points, cells) = found("quick,table5", seeds=1, tasks=("rte",), **{"finetune.epochs": 7})
-    assert set(cells) == {f"rte_{variant}_0" for variant in ablations.TABLE5} and set(points) == {"table5"}
+    assert set(cells) == {f"rte_{variant}_0" for variant in ablations.TABLE5} and set(points) == {
+        "table5"
+    }
     assert {cell.epochs for cell in cells.values()} == {7}
     config, (points, cells) = found("quick,top,seeds", tasks=("rte",))
-    assert cells["rte_frozen_0"].init.frozen and cells["rte_redrawn_0"].init.layers == 2
+    assert cells["rte_frozen_0"].init.frozen and cells["rte_reinit_last_block_0"].init.layers == 2
     assert len({point.cell for point in points["seeds"]}) == 20
 
 
@@ -62,9 +75,21 @@ def test_overrides_reach_the_matrix():
     ("arg", "values", "words"),
     [
         ("quick", {"tasks": ("mnli",)}, "config.tasks: mnli is in none of the experiments"),
-        ("quick", {"experiments.table5.tasks": ("dprd",)}, "config.experiments.table5.tasks: dprd cannot be finetuned on"),
-        ("quick", {"experiments.table5.variants": ("half",)}, "config.experiments.table5.variants: no variant is called 'half'"),
-        ("quick", {"experiments.transfer.setting": "init.depth"}, "config.variants.full, or the setting 'init.depth'"),
+        (
+            "quick",
+            {"experiments.table5.tasks": ("dprd",)},
+            "config.experiments.table5.tasks: dprd cannot be finetuned on",
+        ),
+        (
+            "quick",
+            {"experiments.table5.variants": ("half",)},
+            "config.experiments.table5.variants: no variant is called 'half'",
+        ),
+        (
+            "quick",
+            {"experiments.transfer.setting": "init.depth"},
+            "config.variants.full, or the setting 'init.depth'",
+        ),
         ("quick,paper", {}, "'quick' and 'paper' exclude each other"),
         ("quick,table6", {}, "'table6' is not one of: quick, paper; table5, main"),
     ],
@@ -87,11 +112,35 @@ def settings(books, glue, tmp_path):
         "eval.sample": 0,
         "tokenizer.vocab_size": 120,
     }
-    bodies = {"transformer": {"model.layers": 1, "model.heads": 2, "model.ffn": 32}, "lstm": {"model.units": 16}}
-    values = {"books": books, "labelled": tmp_path / "glue", "world.words": 0, "tasks": "('rte',)", "seeds": 1, "workers": 1}
-    values |= {"finetune.epochs": 1, "finetune.batch_size": 4, "probed": "()", "experiments.transfer.levels": "(-1, 0, 1)"}
+    bodies = {
+        "transformer": {"model.layers": 1, "model.heads": 2, "model.ffn": 32},
+        "lstm": {"model.units": 16},
+    }
+    values = {
+        "corpus_path": books,
+        "tasks_path": tmp_path / "glue",
+        "world.words": 0,
+        "tasks": "('rte',)",
+        "seeds": 1,
+        "workers": 1,
+    }
+    values |= {
+        "finetune.epochs": 1,
+        "finetune.batch_size": 4,
+        "zero_shot_bodies": "()",
+        "experiments.transfer.levels": "(-1, 0, 1)",
+    }
     for body, sizes in bodies.items():
-        mine = small | sizes | {"data.cache": tmp_path / "cache", "optim.warmup_steps": 1, "eval.every": 2, "checkpoint.every": 1}
+        mine = (
+            small
+            | sizes
+            | {
+                "data.cache": tmp_path / "cache",
+                "optim.warmup_steps": 1,
+                "eval.every": 2,
+                "checkpoint.every": 1,
+            }
+        )
         values |= {f"pretrain.{body}.{name}": value for name, value in mine.items()}
     return values
 
@@ -118,40 +167,57 @@ def test_what_is_finished_stays_and_a_failed_run_is_told_and_tried_again(gpt1, s
     assert (run / "pretrain_lstm/result.json").read_bytes() == before
     # More seeds of the same matrix may follow in the same folder; another recipe may not.
     more = gpt1.result(
-        "ablations.py:quick,table5", run, {name: value for name, value in settings.items() if "transfer" not in name} | {"seeds": 2}
+        "ablations.py:quick,table5",
+        run,
+        {name: value for name, value in settings.items() if "transfer" not in name} | {"seeds": 2},
     )
     assert (
         len(more["cells"]) == 2 + 8
-        and result["cells"].items() <= {**more["cells"], "rte_full_layers_0_0": result["cells"]["rte_full_layers_0_0"]}.items()
+        and result["cells"].items()
+        <= {**more["cells"], "rte_full_layers_0_0": result["cells"]["rte_full_layers_0_0"]}.items()
     )
-    ended = gpt1.run(*gpt1.command("ablations.py:quick", run, settings | {"finetune.batch_size": 2}))
+    ended = gpt1.run(
+        *gpt1.command("ablations.py:quick", run, settings | {"finetune.batch_size": 2})
+    )
     assert ended.code == 2 and "finetune.batch_size=4 (now 2)" in ended.err
 
 
-def test_parts_make_a_whole_and_a_finished_pretraining_can_be_taken(gpt1, settings, tmp_path, pretrained):
+def test_parts_make_a_whole_and_a_finished_pretraining_can_be_taken(
+    gpt1, settings, tmp_path, pretrained
+):
     taken = {f"pretrained.{body}": pretrained(body) for body in common.BODIES}
     run = tmp_path / "run"
     for part in (2, 1):
-        ended = gpt1.run(*gpt1.command("ablations.py:quick", run, settings | taken | {"part": f"{part}/2"}))
+        ended = gpt1.run(
+            *gpt1.command("ablations.py:quick", run, settings | taken | {"shard": f"{part}/2"})
+        )
         assert ended.code == 0, ended.err
         assert (run / "result.json").exists() == (part == 1)
     # The runs that were taken have two blocks, and all are transferred.
-    assert set(json.loads((run / "result.json").read_text())["cells"]) == CELLS | {"rte_full_layers_1_0"}
+    assert set(json.loads((run / "result.json").read_text())["cells"]) == CELLS | {
+        "rte_full_layers_1_0"
+    }
     assert json.loads((run / "rte_full_0/result.json").read_text())["init"]["layers"] == 2
     assert not (run / "pretrain_lstm").exists()
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_numbers(gpt1, settings, tmp_path):
     settings |= {"workers": 2, "tasks": "('rte',)"}
-    alone = gpt1.result("ablations.py:quick,table5", tmp_path / "alone", settings_of_table5(settings))
+    alone = gpt1.result(
+        "ablations.py:quick,table5", tmp_path / "alone", settings_of_table5(settings)
+    )
     command = [
         sys.executable,
         "-m",
         "gpt1_jax.main",
-        *gpt1.command("ablations.py:quick,table5", tmp_path / "killed", settings_of_table5(settings)),
+        *gpt1.command(
+            "ablations.py:quick,table5", tmp_path / "killed", settings_of_table5(settings)
+        ),
     ]
     for begun in ("pretrain_*/metrics.jsonl", "rte_*/metrics.jsonl", None):
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         while begun and not any((tmp_path / "killed").glob(begun)):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.02)
@@ -170,9 +236,17 @@ def settings_of_table5(settings):
 
 
 def test_a_plan_says_what_it_would_take_and_runs_nothing(gpt1, settings, tmp_path):
-    ended = gpt1.run(*gpt1.command("ablations.py:quick", tmp_path / "run", settings | {"plan": True, "seeds": 2}))
+    ended = gpt1.run(
+        *gpt1.command(
+            "ablations.py:quick", tmp_path / "run", settings | {"estimate_cost": True, "seeds": 2}
+        )
+    )
     assert ended.code == 0, ended.err
-    rows = {cells[1]: cells[2:-1] for line in ended.out.splitlines() if len(cells := [cell.strip() for cell in line.split("|")]) > 2}
+    rows = {
+        cells[1]: cells[2:-1]
+        for line in ended.out.splitlines()
+        if len(cells := [cell.strip() for cell in line.split("|")]) > 2
+    }
     assert rows["rte_full"][0] == "2" and rows["all"][0] == str(2 + 2 * len(CELLS))
     # 3 x (2 updates of 4 windows of 32 tokens) x (a block, and the softmax over 120 tokens), worked by hand.
     token = 2 * (4 * 16**2 + 2 * 16 * 32 + 2 * 32 * 16) + 2 * 16 * 120

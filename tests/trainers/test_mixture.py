@@ -19,13 +19,21 @@ def mixture(pretraining, books, tmp_path) -> dict:
 def test_a_run_on_a_mixture_reports_every_part_and_resumes_to_the_bit(gpt1, mixture, tmp_path):
     result = gpt1.result("pretrain.py:tiny", tmp_path / "run", mixture)
     parts = json.loads((tmp_path / "run/data.json").read_text())["parts"]
-    assert {name: round(part["weight"], 6) for name, part in parts.items()} == {"text1": 0.333333, "text2": 0.666667}
+    assert {name: round(part["weight"], 6) for name, part in parts.items()} == {
+        "text1": 0.333333,
+        "text2": 0.666667,
+    }
     losses = [result["validation_loss_text1"], result["validation_loss_text2"]]
-    assert result["validation_loss"] == pytest.approx(np.dot(losses, [1 / 3, 2 / 3])) and losses[0] > losses[1]
+    assert (
+        result["validation_loss"] == pytest.approx(np.dot(losses, [1 / 3, 2 / 3]))
+        and losses[0] > losses[1]
+    )
     assert result["validation_perplexity"] == pytest.approx(np.exp(result["validation_loss"]))
     held_out = [part["splits"]["validation"] for part in parts.values()]
     density = np.dot([count["characters"] / count["tokens"] for count in held_out], [1 / 3, 2 / 3])
-    assert result["validation_bits_per_character"] == pytest.approx(result["validation_loss"] / np.log(2) / density)
+    assert result["validation_bits_per_character"] == pytest.approx(
+        result["validation_loss"] / np.log(2) / density
+    )
     log = (tmp_path / "run/log.txt").read_text()
     assert "text2, train: 4 documents" in log and "text1, tokenised: " in log and " MB/s" in log
 
@@ -34,4 +42,6 @@ def test_a_run_on_a_mixture_reports_every_part_and_resumes_to_the_bit(gpt1, mixt
     gpt1.result("pretrain.py:tiny", other, mixture)
     for gone in (other / "result.json", *(other / "checkpoints").glob("20*")):
         gone.unlink() if gone.is_file() else shutil.rmtree(gone)
-    assert gpt1.result("pretrain.py:tiny", other, mixture)["params_sha256"] == result["params_sha256"]
+    assert (
+        gpt1.result("pretrain.py:tiny", other, mixture)["params_sha256"] == result["params_sha256"]
+    )

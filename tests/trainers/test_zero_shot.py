@@ -11,11 +11,11 @@ import scipy.special
 import sklearn.metrics
 
 from gpt1_jax.datasets.sources import load
+from gpt1_jax.engine import checkpoint
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import MODELS, TASKS
-from gpt1_jax.runs import Pretrained
+from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.text import probes
-from gpt1_jax.training import checkpoint
 
 CONFIG = "zero_shot.py"
 BODIES = ("transformer", "lstm")
@@ -23,39 +23,79 @@ BODIES = ("transformer", "lstm")
 
 def predicted(run, name: str, step: int) -> tuple[list[str], list[str], np.ndarray]:
     """Answers, labels and probabilities of a file of predictions."""
-    rows = [line.split("\t") for line in (run / f"predictions/{name}_{step}.tsv").read_text().splitlines()[1:]]
-    return [row[1] for row in rows], [row[2] for row in rows], np.array([row[3:] for row in rows], float)
+    rows = [
+        line.split("\t")
+        for line in (run / f"predictions/{name}_{step}.tsv").read_text().splitlines()[1:]
+    ]
+    return (
+        [row[1] for row in rows],
+        [row[2] for row in rows],
+        np.array([row[3:] for row in rows], float),
+    )
 
 
 def best_matthews(scores, labels) -> float:
     """By trying every threshold between two scores."""
     cuts = np.convolve(np.unique(scores), (0.5, 0.5), "valid")
-    return max((sklearn.metrics.matthews_corrcoef(labels, scores > cut) for cut in cuts), default=0.0)
+    return max(
+        (sklearn.metrics.matthews_corrcoef(labels, scores > cut) for cut in cuts), default=0.0
+    )
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_every_checkpoint_is_probed(gpt1, probing, tmp_path, body):
     result = gpt1.result(CONFIG, tmp_path, probing(body) | {"ceilings.race": 0.75})
     assert (result["trainer"], result["body"], result["steps"]) == ("zero_shot", body, [10, 20])
-    assert result["init"] == {"path": str(probing(body)["init.path"])} and {"data", "seconds", "device"} < result.keys()
-    curves = {"cola": "acceptability", "sst2": "sentiment", "race": "qa", "dprd": "winograd", "story_cloze_2016": ""}
+    assert (
+        result["init"] == {"path": str(probing(body)["init.path"])}
+        and {"data", "seconds", "device"} < result.keys()
+    )
+    curves = {
+        "cola": "acceptability",
+        "sst2": "sentiment",
+        "race": "qa",
+        "dprd": "winograd",
+        "story_cloze_2016": "",
+    }
     assert {name: probe["curve"] for name, probe in result["probes"].items()} == curves
-    assert "story_cloze_2018 is left out: its split validation is not there" in (tmp_path / "log.txt").read_text()
+    assert (
+        "story_cloze_2018 is left out: its split validation is not there"
+        in (tmp_path / "log.txt").read_text()
+    )
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for name, probe in result["probes"].items():
-        split, rows = {"dprd": ("test", 6), "story_cloze_2016": ("validation", 3)}.get(name, ("validation", 6))
+        split, rows = {"dprd": ("test", 6), "story_cloze_2016": ("validation", 3)}.get(
+            name, ("validation", 6)
+        )
         assert (probe["split"], probe["rows"], probe["cut"]) == (split, rows, 0)
-        assert (probe["metric"], probe["chance"]) == {"cola": ("matthews", 0), "race": ("accuracy", 0.25)}.get(name, ("accuracy", 0.5))
+        assert (probe["metric"], probe["chance"]) == {
+            "cola": ("matthews", 0),
+            "race": ("accuracy", 0.25),
+        }.get(name, ("accuracy", 0.5))
         for step, row in zip(result["steps"], logged, strict=True):
             facts = probe["steps"][str(step)]
             answers, labels, probabilities = predicted(tmp_path, name, step)
             np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-            score = sklearn.metrics.matthews_corrcoef if name == "cola" else sklearn.metrics.accuracy_score
-            assert facts["score"] == pytest.approx(score(labels, answers)) == pytest.approx(row[f"{name}_score"])
-            assert facts["relative"] == pytest.approx((facts["score"] - probe["chance"]) / (probe["ceiling"] - probe["chance"]))
-            assert facts.keys() == {"score", "relative"} | ({"threshold"} if name == "cola" else set())
+            score = (
+                sklearn.metrics.matthews_corrcoef
+                if name == "cola"
+                else sklearn.metrics.accuracy_score
+            )
+            assert (
+                facts["score"]
+                == pytest.approx(score(labels, answers))
+                == pytest.approx(row[f"{name}_score"])
+            )
+            assert facts["relative"] == pytest.approx(
+                (facts["score"] - probe["chance"]) / (probe["ceiling"] - probe["chance"])
+            )
+            assert facts.keys() == {"score", "relative"} | (
+                {"threshold"} if name == "cola" else set()
+            )
             assert row["step"] == step and row[f"{name}_relative"] == facts["relative"]
-    assert result["probes"]["race"]["ceiling"] == 0.75 and result["probes"]["sst2"]["ceiling"] == 0.932
+    assert (
+        result["probes"]["race"]["ceiling"] == 0.75 and result["probes"]["sst2"]["ceiling"] == 0.932
+    )
 
 
 @functools.cache
@@ -63,22 +103,26 @@ def forward(model):
     return jax.jit(lambda params, tokens: model.apply({"params": params}, tokens, train=False)[0])
 
 
-def log_probability(source: Pretrained, params, opening, given: str, scored: str) -> np.ndarray:
+def log_probability(source: PretrainedRun, params, opening, given: str, scored: str) -> np.ndarray:
     """Of each token of `scored`: one stream in a context of its own, and a softmax in float64 over the rows of the tokens."""
     given, scored = source.tokenizer.encode([given, scored])
     ids = [*opening, *given, *scored][-source.sizes["context"] - 1 :]
     tokens = np.zeros((1, source.sizes["context"]), np.int32)
     tokens[0, : len(ids) - 1] = ids[:-1]
-    hidden = forward(LanguageModel(MODELS[source.body](source.tokenizer.vocab_size, **source.sizes)))(params, tokens)[0, : len(ids) - 1]
+    hidden = forward(
+        LanguageModel(MODELS[source.body](source.tokenizer.vocab_size, **source.sizes))
+    )(params, tokens)[0, : len(ids) - 1]
     logits = np.array(hidden, np.float64) @ np.array(params["tokens"], np.float64).T
-    return scipy.special.log_softmax(logits, axis=1)[np.arange(len(ids) - 1), ids[1:]][-len(scored) :]
+    return scipy.special.log_softmax(logits, axis=1)[np.arange(len(ids) - 1), ids[1:]][
+        -len(scored) :
+    ]
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_scores_are_those_of_one_stream_at_a_time(gpt1, probing, tmp_path, body):
     settings = probing(body) | {"sst2.words": "('king','ship of the sea')", "start": "The Old"}
     result = gpt1.result(CONFIG, tmp_path, settings)
-    source = Pretrained(str(settings["init.path"]))
+    source = PretrainedRun(str(settings["init.path"]))
     params, opening = source.params(20), source.tokenizer.encode(["the old"])[0]
     place = {"source": "files", "path": str(settings["data.path"])}
     texts = {
@@ -87,22 +131,39 @@ def test_scores_are_those_of_one_stream_at_a_time(gpt1, probing, tmp_path, body)
         "dprd": probes.substitution,
     }
     for name, pairs in texts.items():
-        split, combine = "test" if name == "dprd" else "validation", np.sum if name == "sst2" else np.mean
-        for example, found in zip(load(TASKS[name], split, **place).examples, predicted(tmp_path, name, 20)[2], strict=True):
-            scores = [combine(log_probability(source, params, opening, *pair)) for pair in pairs(example.segments)]
+        split, combine = (
+            "test" if name == "dprd" else "validation",
+            np.sum if name == "sst2" else np.mean,
+        )
+        for example, found in zip(
+            load(TASKS[name], split, **place).examples,
+            predicted(tmp_path, name, 20)[2],
+            strict=True,
+        ):
+            scores = [
+                combine(log_probability(source, params, opening, *pair))
+                for pair in pairs(example.segments)
+            ]
             np.testing.assert_allclose(found, scipy.special.softmax(scores), atol=1e-5)
 
     def cola(split):
         examples = load(TASKS["cola"], split, **place).examples
-        scores = [log_probability(source, params, opening, "", *example.segments).mean() for example in examples]
+        scores = [
+            log_probability(source, params, opening, "", *example.segments).mean()
+            for example in examples
+        ]
         return np.array(scores), [example.label for example in examples]
 
     scores, labels = cola("train")
     chosen = result["probes"]["cola"]["steps"]["20"]["threshold"]
     assert abs(scores - chosen).min() > 1e-6
-    assert sklearn.metrics.matthews_corrcoef(labels, scores > chosen) == pytest.approx(best_matthews(scores, labels))
+    assert sklearn.metrics.matthews_corrcoef(labels, scores > chosen) == pytest.approx(
+        best_matthews(scores, labels)
+    )
     scores, labels = cola("validation")
-    np.testing.assert_allclose(predicted(tmp_path, "cola", 20)[2][:, 1], scipy.special.expit(scores - chosen), atol=1e-5)
+    np.testing.assert_allclose(
+        predicted(tmp_path, "cola", 20)[2][:, 1], scipy.special.expit(scores - chosen), atol=1e-5
+    )
 
 
 @pytest.fixture
@@ -115,7 +176,9 @@ def added(pretrained, tmp_path):
         change(params)
         checkpoints = checkpoint.Checkpoints(run, keep=5)
         checkpoints.save(
-            30, {"params": params, "opt_state": {"count": np.zeros(1)}}, {"tokenizer": Pretrained(str(run)).tokenizer.fingerprint}
+            30,
+            {"params": params, "opt_state": {"count": np.zeros(1)}},
+            {"tokenizer": PretrainedRun(str(run)).tokenizer.fingerprint},
         )
         checkpoints.close()
         return run
@@ -129,15 +192,22 @@ def test_rows_of_positions_are_no_answer(gpt1, probing, added, tmp_path):
     def grow(params):
         params["positions"][24:] = 50.0
 
-    settings = probing() | {"init.path": added("transformer", grow), "tasks": "('cola','sst2','dprd')"}
+    settings = probing() | {
+        "init.path": added("transformer", grow),
+        "tasks": "('cola','sst2','dprd')",
+    }
     steps = gpt1.result(CONFIG, tmp_path / "run", settings)["probes"]["cola"]["steps"]
     assert steps["30"] == steps["20"] != steps["10"]
     for name in ("cola", "sst2", "dprd"):
-        before, same, changed = ((tmp_path / f"run/predictions/{name}_{step}.tsv").read_bytes() for step in (10, 20, 30))
+        before, same, changed = (
+            (tmp_path / f"run/predictions/{name}_{step}.tsv").read_bytes() for step in (10, 20, 30)
+        )
         assert before != same == changed
 
 
-def test_a_model_of_words_alone_answers_as_their_frequencies_say(gpt1, probing, added, probed, tmp_path):
+def test_a_model_of_words_alone_answers_as_their_frequencies_say(
+    gpt1, probing, added, probed, tmp_path
+):
     """Without its projection the LSTM's state is a constant: every token has the same probability everywhere."""
 
     def forget(params):
@@ -146,17 +216,27 @@ def test_a_model_of_words_alone_answers_as_their_frequencies_say(gpt1, probing, 
         params["h0"]["projection"]["bias"][:] = 1
 
     run = added("lstm", forget)
-    result = gpt1.result(CONFIG, tmp_path / "run", probing("lstm") | {"init.path": run, "sst2.words": "('king','sea')"})
-    source = Pretrained(str(run))
+    result = gpt1.result(
+        CONFIG,
+        tmp_path / "run",
+        probing("lstm") | {"init.path": run, "sst2.words": "('king','sea')"},
+    )
+    source = PretrainedRun(str(run))
     each = scipy.special.log_softmax(source.params(30)["tokens"].sum(axis=1, dtype=np.float64))
     mean = lambda text: each[source.tokenizer.encode([text])[0]].mean()
     words = [mean("king"), mean("sea")]
-    assert set(predicted(tmp_path / "run", "sst2", 30)[0]) == {TASKS["sst2"].labels[np.argmax(words)]}
+    assert set(predicted(tmp_path / "run", "sst2", 30)[0]) == {
+        TASKS["sst2"].labels[np.argmax(words)]
+    }
     assert result["probes"]["sst2"]["steps"]["30"]["score"] == 0.5
     examples = load(TASKS["race"], "validation", source="files", path=str(probed)).examples
-    best = ["ABCD"[np.argmax([mean(answer) for answer in example.segments[2:]])] for example in examples]
+    best = [
+        "ABCD"[np.argmax([mean(answer) for answer in example.segments[2:]])] for example in examples
+    ]
     assert predicted(tmp_path / "run", "race", 30)[0] == best
-    assert set(predicted(tmp_path / "run", "dprd", 30)[2].ravel()) == {0.5}, "what follows the candidates is the same"
+    assert set(predicted(tmp_path / "run", "dprd", 30)[2].ravel()) == {0.5}, (
+        "what follows the candidates is the same"
+    )
 
 
 def test_a_long_text_is_cut_on_the_left(gpt1, probing, probed, tmp_path):
@@ -165,9 +245,14 @@ def test_a_long_text_is_cut_on_the_left(gpt1, probing, probed, tmp_path):
     for name, before in places.items():
         folder = shutil.copytree(probed / "SST-2", tmp_path / name / "SST-2")
         lines = (folder / "dev.tsv").read_text().splitlines()
-        body = [f"{row.split(chr(9))[0]}\t{before}{'hill ' * 31 if name != 'near' else ''}\t{row.split(chr(9))[2]}" for row in lines[1:]]
+        body = [
+            f"{row.split(chr(9))[0]}\t{before}{'hill ' * 31 if name != 'near' else ''}\t{row.split(chr(9))[2]}"
+            for row in lines[1:]
+        ]
         (folder / "dev.tsv").write_text("\n".join([lines[0], *body]) + "\n")
-        result = gpt1.result(CONFIG, tmp_path / f"run_{name}", probing() | {"data.path": tmp_path / name})
+        result = gpt1.result(
+            CONFIG, tmp_path / f"run_{name}", probing() | {"data.path": tmp_path / name}
+        )
         assert result["probes"].keys() == {"sst2"} and result["probes"]["sst2"]["cut"] == 12
         assert "12 of 12 streams" in (tmp_path / f"run_{name}/log.txt").read_text()
         texts[name] = predicted(tmp_path / f"run_{name}", "sst2", 20)[2]
@@ -195,7 +280,9 @@ def test_a_killed_run_goes_on_behind_what_it_knows(gpt1, probing, tmp_path):
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_going_on_with_other_rows_or_checkpoints_is_refused(gpt1, probing, pretrained, probed, tmp_path):
+def test_going_on_with_other_rows_or_checkpoints_is_refused(
+    gpt1, probing, pretrained, probed, tmp_path
+):
     shutil.copytree(pretrained(), tmp_path / "books")
     shutil.copytree(probed, tmp_path / "tasks", symlinks=False)
     settings = probing() | {"init.path": tmp_path / "books", "data.path": tmp_path / "tasks"}
@@ -205,12 +292,22 @@ def test_going_on_with_other_rows_or_checkpoints_is_refused(gpt1, probing, pretr
     dev = tmp_path / "tasks/SST-2/dev.tsv"
     dev.write_text(dev.read_text().replace("\t1\n", "\t0\n", 1))
     ended = gpt1.run(*gpt1.command(CONFIG, tmp_path / "run", settings))
-    assert ended.code == 2 and "data.json: checkpoints, sst2/validation changed since this run began" in ended.err
+    assert (
+        ended.code == 2
+        and "data.json: checkpoints, sst2/validation changed since this run began" in ended.err
+    )
 
 
 def test_the_first_rows_of_each_split(gpt1, probing, tmp_path):
-    result = gpt1.result(CONFIG, tmp_path, probing() | {"data.examples": 2, "tasks": "('sst2','cola')", "start": "none"})
-    assert {name: probe["rows"] for name, probe in result["probes"].items()} == {"sst2": 2, "cola": 2}
+    result = gpt1.result(
+        CONFIG,
+        tmp_path,
+        probing() | {"data.examples": 2, "tasks": "('sst2','cola')", "start": "none"},
+    )
+    assert {name: probe["rows"] for name, probe in result["probes"].items()} == {
+        "sst2": 2,
+        "cola": 2,
+    }
     assert {split: facts["rows"] for split, facts in result["data"]["splits"].items()} == {
         "sst2/validation": 2,
         "cola/train": 2,

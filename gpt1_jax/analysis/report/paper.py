@@ -1,0 +1,162 @@
+"""The paper's numbers (Radford et al. 2018) and its words for rows and columns; paper_numbers.json says where each is from."""
+
+import functools
+import json
+import pathlib
+from collections.abc import Collection
+from typing import NamedTuple
+
+# Task -> what the paper's tables call it, in the order of Table 5; then those of its other tables.
+TASKS = {
+    "cola": "CoLA",
+    "sst2": "SST2",
+    "mrpc": "MRPC",
+    "stsb": "STSB",
+    "qqp": "QQP",
+    "mnli": "MNLI",
+    "qnli": "QNLI",
+    "rte": "RTE",
+    "snli": "SNLI",
+    "scitail": "SciTail",
+    "story_cloze_2016": "StoryCloze",
+    "story_cloze_2018": "StoryCloze 2018",
+    "race": "RACE",
+    "race_middle": "RACE-m",
+    "race_high": "RACE-h",
+    "wnli": "WNLI",
+    "ax": "AX",
+    "dprd": "DPRD",
+}
+
+
+class Variant(NamedTuple):
+    """What reports call a variant: its key in Table 5 of paper_numbers.json ("" where it has none), its name in the manner of that table, a
+    short one for figures, and how a sentence on it begins."""
+
+    row: str
+    name: str
+    short: str
+    phrase: str
+
+
+VARIANTS = {
+    "full": Variant("full", "Transformer w/ aux LM (full)", "full", "In full"),
+    "no_pretraining": Variant(
+        "no_pretraining", "Transformer w/o pre-training", "w/o pre-training", "Without pre-training"
+    ),
+    "no_aux_lm": Variant(
+        "no_aux_lm", "Transformer w/o aux LM", "w/o aux LM", "Without the auxiliary LM objective"
+    ),
+    "lstm": Variant(
+        "lstm_aux_lm", "LSTM w/ aux LM", "LSTM", "With an LSTM in place of the Transformer"
+    ),
+    "frozen": Variant(
+        "", "Transformer, body frozen", "frozen", "With the body frozen as it was pretrained"
+    ),
+    "reinit_last_block": Variant(
+        "",
+        "Transformer, last block reinit_last_block",
+        "reinit_last_block",
+        "With the last block drawn anew",
+    ),
+}
+BODIES = {"transformer": "Transformer", "lstm": "LSTM"}
+METRICS = {"accuracy": "acc.", "f1": "F1", "matthews": "mc", "pearson": "pc", "spearman": "sc"}
+# Probes of Figure 2, right, by the names of their curves.
+CURVES = {
+    "sentiment": "sentiment analysis",
+    "winograd": "Winograd schemas",
+    "acceptability": "linguistic acceptability",
+    "qa": "question answering",
+}
+
+
+class Published(NamedTuple):
+    """One column of Tables 2 to 4: its name there, our task and the split that is nearest to the paper's, and the paper's number."""
+
+    column: str
+    task: str
+    split: str
+    number: float
+
+
+@functools.cache
+def numbers() -> dict:
+    """All of paper_numbers.json."""
+    return json.loads(
+        (pathlib.Path(__file__).parent / "paper_numbers.json").read_text(encoding="utf-8")
+    )
+
+
+def table5(variant: str) -> dict[str, float]:
+    """Task -> the paper's number in this variant's row of Table 5; {} for a variant that the paper does not have."""
+    table = numbers()["table5"]
+    names = {title: task for task, title in TASKS.items()}
+    columns = zip(table["columns"], table.get(variant_of(variant).row, ()), strict=False)
+    return {names[column]: number for column, number in columns if column != "avg"}
+
+
+def table5_average(variant: str, tasks: Collection[str]) -> float | None:
+    """The paper's average of this variant over `tasks`: as it is printed where these are all of its tasks, None where it lacks one."""
+    row, table = table5(variant), numbers()["table5"]
+    if not tasks or not set(tasks) <= row.keys():
+        return None
+    if set(tasks) == row.keys():
+        return table[variant_of(variant).row][table["columns"].index("avg")]
+    return sum(row[task] for task in tasks) / len(tasks)
+
+
+def main_tables() -> dict[str, tuple[str, tuple[Published, ...]]]:
+    """Name -> title and columns of the paper's tables of main results.
+
+    Where the test labels are public (SNLI, SciTail, Story Cloze, RACE) ours are of the test split, too.
+    """
+    nli, qa, glue = (numbers()[table]["GPT"] for table in ("table2", "table3", "table4"))
+    columns = {
+        "table2": (
+            ("MNLI-m", "mnli", "validation", nli["MNLI-m"]),
+            ("MNLI-mm", "mnli", "validation_mismatched", nli["MNLI-mm"]),
+            ("SNLI", "snli", "test", nli["SNLI"]),
+            ("SciTail", "scitail", "test", nli["SciTail"]),
+            ("QNLI", "qnli", "validation", nli["QNLI_v1"]),
+            ("RTE", "rte", "validation", nli["RTE"]),
+        ),
+        "table3": (
+            ("StoryCloze", "story_cloze_2016", "test", qa["StoryCloze"]),
+            ("RACE-m", "race_middle", "test", qa["RACE-m"]),
+            ("RACE-h", "race_high", "test", qa["RACE-h"]),
+            ("RACE", "race", "test", qa["RACE"]),
+        ),
+        "table4": (
+            ("CoLA", "cola", "validation", glue["CoLA_mcc"]),
+            ("SST2", "sst2", "validation", glue["SST2_acc"]),
+            ("MRPC", "mrpc", "validation", glue["MRPC_f1"]),
+            ("STSB", "stsb", "validation", glue["STSB_pearson"]),
+            ("QQP", "qqp", "validation", glue["QQP_f1"]),
+        ),
+    }
+    titles = {
+        "table2": "Natural language inference",
+        "table3": "Question answering",
+        "table4": "Classification and similarity",
+    }
+    return {
+        name: (titles[name], tuple(Published(*column) for column in columns[name]))
+        for name in columns
+    }
+
+
+def task(name: str) -> str:
+    """What a table calls the task."""
+    return TASKS.get(name, name)
+
+
+def variant_of(name: str) -> Variant:
+    """The variant's names; those made of its own where the paper does not have it."""
+    words = name.replace("_", " ")
+    return VARIANTS.get(name) or Variant("", words, words, f"In variant “{words}”")
+
+
+def order(name: str, known: dict) -> tuple[int, str]:
+    """Sorts names as the paper has them; others behind, by the alphabet."""
+    return (list(known).index(name) if name in known else len(known), name)

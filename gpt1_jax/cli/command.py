@@ -1,0 +1,76 @@
+"""Run one command of the command line: read its flags, call it, end with one line on a mistake.
+
+Each command defines its flags in a `FlagValues` of its own, so that all commands can live in one
+process. Nothing heavy is imported here.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import flags, logging
+
+from gpt1_jax.errors import UserError
+
+HELP = {"-h", "-help", "--help"}
+
+
+def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
+    """Parse `argv` into `values` and return the positional arguments.
+
+    Raises:
+        UserError: absl refuses a flag.
+    """
+    try:
+        return values(argv)[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+def only_flags(arguments: list[str], prefix: str = "") -> None:
+    """Raise UserError if there is a positional argument; `prefix` is that of the settings' names."""
+    if arguments:
+        raise UserError(f"{arguments[0]}: not a flag; settings are given as --{prefix}NAME=VALUE")
+
+
+def run(
+    main: Callable[[list[str]], None],
+    values: flags.FlagValues,
+    argv: list[str],
+    description: str,
+    parser: Callable[[flags.FlagValues, list[str]], list[str]] = parse,
+) -> None:
+    """Parse `argv`, call `main` with the positional arguments, and exit.
+
+    Exit codes: 0 on success, and when the reader of the output closes it early; 2 after one line
+    about a mistake; 130 after Ctrl-C. Text is read and written as UTF-8.
+
+    Args:
+        main: receives the positional arguments.
+        values: the flags of the command.
+        argv: the name of the command, then its arguments.
+        description: printed by --help, before the flags.
+        parser: as `parse`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8")
+    logging.use_absl_handler()
+    logging.set_verbosity(logging.ERROR)  # libraries log their progress at lower levels
+    try:
+        if HELP & set(argv[1:]):
+            print(
+                f"{description.strip()}\n\nFlags:\n{values.get_help(include_special_flags=False)}"
+            )
+        else:
+            main(parser(values, argv))
+    except UserError as error:
+        print(f"gpt1_jax: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The interpreter flushes standard output once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)

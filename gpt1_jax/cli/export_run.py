@@ -1,0 +1,30 @@
+"""Write a run as a folder in Hugging Face's `openai-gpt` format, which transformers loads offline.
+
+    gpt1 export --workdir=runs/exp_books --output=hf_books
+
+Only the Transformer can be exported: transformers has no such LSTM.
+"""
+
+from absl import flags
+
+from gpt1_jax.cli import command
+
+FLAGS = flags.FlagValues()
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    "",
+    "Folder of the run, of pretraining or finetuning, or one of its checkpoints, DIR/checkpoints/STEP.",
+    flag_values=FLAGS,
+)
+OUTPUT = flags.DEFINE_string("output", "", "Folder to write.", flag_values=FLAGS)
+LM = flags.DEFINE_bool("lm", False, "Leave out the head of a finetuned run.", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    """Export the run that --workdir names and print the names of the files."""
+    command.only_flags(arguments)
+    from gpt1_jax.interop import huggingface
+
+    print(
+        f"{OUTPUT.value}: {', '.join(huggingface.export_run(WORKDIR.value, OUTPUT.value, LM.value))}"
+    )

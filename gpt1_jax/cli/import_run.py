@@ -1,0 +1,55 @@
+"""Make a pretraining run of weights from elsewhere, for config.init.path.
+
+    gpt1 import --source=finetune-transformer-lm/model --workdir=runs/exp_openai
+    gpt1 import --source=HF_FOLDER --workdir=runs/exp_imported
+
+The source is the folder model/ of openai/finetune-transformer-lm, or a folder with an `openai-gpt`
+model that transformers has saved.
+"""
+
+import pathlib
+
+from absl import flags
+
+from gpt1_jax.cli import command
+from gpt1_jax.errors import UserError
+
+FLAGS = flags.FlagValues()
+SOURCE = flags.DEFINE_string(
+    "source", "", "Folder with the weights and the vocabulary.", flag_values=FLAGS
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", "runs/exp_openai", "Folder of the run to make.", flag_values=FLAGS
+)
+TEXT = flags.DEFINE_enum(
+    "text",
+    "",
+    ("", "published", "approximate", "own"),
+    "How texts are split into words: by the published pipeline (needs ftfy and spaCy), by its "
+    "approximation, or by the steps of the folder's own tokenizer.json. By default as the folder "
+    "says, else published.",
+    flag_values=FLAGS,
+)
+
+
+def main(arguments: list[str]) -> None:
+    """Import the folder that --source names."""
+    command.only_flags(arguments)
+    if not SOURCE.value:
+        raise UserError(
+            "--source: is missing; name the folder of the published files or of a Hugging Face model"
+        )
+    from gpt1_jax.interop import huggingface, openai
+
+    source = pathlib.Path(SOURCE.value).expanduser()
+    if (source / openai.SHAPES).exists():
+        if TEXT.value == "own":
+            raise UserError(
+                "--text: the published files have no steps of their own; give published or approximate"
+            )
+        print(openai.import_run(source, WORKDIR.value, TEXT.value or "published"))
+        return
+    result = huggingface.import_run(SOURCE.value, WORKDIR.value, TEXT.value)
+    left_out = ", ".join(result["origin"]["left_out"])
+    words = result["origin"]["words"] or "the steps in tokenizer.json"
+    print(f"{WORKDIR.value}: words by {words}" + (f"; left out: {left_out}" if left_out else ""))

@@ -1,0 +1,191 @@
+"""Files of the project: atomic writes, JSON, appended lines, locks. Standard library only.
+
+Every module that reads or writes files of its own does it through the functions here; callers pass
+paths and never rely on a local disk (renaming, file descriptors, `flock`). Readers of published data
+sets open those files themselves.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any
+
+from gpt1_jax.errors import UserError
+
+REQUIRED = object()  # `read_json`: the file must exist
+
+
+@contextlib.contextmanager
+def atomic_writer(path: pathlib.Path, binary: bool = False) -> Iterator[IO]:
+    """Yield a file to write; it replaces `path` at the end of the block, or vanishes if the block raises.
+
+    The folder of `path` is created. Text is UTF-8 with newlines as written.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    options = {} if binary else {"encoding": "utf-8", "newline": ""}
+    try:
+        with open(temporary, "wb" if binary else "w", **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write the file atomically; raise OSError if it cannot be written."""
+    with atomic_writer(path) as file:
+        file.write(text)
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Write the file atomically; raise OSError if it cannot be written."""
+    with atomic_writer(path, binary=True) as file:
+        file.write(content)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write the value as JSON, atomically; raise OSError if it cannot be written."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a new folder to fill; it replaces `path` at the end of the block, or vanishes if the block raises.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, previous = _temporary(path), _temporary(path)
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rename(previous)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(previous, ignore_errors=True)
+
+
+def read_json(path: pathlib.Path, missing: Any = REQUIRED, hint: str = "") -> Any:
+    """Return the content of a JSON file.
+
+    Args:
+        path: the file.
+        missing: returned if the file does not exist; without it a missing file is an error.
+        hint: what to do about a missing file; completes the error message.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        if missing is not REQUIRED:
+            return missing
+        hint = hint or f"is {path.parent} the folder of a run?"
+        raise UserError(f"{path}: no such file; {hint}") from None
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); check the path and the permissions"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); the file is damaged") from None
+
+
+def read_json_lines(path: pathlib.Path) -> list[Any]:
+    """Return the value of every line; skip lines that a process died writing. [] if there is no file."""
+    if not path.is_file():
+        return []
+    values = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError):
+            values.append(json.loads(line))
+    return values
+
+
+def write_json_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
+    """Write one value a line, atomically; raise OSError if the file cannot be written."""
+    with atomic_writer(path) as file:
+        file.writelines(json.dumps(value) + "\n" for value in values)
+
+
+def append_json_line(file: IO[str], value: Any) -> None:
+    """Append one value to a file that `appender` has opened."""
+    file.write(json.dumps(value) + "\n")
+
+
+def appender(path: pathlib.Path) -> IO[str]:
+    """Open a text file to append lines; each line is handed to the system when it ends."""
+    return open(path, "a", encoding="utf-8", buffering=1)
+
+
+@contextlib.contextmanager
+def lock(
+    path: pathlib.Path, wait: bool = False, on_wait: Callable[[], None] = lambda: None
+) -> Iterator[bool]:
+    """Acquire the lock `path` for the duration of the block. Yield False if another process holds it.
+
+    The lock ends with the process, however it dies. While it is held, the file names its owner
+    (`is_locked_by`).
+
+    Args:
+        path: the lock's file; its folder is created.
+        wait: wait until the lock is free, and yield True.
+        on_wait: called once before waiting.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                yield False
+                return
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(_owner(os.getpid()))
+        file.flush()
+        try:
+            yield True
+        finally:
+            file.truncate(0)
+
+
+def is_locked_by(path: pathlib.Path, process: int) -> bool:
+    """Return whether process number `process` of this machine holds the lock, or died holding it."""
+    try:
+        return path.read_text() == _owner(process)
+    except FileNotFoundError:
+        return False
+
+
+def names(folder: pathlib.Path) -> list[str]:
+    """Return the sorted names in a folder; [] if there is no folder."""
+    return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+
+def _owner(process: int) -> str:
+    return f"{socket.gethostname()} {process}"
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    """Return a name beside `path` that no other writer has."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")

@@ -1,0 +1,188 @@
+"""New text labelled by a finetuned run: what that run itself has predicted, from files and standard input, in every format."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from cli_fixtures import REPOSITORY
+
+from gpt1_jax.datasets import sources
+from gpt1_jax.registry import TASKS
+from gpt1_jax.trainers.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def finetuned(gpt1, finetuning, choices, glue, tmp_path_factory):
+    """finetuned(task): the folder of a run on it, and the folder of its data."""
+    made = {}
+
+    def run(task: str, **changes):
+        if task not in made:
+            data = choices if TASKS[task].format == "choice" else glue
+            workdir = tmp_path_factory.mktemp("finetuned") / task
+            gpt1.result(
+                f"finetune.py:{task}", workdir, finetuning() | {"data.path": data, **changes}
+            )
+            made[task] = workdir, data
+        return made[task]
+
+    return run
+
+
+@pytest.fixture
+def label(gpt1):
+    """label(*flags, text): the program, run here."""
+    return lambda *flags, text="": gpt1.run("predict", *flags, text=text)
+
+
+def known(workdir, split: str = "validation") -> list[list[str]]:
+    """The cells of a run's own predictions, without index and label."""
+    _, *lines = (workdir / "predictions" / f"{split}.tsv").read_text().splitlines()
+    return [[cells[1], *cells[3:]] for cells in (line.split("\t") for line in lines)]
+
+
+@pytest.mark.parametrize("task", ["rte", "mrpc", "stsb", "story_cloze_2016"])
+def test_labels_are_those_of_the_run(finetuned, task):
+    workdir, data = finetuned(task)
+    rows = sources.load(TASKS[task], "validation", source="files", path=str(data)).examples
+    predictor = Predictor(str(workdir), 2)
+    assert predictor.texts == len(rows[0].segments)
+    for found, expected in zip(
+        predictor.lines([row.segments for row in rows]), known(workdir), strict=True
+    ):
+        prediction, *probabilities = found
+        if TASKS[task].labels:
+            assert prediction == expected[0]
+        assert [float(p) for p in probabilities] == pytest.approx(
+            [float(p) for p in expected[1:]], abs=2e-6
+        )
+
+
+def test_file_with_a_header_and_standard_input_give_the_same(label, finetuned, tmp_path):
+    workdir, data = finetuned("rte")
+    table = (data / "RTE/dev.tsv").read_text()
+    (tmp_path / "rows.tsv").write_text(table)
+    flags = [f"--checkpoint={workdir}", "--columns=sentence1,sentence2"]
+    ended = label(*flags, f"--input={tmp_path}/rows.tsv", f"--output={tmp_path}/labels.tsv")
+    assert (ended.code, ended.out) == (0, ""), ended.err
+    header, *lines = (tmp_path / "labels.tsv").read_text().splitlines()
+    assert header == "index\tprediction\tp(entailment)\tp(not_entailment)"
+    assert [line.split("\t")[1:] for line in lines] == known(workdir)
+    bare = "".join("\t".join(line.split("\t")[1:3]) + "\n" for line in table.splitlines()[1:])
+    piped = label(f"--checkpoint={workdir}", text=bare)
+    assert piped.out.splitlines() == [header, *lines], piped.err
+
+
+def test_text_longer_than_all_of_finetuning_is_cut(finetuned):
+    predictor = Predictor(str(finetuned("rte")[0]), 2)
+    first, second, third = predictor.lines(
+        [
+            ["the king saw " * count, f"the {word}"]
+            for count, word in ((40, "sea"), (41, "sea"), (41, "hill"))
+        ]
+    )
+    assert first == second != third and predictor.cut == 3
+    predictor.lines([["the king", "the sea"]])
+    assert predictor.cut == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "text", "complaint"),
+    [
+        (["--checkpoint="], "", "--checkpoint: is empty; name the folder of a run"),
+        (
+            ["--checkpoint=nowhere"],
+            "",
+            "nowhere/config.json: no such file; is nowhere the folder of a run?",
+        ),
+        (
+            ["{run}"],
+            "one\ttwo\nalone\n",
+            "standard input, line 2: 1 found, 2 texts expected with a tab between them; correct the line",
+        ),
+        (
+            ["{run}"],
+            "one\t \n",
+            "standard input, line 1: a text is empty; fill it or leave the line out",
+        ),
+        (
+            ["{run}", "--columns=a"],
+            "a\tb\n",
+            "--columns: 1 named, 2 expected, one for each text of the task",
+        ),
+        (
+            ["{run}", "--columns=a,a"],
+            "a\ta\n",
+            "--columns: standard input has 'a' more than once; rename one of them",
+        ),
+        (
+            ["{run}", "--columns=a,c"],
+            "a\tb\n",
+            "--columns: standard input has no column 'c'; its header line has a, b",
+        ),
+        (
+            ["{run}", "--input=nowhere.tsv"],
+            "",
+            "--input: cannot read nowhere.tsv (No such file or directory); name a file",
+        ),
+        (["{run}", "--batch_size=0"], "", "flag --batch_size=0"),
+        (["{run}", "more"], "", "more: not a flag"),
+    ],
+)
+def test_mistake_is_one_line(label, finetuned, tmp_path, flags, text, complaint):
+    flags = [flag.replace("{run}", f"--checkpoint={finetuned('rte')[0]}") for flag in flags]
+    ended = label(*flags, f"--output={tmp_path}/out.tsv", text=text)
+    assert ended.code == 2 and ended.err.startswith(f"gpt1_jax: {complaint}"), ended.err
+    assert len(ended.err.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_process_reads_utf8_and_ends_quietly_with_its_reader(finetuned, tmp_path):
+    program = f"{sys.executable} -m gpt1_jax.main predict --checkpoint={finetuned('rte')[0]}"
+    (tmp_path / "rows.tsv").write_bytes(
+        b"\xef\xbb\xbfone\ttwo\n" + b"caf\xc3\xa9\tb\n" * 5000
+    )  # with the mark that Excel writes
+    piped = (
+        f"cat {tmp_path}/rows.tsv | {program} --columns=one,two | head -2; echo ${{PIPESTATUS[@]}}"
+    )
+    ended = subprocess.run(
+        ["bash", "-c", piped],
+        cwd=REPOSITORY,
+        env=os.environ | {"LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+    )
+    header, first, codes = ended.stdout.splitlines()
+    assert (
+        header.startswith("index\tprediction") and first.startswith("0\t") and codes.endswith("0 0")
+    ), ended.stderr
+    ended = subprocess.run(
+        program.split(),
+        cwd=REPOSITORY,
+        input=b"one\tcaf\xff\n",
+        env=os.environ | {"LC_ALL": "C"},
+        capture_output=True,
+    )
+    assert ended.returncode == 2 and ended.stderr.startswith(
+        b"gpt1_jax: standard input: is not UTF-8"
+    ), ended.stderr
+
+
+def test_output_that_would_lose_the_input_is_refused(label, finetuned, tmp_path):
+    (tmp_path / "rows.tsv").write_text("one\ttwo\n")
+    for output, complaint in (
+        (tmp_path / "rows.tsv", "is the input; name another file"),
+        (tmp_path, "is a folder; name a file"),
+    ):
+        ended = label(
+            f"--checkpoint={finetuned('rte')[0]}",
+            f"--input={tmp_path}/rows.tsv",
+            f"--output={output}",
+        )
+        assert ended.code == 2 and complaint in ended.err
+    assert (tmp_path / "rows.tsv").read_text() == "one\ttwo\n"
+
+
+def test_pretraining_run_is_refused(label, pretrained):
+    ended = label(f"--checkpoint={pretrained()}", text="one\n")
+    assert ended.code == 2 and "is a run of pretrain; name one of finetuning" in ended.err

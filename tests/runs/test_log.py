@@ -1,0 +1,89 @@
+"""What a run writes: log.txt, metrics.jsonl, TensorBoard; and what a restart takes out of them."""
+
+import contextlib
+import json
+import struct
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from gpt1_jax import progress
+from gpt1_jax.runs import log
+
+
+def events(workdir) -> dict[tuple[str, int], float]:
+    """(name, step) -> value of the scalars in TensorBoard's files, whose records are: length, CRC, Event, CRC."""
+    found = {}
+    for file in sorted((workdir / "tb").iterdir()):
+        content = file.read_bytes()
+        while content:
+            (length,) = struct.unpack("<Q", content[:8])
+            event = Event.FromString(content[12 : 12 + length])
+            found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+            content = content[16 + length :]
+    return found
+
+
+def written(workdir) -> list[dict]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def opened(workdir, step: int):
+    with contextlib.closing(log.Log(workdir)) as run:
+        run.start(step)
+        yield run
+
+
+def test_metrics_go_to_all_places(tmp_path, capsys):
+    with opened(tmp_path, 0) as run:
+        run.metrics(10, {"loss": 2.5, "lr": 0.001})
+        run.metrics(20, {"loss": 1.25})
+    assert written(tmp_path) == [{"step": 10, "loss": 2.5, "lr": 0.001}, {"step": 20, "loss": 1.25}]
+    assert events(tmp_path) == pytest.approx({("loss", 10): 2.5, ("lr", 10): 0.001, ("loss", 20): 1.25})
+    for text in (capsys.readouterr().out, (tmp_path / "log.txt").read_text()):
+        assert "step 10  loss 2.5  lr 0.001" in text and "step 20  loss 1.25" in text
+
+
+def test_a_restart_takes_out_what_came_after_its_checkpoint(tmp_path):
+    with opened(tmp_path, 0) as run:
+        for step in (10, 20, 30):
+            run.metrics(step, {"loss": float(step)})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 15, "lo')  # killed while it wrote
+    with opened(tmp_path, 20) as run:
+        run.metrics(30, {"loss": 0.5})
+    assert written(tmp_path) == [{"step": 10, "loss": 10.0}, {"step": 20, "loss": 20.0}, {"step": 30, "loss": 0.5}]
+
+
+def test_lines_of_earlier_starts_stay_in_the_log(tmp_path):
+    for text in ("first", "second\nthird"):
+        with contextlib.closing(log.Log(tmp_path)) as run:
+            run.line(text)
+    content = (tmp_path / "log.txt").read_text()
+    assert content.index("first") < content.index("second") < content.index("third")
+
+
+def test_text_in_square_brackets_is_not_markup(tmp_path, capsys):
+    with contextlib.closing(log.Log(tmp_path)) as run:
+        run.line("[bold]x[/bold] " + "y" * 300)
+    assert capsys.readouterr().out == "[bold]x[/bold] " + "y" * 300 + "\n"
+
+
+def test_other_processes_write_nothing(tmp_path, capsys):
+    with contextlib.closing(log.Log(tmp_path, enabled=False)) as run:
+        run.start(0)
+        run.line("text")
+        run.metrics(1, {"loss": 1.0})
+        with run.bar("training") as advance:
+            advance(1, 2)
+    assert list(tmp_path.iterdir()) == [] and capsys.readouterr().out == ""
+
+
+def test_without_a_terminal_a_bar_is_a_line_now_and_then(capsys):
+    with progress.bar("reading", plain_every=0.0) as advance:
+        advance(1, 4)
+        advance(2, 4)
+    with progress.bar("silent", plain_every=1000.0) as advance:
+        advance(1, 4)
+    assert capsys.readouterr().err == "reading: 1 of 4\nreading: 2 of 4\n"
