@@ -9,7 +9,7 @@ import pytest
 from cli_fixtures import REPOSITORY
 from flax.traverse_util import flatten_dict
 
-from gpt1_jax.engine import batching, devices, losses, optim, step
+from gpt1_jax.engine import devices, losses, optim, order, packing, step
 from gpt1_jax.models.transformer import Transformer
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import classification, finetune
@@ -117,13 +117,13 @@ def test_updates_equal_those_in_float64(parity, kind, picks, changes):
     for number, (own, labels) in enumerate(zip(streams, answers, strict=True)):
         stream_weight = finetune._importance(config.published, task, own, labels)
         share_prefix = config.share_prefix and kind == "choice"
-        data = batching.PackedExamples(
+        data = packing.PackedExamples(
             own, losses.soft_bins(labels, task.outputs), share_prefix, stream_weight
         )
         config.seed = number
         batch = finetune._batch(config, data, 0)
-        order = batching.indices(0, size=4, batch_size=4, seed=number)
-        streams[number], answers[number] = [own[i] for i in order], labels[order]
+        chosen = order.indices(0, size=4, batch_size=4, seed=number)
+        streams[number], answers[number] = [own[i] for i in chosen], labels[chosen]
         state, metrics = trained.step(state, devices.split(batch), step.seed_and_step(0, number))
         measured.append(float(metrics["loss"]))
 

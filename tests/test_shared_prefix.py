@@ -8,7 +8,7 @@ import pytest
 
 from gpt1_jax.datasets.readers.tables import Tsv
 from gpt1_jax.datasets.tasks import Task
-from gpt1_jax.engine import batching
+from gpt1_jax.engine import packing
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS, TASKS
 from gpt1_jax.trainers import classification
@@ -32,16 +32,16 @@ def examples(count: int) -> list[list[list[int]]]:
 def test_losses_scores_and_gradients_are_those_of_the_streams(body):
     streams, labels = examples(6), np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1, 2]]
     apart, shared = (
-        batching.PackedExamples(streams, labels, share_prefix=share) for share in (False, True)
+        packing.PackedExamples(streams, labels, share_prefix=share) for share in (False, True)
     )
     # The table's dropout is one mask a step and the classifier's one an example, so they need not be off.
     model = Classifier(
         MODELS[body](53, context=apart.longest, resid_dropout=0.0, **SIZES[body]), outputs=1
     )
-    batches = [batching.with_max_targets(data[range(6)], 1) for data in (apart, shared)]
+    batches = [packing.with_max_targets(data[range(6)], 1) for data in (apart, shared)]
     assert batches[1]["tokens"].size < 0.7 * batches[0]["tokens"].size
     assert all(
-        batch["max_targets"].size < batch["tokens"].size for batch in batches
+        batch["max_targets"].value < batch["tokens"].size for batch in batches
     )  # the logits are packed
     params = fresh_params(model, 0, batches[0]["tokens"], batches[0]["extract"])
     params = jax.tree.map(

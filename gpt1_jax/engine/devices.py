@@ -1,9 +1,7 @@
 """Data parallelism: one per-device step, run on all devices of all hosts over the axis "data"."""
 
-import functools
 import os
 import pathlib
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,7 +49,7 @@ def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
         )
 
 
-def split(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def split(batch: Mapping[str, Any]) -> dict[str, Any]:
     """The global batch [B ...] -> this host's rows by device [devices, B / all devices, ...]."""
     local, hosts = jax.local_device_count(), jax.process_count()
 
@@ -60,7 +58,7 @@ def split(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         mine = array[jax.process_index() * per_host : (jax.process_index() + 1) * per_host]
         return mine.reshape(local, per_host // local, *array.shape[1:])
 
-    return {name: rows(array) for name, array in batch.items()}
+    return jax.tree.map(rows, dict(batch))
 
 
 def replicate(tree: Any) -> Any:
@@ -106,21 +104,6 @@ def parallelise(step: Callable, *, donate: bool = False, backend: str = "pmap") 
 def device_summary() -> str:
     """How many devices of which kind this job has."""
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
-
-
-@functools.cache
-def matmul_flops(dtype: str) -> float:
-    """Floating-point operations a second that one device sustains in a large matrix product of `dtype`, measured once."""
-    size = 1024 if jax.default_backend() == "cpu" else 8192
-    factor = jax.random.normal(jax.random.key(0), (size, size), dtype)
-    product = jax.jit(lambda x: x @ x)
-    product(factor).block_until_ready()
-    seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
-        product(factor).block_until_ready()
-        seconds.append(time.perf_counter() - begin)
-    return 2 * size**3 / min(seconds)
 
 
 def gather(x: jax.Array) -> jax.Array:

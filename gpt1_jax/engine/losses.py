@@ -22,7 +22,7 @@ def language_model(
     position rows included, as published.
 
     Args:
-        weights: other numbers where one row holds several streams (`batching.PackedExamples`): the mean is then that of their means.
+        weights: other numbers where one row holds several streams (`packing.PackedExamples`): the mean is then that of their means.
         max_targets: a bound on the weights that are not 0. Logits are then formed for that many positions, theirs, instead of for all:
             padding costs nothing. The values are the same.
     """

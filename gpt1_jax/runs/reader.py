@@ -10,7 +10,7 @@ import numpy as np
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.text import bpe
-from gpt1_jax.engine import checkpoint, loop
+from gpt1_jax.engine import checkpoint, fingerprint
 from gpt1_jax.runs import lifecycle
 
 
@@ -148,7 +148,7 @@ def write_pretrained(path: str, model: Mapping[str, Any], params: Mapping, token
         params: nested dict of float32 arrays, named as the body names them.
         origin: where they come from: JSON values, which config.json keeps, with the fingerprints of params and tokenizer.
     """
-    origin = {**origin, "params_sha256": loop.params_sha256(params), "tokenizer": tokenizer.fingerprint}
+    origin = {**origin, "params_sha256": fingerprint.params_sha256(params), "tokenizer": tokenizer.fingerprint}
     config = {"trainer": "pretrain", "model": dict(model), "origin": origin}
     with lifecycle.open_run(path, config) as run:
         if run.result is not None:

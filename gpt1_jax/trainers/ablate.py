@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax import storage
 from gpt1_jax.analysis.report import milestones, page
-from gpt1_jax.engine import devices, loop
+from gpt1_jax.engine import devices, preemption
 from gpt1_jax.errors import UserError
 from gpt1_jax.microworld import files as microworld
 from gpt1_jax.registry import TASKS, TRAINERS
@@ -284,7 +284,7 @@ def _workers(config: ConfigDict, path: str, count: int):
                 )
         return bool(running)
 
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(loop.TERMINATED))
+    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(preemption.TERMINATED))
     try:
         for number in range(count):
             start(number)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from gpt1_jax.datasets.tasks import Task
-from gpt1_jax.engine import batching, devices, losses
+from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.text import bpe, formats
 from gpt1_jax.trainers.fit import OptimConfig, Training, predicted, training
@@ -102,7 +102,7 @@ def loss(model: Classifier, lm_coef: float, positions: bool = True) -> Callable:
         table = predicted(model, table, positions)
         targets, weights = rows(batch["tokens"])[:, 1:], rows(batch["weights"])[:, 1:]
         each = losses.language_model(
-            rows(hidden)[:, :-1], table, targets, weights, max_targets=batch["max_targets"].size
+            rows(hidden)[:, :-1], table, targets, weights, max_targets=batch["max_targets"].value
         )
         lm_loss = (
             each * batch["stream_weight"].ravel() if "stream_weight" in batch else each
@@ -126,7 +126,7 @@ def predictor(model: Classifier, regression: bool, backend: str) -> Callable:
 def predict(
     predict: Callable,
     params: Mapping,
-    dataset: batching.PackedExamples,
+    dataset: packing.PackedExamples,
     task: Task,
     regression: bool,
     batch_size: int,
@@ -136,7 +136,7 @@ def predict(
     An answer is the most probable class, or of a graded task the expected score.
     """
     found = np.zeros((len(dataset), 1 if regression else task.outputs), np.float32)
-    for chosen, batch in batching.evaluation_batches(dataset, batch_size):
+    for chosen, batch in packing.evaluation_batches(dataset, batch_size):
         found[chosen] = jax.device_get(predict(params, devices.split(batch), np.int32(0)))[
             : len(chosen)
         ]

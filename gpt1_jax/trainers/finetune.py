@@ -14,7 +14,16 @@ from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.readers.records import Example
 from gpt1_jax.datasets.tasks import Task
-from gpt1_jax.engine import batching, checkpoint, devices, loop, losses, optim, transfer
+from gpt1_jax.engine import (
+    checkpoint,
+    devices,
+    fingerprint,
+    losses,
+    optim,
+    order,
+    packing,
+    transfer,
+)
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import TASKS, TRAINERS
@@ -54,7 +63,7 @@ def _finetune(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
     params, kept = source.transfer(_fresh_params(model, source, config.seed))
     run.log.line(transfer.status_summary(source.fates(params, kept)))
 
-    epoch = batching.updates_per_epoch(len(data["train"]), config.batch_size)
+    epoch = order.updates_per_epoch(len(data["train"]), config.batch_size)
     steps = epoch * config.epochs
     programs = classification.programs(
         model,
@@ -94,7 +103,7 @@ def _finetune(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
         "model": {"name": config.model.name, **source.sizes, "context": model.body.context},
         "streams": classification.task_metadata(task) | {"context": source.sizes["context"]},
         "data": about,
-        "params_sha256": loop.params_sha256(fitted.params),
+        "params_sha256": fingerprint.params_sha256(fitted.params),
         "seconds": round(time.time() - begin, 1),
         "device": devices.device_summary(),
     }
@@ -106,14 +115,14 @@ def _finetune(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
     return run.finish(result)
 
 
-def _batch(config: ConfigDict, train: batching.PackedExamples, step: int) -> dict[str, np.ndarray]:
+def _batch(config: ConfigDict, train: packing.PackedExamples, step: int) -> dict[str, np.ndarray]:
     """The global batch of `step`."""
     batch = train[
-        batching.indices(step, size=len(train), batch_size=config.batch_size, seed=config.seed)
+        order.indices(step, size=len(train), batch_size=config.batch_size, seed=config.seed)
     ]
     if "stream_weight" in batch:
-        batch = batching.normalize_stream_weight(batch)
-    return batching.with_max_targets(batch, jax.device_count() * config.optim.accumulate)
+        batch = packing.normalize_stream_weight(batch)
+    return packing.with_max_targets(batch, jax.device_count() * config.optim.accumulate)
 
 
 class _Source:
@@ -248,7 +257,7 @@ def _rows(
 
 def _streams(
     config: ConfigDict, task: Task, examples: list[Example], source: _Source
-) -> batching.PackedExamples:
+) -> packing.PackedExamples:
     """The examples in the task's format, and their labels as the loss wants them: distributions over the classes, or scores.
 
     With config.share_prefix the streams of a choice hold their context once. In training they then share its attention and residual
@@ -259,13 +268,13 @@ def _streams(
         task, [example.segments for example in examples], source.tokenizer, source.sizes["context"]
     )
     if any(example.label is None for example in examples):
-        return batching.PackedExamples(streams, None, share_prefix)
+        return packing.PackedExamples(streams, None, share_prefix)
     labels = np.array([example.label for example in examples])
     stream_weight = _importance(config.published, task, streams, labels)
     labels = (
         labels.astype(np.float32) if config.regression else losses.soft_bins(labels, task.outputs)
     )
-    return batching.PackedExamples(streams, labels, share_prefix, stream_weight)
+    return packing.PackedExamples(streams, labels, share_prefix, stream_weight)
 
 
 def _importance(

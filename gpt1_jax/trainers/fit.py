@@ -13,7 +13,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from gpt1_jax.engine import devices, loop, losses, optim, step
+from gpt1_jax.engine import devices, loop, losses, meter, optim, peak_flops, step
 from gpt1_jax.engine.checkpoint import Checkpoints
 from gpt1_jax.models.heads import Classifier, LanguageModel
 from gpt1_jax.runs.lifecycle import OpenRun
@@ -160,7 +160,7 @@ def fit(
         keep_steps: updates whose checkpoints are kept for good.
     """
     start = _start(config, run, params, training, keep_steps)
-    peak = devices.matmul_flops(config.model.dtype) * jax.device_count()
+    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
     rate = lambda number: {"lr": training.recipe.rate(number - 1)}
     # Closing waits for the last save, also on the way out after SIGTERM.
     with contextlib.closing(start.checkpoints) as checkpoints, run.log.bar("training") as advance:
@@ -173,7 +173,7 @@ def fit(
             start=start.step,
             steps=training.recipe.steps,
             flops=flops,
-            meter=loop.Meter(run.log.metrics, config.log.every, peak, rate, derive),
+            meter=meter.Meter(run.log.metrics, config.log.every, peak, rate, derive),
             hooks=_hooks(run, checkpoints, evaluation, meta, config.checkpoint.every, keep_steps),
             advance=advance,
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax
 
-from gpt1_jax.engine import batching, devices
+from gpt1_jax.engine import devices, packing
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs import predictions
@@ -64,7 +64,7 @@ class Predictor:
         )
         for number, example in zip(long, shorter, strict=True):
             streams[number] = example
-        data = batching.PackedExamples(streams, None, share_prefix=self._task.format == "choice")
+        data = packing.PackedExamples(streams, None, share_prefix=self._task.format == "choice")
         found = classification.predict(
             self._predict, self._params, data, self._task, self._regression, self._batch_size
         )

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax import storage
 from gpt1_jax.datasets import corpora, tokens
-from gpt1_jax.engine import batching, devices, loop, optim
+from gpt1_jax.engine import devices, fingerprint, optim, order, packing
 from gpt1_jax.errors import UserError
 from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
@@ -97,7 +97,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
             "steps": config.steps,
             "tokens": config.steps * config.batch_size * length,
             **evaluate(fitted.params),
-            "params_sha256": loop.params_sha256(fitted.params),
+            "params_sha256": fingerprint.params_sha256(fitted.params),
             "seconds": round(time.time() - begin, 1),
             "device": devices.device_summary(),
         }
@@ -179,8 +179,8 @@ def _batches(
     windows = [tokens.Windows(corpus.splits["train"], length) for corpus in prepared]
     rows = {"batch_size": batch_size, "seed": config.seed, "stride": length}
     if len(parts) == 1:
-        batching.updates_per_epoch(len(windows[0]), batch_size, stride=length)
-        return lambda step: windows[0][batching.indices(step, size=len(windows[0]), **rows)]
+        order.updates_per_epoch(len(windows[0]), batch_size, stride=length)
+        return lambda step: windows[0][order.indices(step, size=len(windows[0]), **rows)]
     for part, its in zip(parts, windows, strict=True):
         if len(its) < length:
             raise UserError(
@@ -189,7 +189,7 @@ def _batches(
     mixture = {"sizes": tuple(map(len, windows)), "weights": tuple(part.weight for part in parts)}
 
     def batch_at(step):
-        chosen = zip(*batching.mixture_indices(step, **mixture, **rows), strict=True)
+        chosen = zip(*order.mixture_indices(step, **mixture, **rows), strict=True)
         return {
             "tokens": np.concatenate([windows[part][[start]]["tokens"] for part, start in chosen])
         }
@@ -237,7 +237,7 @@ def _evaluation(
         total = 0.0
         for first in range(0, len(starts), batch_size):
             chosen = starts[first : first + batch_size]
-            batch = batching.pad_batch(windows[chosen], batch_size)
+            batch = packing.pad_batch(windows[chosen], batch_size)
             total += float(
                 np.sum(
                     jax.device_get(step(params, devices.split(batch), np.int32(0)))[: len(chosen)]

@@ -15,7 +15,7 @@ from gpt1_jax import storage
 from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.readers.records import Example, Omitted
-from gpt1_jax.engine import batching, devices, losses
+from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS, TRAINERS
@@ -225,7 +225,7 @@ def _fingerprint(source: PretrainedRun) -> str:
     return hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
 
 
-class _Scored(batching.PackedExamples):
+class _Scored(packing.PackedExamples):
     """Streams, one an example, whose weights are 1 on the scored tokens alone."""
 
     def __init__(self, streams: Sequence[probes.Stream]):
@@ -257,15 +257,15 @@ def _scoring(
         rows = table[:vocab_size]
         return devices.gather(
             losses.language_model(
-                hidden, rows, tokens[:, 1:], weights[:, 1:], max_targets=batch["max_targets"].size
+                hidden, rows, tokens[:, 1:], weights[:, 1:], max_targets=batch["max_targets"].value
             )
         )
 
     step = devices.parallelise(step, backend=config.backend)
-    room = lambda batch: devices.split(batching.with_max_targets(batch, jax.device_count()))
+    room = lambda batch: devices.split(packing.with_max_targets(batch, jax.device_count()))
     batches = [
         (chosen, room(batch))
-        for chosen, batch in batching.evaluation_batches(_Scored(streams), config.batch_size)
+        for chosen, batch in packing.evaluation_batches(_Scored(streams), config.batch_size)
     ]
 
     def score(params):

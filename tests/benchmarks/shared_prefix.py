@@ -15,7 +15,7 @@ import time
 import numpy as np
 from absl import app, flags
 
-from gpt1_jax.engine import batching, devices, optim, step
+from gpt1_jax.engine import devices, optim, packing, step
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS
 from gpt1_jax.trainers import classification
@@ -47,8 +47,8 @@ def examples(context: int, answers: int, length: int) -> list[list[list[int]]]:
 def training(streams: list[list[list[int]]], share_prefix: bool):
     """A call that trains one step on the streams, and the operations of its forward pass."""
     labels = np.eye(len(streams[0]), dtype=np.float32)[[0] * len(streams)]
-    data = batching.PackedExamples(streams, labels, share_prefix)
-    batch = batching.with_max_targets(data[range(len(streams))], 1)
+    data = packing.PackedExamples(streams, labels, share_prefix)
+    batch = packing.with_max_targets(data[range(len(streams))], 1)
     sizes = {"layers": _LAYERS.value, "heads": _WIDTH.value // 64, "ffn": 4 * _WIDTH.value}
     sizes = sizes if _BODY.value == "transformer" else {"units": 4 * _WIDTH.value}
     body = MODELS[_BODY.value](_VOCABULARY.value, context=data.longest, width=_WIDTH.value, **sizes)

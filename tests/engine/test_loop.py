@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt1_jax.engine import loop
+from gpt1_jax.engine import fingerprint, loop, meter
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import log
 
@@ -28,7 +28,7 @@ class Machine:
     """A step that counts, its loss at every update, and what the loop did with it."""
 
     def __init__(self, run_log, losses=None):
-        self.meter = loop.Meter(run_log.metrics, 2, 1e9, lambda step: {"lr": step / 10})
+        self.meter = meter.Meter(run_log.metrics, 2, 1e9, lambda step: {"lr": step / 10})
         self.losses, self.taken, self.calls, self.advanced, self.asked = losses or {}, 0, [], [], []
 
     def step(self, state, batch, number):
@@ -126,8 +126,8 @@ def test_a_signal_to_stop_saves_first(run_log):
 
 def test_the_meter_averages_between_its_lines_and_leaves_out_pauses(run_log, tmp_path, monkeypatch):
     clock = [100.0]
-    monkeypatch.setattr(loop.time, "perf_counter", lambda: clock[0])
-    meter = loop.Meter(
+    monkeypatch.setattr(meter.time, "perf_counter", lambda: clock[0])
+    speedometer = meter.Meter(
         run_log.metrics,
         2,
         50.0,
@@ -137,9 +137,9 @@ def test_the_meter_averages_between_its_lines_and_leaves_out_pauses(run_log, tmp
     for step, (loss, seconds) in enumerate(((1.0, 1), (3.0, 3), (5.0, 1), (6.0, 1)), start=1):
         clock[0] += seconds
         if step == 2:
-            with meter.paused():
+            with speedometer.paused():
                 clock[0] += 1000
-        meter.add(step, {"loss": loss}, tokens=40, flops=100.0)
+        speedometer.add(step, {"loss": loss}, tokens=40, flops=100.0)
     first, second = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
     assert first == {
         "step": 2,
@@ -161,8 +161,8 @@ def test_the_meter_averages_between_its_lines_and_leaves_out_pauses(run_log, tmp
 
 def test_a_fingerprint_knows_names_shapes_types_and_bits():
     params = {"a": np.arange(6, dtype=np.float32), "b": {"c": np.zeros(2, np.float32)}}
-    digest = loop.params_sha256(params)
-    assert loop.params_sha256({"b": {"c": jnp.zeros(2)}, "a": jnp.arange(6.0)}) == digest
+    digest = fingerprint.params_sha256(params)
+    assert fingerprint.params_sha256({"b": {"c": jnp.zeros(2)}, "a": jnp.arange(6.0)}) == digest
     nudged = np.nextafter(params["a"], np.float32(9))
     others = [
         {**params, "a": nudged},
@@ -170,4 +170,4 @@ def test_a_fingerprint_knows_names_shapes_types_and_bits():
         {**params, "a": params["a"].astype(np.int32)},
     ]
     others += [{"x": params["a"], "b": params["b"]}]
-    assert len({digest, *map(loop.params_sha256, others)}) == 5
+    assert len({digest, *map(fingerprint.params_sha256, others)}) == 5

@@ -1,105 +1,30 @@
-"""(dataset, seed, step) -> host batch: pure functions, so that a run resumes from its step number alone.
+"""Examples as padded arrays: batches of token streams of different lengths.
 
 Letters: B examples of a batch, C streams, R rows that hold them, L length, K classes.
 """
 
+import dataclasses
 import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Float, Int
-
-from gpt1_jax.errors import UserError
 
 # Batches of ragged rows are padded to the smallest of these that holds their longest: few compilations, little padding. A row that
 # segment_ids may be longer than the context.
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
-SLOTS = 10_000  # rows of a mixture in which every part has its share exactly
 
 
-def updates_per_epoch(size: int, batch_size: int, stride: int = 1) -> int:
-    """Whole batches in an epoch; the rest of the epoch is dropped, as published. UserError where there is not even one."""
-    updates = size // stride // batch_size
-    if updates == 0:
-        raise UserError(
-            f"config.batch_size: {batch_size} is more than the {size // stride} examples of the training data; "
-            "choose a smaller batch or more data"
-        )
-    return updates
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["value"])
+@dataclasses.dataclass(frozen=True)
+class StaticInt:
+    """A number in a batch that compiled programs take as a constant: no array, part of the tree."""
 
-
-def indices(
-    step: int, *, size: int, batch_size: int, seed: int, stride: int = 1
-) -> Int[np.ndarray, "B"]:
-    """Which items the global batch of `step` holds: every item once an epoch, in an order of that epoch's own.
-
-    Args:
-        size: of the dataset.
-        stride: with a stride, items are taken that far apart, from a random phase in every epoch: the windows of a corpus then
-            tile it, and start elsewhere the next time.
-    """
-    epoch, position = divmod(step, updates_per_epoch(size, batch_size, stride))
-    return _order(size, (seed,), epoch, stride)[position * batch_size : (position + 1) * batch_size]
-
-
-def mixture_indices(
-    step: int,
-    *,
-    sizes: tuple[int, ...],
-    weights: tuple[float, ...],
-    batch_size: int,
-    seed: int,
-    stride: int = 1,
-) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
-    """Which data set each row of the global batch of `step` is of, in proportion to `weights` whatever the sizes, and which item there.
-
-    Of every SLOTS rows the parts have their share exactly. Each part has epochs of its own: every item once, in a new order each time.
-
-    Args:
-        sizes, stride: of every part, as for `indices`.
-        weights: sum to 1.
-    """
-    shares, slots, ranks = _schedule(weights, seed)
-    period, slot = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), SLOTS)
-    part = slots[slot]
-    epoch, position = np.divmod(
-        period * shares[part] + ranks[slot], (np.array(sizes) // stride)[part]
-    )
-    items = [
-        _order(sizes[k], (seed, k), e, stride)[p]
-        for k, e, p in zip(part.tolist(), epoch.tolist(), position.tolist(), strict=True)
-    ]
-    return part, np.array(items)
-
-
-@functools.lru_cache(maxsize=1)
-def _schedule(weights: tuple[float, ...], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slots of each part, the part of each slot, and how many slots of that part lie before it."""
-    exact = np.array(weights) * SLOTS
-    shares = np.floor(exact).astype(int)
-    shares[np.argsort(shares - exact, kind="stable")[: SLOTS - shares.sum()]] += (
-        1  # the largest remainders
-    )
-    if shares.min() == 0:
-        raise UserError(
-            f"config.data.path: a part of weight {min(weights):.2g} has not one row in {SLOTS}; give it more, or leave it out"
-        )
-    slots = np.random.default_rng((seed, len(weights))).permutation(
-        np.repeat(np.arange(len(weights)), shares)
-    )
-    ranks = np.zeros(SLOTS, int)
-    for part, share in enumerate(shares):
-        ranks[slots == part] = np.arange(share)
-    return shares, slots, ranks
-
-
-@functools.lru_cache(maxsize=64)
-def _order(size: int, seed: tuple[int, ...], epoch: int, stride: int) -> Int[np.ndarray, "N"]:
-    random = np.random.default_rng((*seed, epoch))
-    phase = random.integers(stride)
-    return phase + stride * random.permutation(size // stride)
+    value: int
 
 
 class PackedExamples:
@@ -238,20 +163,21 @@ def normalize_stream_weight(batch: dict[str, np.ndarray]) -> dict[str, np.ndarra
     return {**batch, "stream_weight": batch["stream_weight"] / batch["stream_weight"].mean()}
 
 
-def with_max_targets(batch: dict[str, np.ndarray], parts: int) -> dict[str, np.ndarray]:
-    """The batch with "max_targets" [B M] added: M * B / `parts` bounds the predicted tokens in each of the parts it will be cut into.
+def with_max_targets(batch: dict[str, Any], parts: int) -> dict[str, Any]:
+    """Return the batch with "max_targets", a bound on the predicted tokens in each part of it.
 
-    Only the shape of "max_targets" says something: to a compiled step it is a constant. It comes in quarters of the batch, so that there are
-    few of them.
+    The bound is static: a compiled step takes it as a constant. It comes in quarters of a part, so
+    that few programs are compiled.
+
+    Args:
+        batch: as `PackedExamples` gives it.
+        parts: equal parts into which the devices and the accumulation cut the batch.
     """
     predicted = (batch["weights"][:, :, 1:] != 0).reshape(parts, -1)
+    examples = len(batch["weights"]) // parts
     quarter = math.ceil(predicted.shape[1] / 4)
-    positions = quarter * math.ceil(predicted.sum(axis=1).max() / quarter)
-    examples = len(batch["weights"])
-    return {
-        **batch,
-        "max_targets": np.zeros((examples, math.ceil(positions * parts / examples)), np.bool_),
-    }
+    targets = quarter * math.ceil(predicted.sum(axis=1).max() / quarter)
+    return {**batch, "max_targets": StaticInt(examples * math.ceil(targets / examples))}
 
 
 def pad_batch(batch: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,18 @@
+"""A fingerprint of params."""
+
+import hashlib
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+
+def params_sha256(params: Mapping) -> str:
+    """One fingerprint of all params: of their names, shapes, types and bytes."""
+    digest = hashlib.sha256()
+    for name, leaf in sorted(flatten_dict(jax.device_get(params), sep="/").items()):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        digest.update(array)
+    return digest.hexdigest()
