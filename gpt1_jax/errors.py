@@ -1,13 +1,13 @@
-"""The one exception for what a user can put right."""
+"""Define the one exception for mistakes that a user can correct."""
 
 
 class UserError(Exception):
-    """One line that names the file, row, field or flag, says what was expected and what to do.
+    """Report a mistake in one line: the file, row, field or flag, what is expected, what to do.
 
-    `main` prints it without a traceback and exits with code 2.
+    The command line prints the line without a traceback and exits with code 2.
     """
 
 
 def first_line(error: Exception) -> str:
-    """What an exception of a library says, as a part of one line."""
+    """Return the first line of an exception's text, or the name of its class."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

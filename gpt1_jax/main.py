@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> None:
         )
     if "://" in WORKDIR.value:
         raise UserError(
-            f"--workdir: {WORKDIR.value!r} is not a folder; mount the bucket (gcsfuse) and give its path"
+            f"--workdir: {WORKDIR.value!r} is not a folder; mount the bucket and give its path"
         )
     from gpt1_jax.engine import devices
     from gpt1_jax.registry import TRAINERS

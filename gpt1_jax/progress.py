@@ -1,4 +1,4 @@
-"""One progress bar for all commands."""
+"""Show the progress of long work: one bar for all commands."""
 
 import contextlib
 import time
@@ -8,17 +8,20 @@ import rich.progress
 
 
 @contextlib.contextmanager
-def bar(what: str, console: rich.console.Console | None = None, plain_every: float = 10.0):
-    """Yields advance(done, total): a bar with the time left on a terminal, else a plain line every `plain_every` seconds."""
+def bar(task: str, console: rich.console.Console | None = None, plain_every: float = 10.0):
+    """Yield advance(done, total), which moves a bar with the time left.
+
+    Without a terminal, advance prints a plain line every `plain_every` seconds instead.
+    """
     console = console or rich.console.Console(highlight=False, stderr=True)
     if not console.is_terminal:
-        spoken = time.monotonic()
+        last = time.monotonic()
 
         def advance(done, total):
-            nonlocal spoken
-            if time.monotonic() - spoken >= plain_every:
-                spoken = time.monotonic()
-                console.print(f"{what}: {done} of {total}")
+            nonlocal last
+            if time.monotonic() - last >= plain_every:
+                last = time.monotonic()
+                console.print(f"{task}: {done} of {total}")
 
         yield advance
         return
@@ -29,5 +32,5 @@ def bar(what: str, console: rich.console.Console | None = None, plain_every: flo
         rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        identifier = progress.add_task(task)
+        yield lambda done, total: progress.update(identifier, completed=done, total=total)

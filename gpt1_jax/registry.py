@@ -1,11 +1,12 @@
-"""Registries: what a config may choose by name.
+"""Register what a config can choose by name.
 
     @MODELS.register("transformer")
     class Transformer(nn.Module): ...
 
     MODELS["transformer"]
 
-A registry imports the modules of its own room on the first look-up, so a new file in the room is all that an addition needs.
+A registry imports the modules of its package on the first look-up. To add an entry, add a file to
+the package; no list of entries has to be edited.
 """
 
 import importlib
@@ -15,23 +16,27 @@ from gpt1_jax.errors import UserError
 
 
 class Registry:
-    """Names of one kind of thing -> the thing.
+    """Map the names of one kind of entry to the entries.
 
     Args:
-        kind: the field's word for an entry, used in messages ("model").
-        room: the package whose modules register the entries; every module in it is imported on the first look-up.
+        kind: the word for an entry in messages, such as "model".
+        package: the package whose modules register the entries.
     """
 
-    def __init__(self, kind: str, room: str):
+    def __init__(self, kind: str, package: str):
         self.kind = kind
-        self.room = room
+        self.package = package
         self._entries = {}
         self._complete = False
 
     def register(self, name: str):
-        """Decorator that files its argument under `name` and hands it back; a name taken twice is a bug (ValueError)."""
+        """Return a decorator that stores its argument under `name` and returns it.
 
-        def file(entry):
+        Raises:
+            ValueError: the name is taken.
+        """
+
+        def store(entry):
             if name in self._entries:
                 raise ValueError(
                     f"{self.kind} {name!r} is registered twice: {self._entries[name]} and {entry}"
@@ -39,24 +44,25 @@ class Registry:
             self._entries[name] = entry
             return entry
 
-        return file
+        return store
 
     def __getitem__(self, name: str):
-        """The entry; raises UserError with the known names when there is none."""
+        """Return the entry; raise UserError with the known names if there is none."""
         if name not in self._entries:
-            self._import_room()
+            self._import_package()
         if name not in self._entries:
             raise UserError(f"no {self.kind} is called {name!r}; choose one of: {', '.join(self)}")
         return self._entries[name]
 
     def __iter__(self):
-        self._import_room()
+        """Iterate over the names in alphabetical order."""
+        self._import_package()
         return iter(sorted(self._entries))
 
-    def _import_room(self):
+    def _import_package(self):
         if not self._complete:
-            package = importlib.import_module(self.room)
-            for module in pkgutil.iter_modules(package.__path__, prefix=f"{self.room}."):
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__, prefix=f"{self.package}."):
                 importlib.import_module(module.name)
             self._complete = True
 

@@ -1,8 +1,8 @@
-"""Files of the project: atomic writes, JSON, appended lines, locks. Standard library only.
+"""Read and write the project's own files: atomic writes, JSON, appended lines, locks.
 
-Every module that reads or writes files of its own does it through the functions here; callers pass
-paths and never rely on a local disk (renaming, file descriptors, `flock`). Readers of published data
-sets open those files themselves.
+Only the standard library is imported. Callers pass paths and never rely on a local disk: renaming,
+file descriptors and `flock` are used here alone. Readers of published data sets open their files
+themselves.
 """
 
 import contextlib
@@ -23,9 +23,10 @@ REQUIRED = object()  # `read_json`: the file must exist
 
 @contextlib.contextmanager
 def atomic_writer(path: pathlib.Path, binary: bool = False) -> Iterator[IO]:
-    """Yield a file to write; it replaces `path` at the end of the block, or vanishes if the block raises.
+    """Yield a file to write, which replaces `path` at the end of the block.
 
-    The folder of `path` is created. Text is UTF-8 with newlines as written.
+    The file is deleted if the block raises. The folder of `path` is created. Text is UTF-8, and
+    newlines are written as given.
 
     Raises:
         OSError: the file cannot be written.
@@ -57,12 +58,14 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write the value as JSON, atomically; raise OSError if it cannot be written."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 @contextlib.contextmanager
 def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield a new folder to fill; it replaces `path` at the end of the block, or vanishes if the block raises.
+    """Yield a new folder to fill, which replaces `path` at the end of the block.
+
+    The folder is deleted if the block raises.
 
     Raises:
         OSError: the folder cannot be written.
@@ -107,7 +110,7 @@ def read_json(path: pathlib.Path, missing: Any = REQUIRED, hint: str = "") -> An
 
 
 def read_json_lines(path: pathlib.Path) -> list[Any]:
-    """Return the value of every line; skip lines that a process died writing. [] if there is no file."""
+    """Return the value of each line, without a last line that is cut off; [] without a file."""
     if not path.is_file():
         return []
     values = []
@@ -137,10 +140,10 @@ def appender(path: pathlib.Path) -> IO[str]:
 def lock(
     path: pathlib.Path, wait: bool = False, on_wait: Callable[[], None] = lambda: None
 ) -> Iterator[bool]:
-    """Acquire the lock `path` for the duration of the block. Yield False if another process holds it.
+    """Acquire the lock `path` for the duration of the block.
 
-    The lock ends with the process, however it dies. While it is held, the file names its owner
-    (`is_locked_by`).
+    Yield False if another process holds the lock, unless `wait` is True. The lock ends with the
+    process, however it dies. While it is held, the file names its owner (`is_locked_by`).
 
     Args:
         path: the lock's file; its folder is created.
@@ -170,7 +173,7 @@ def lock(
 
 
 def is_locked_by(path: pathlib.Path, process: int) -> bool:
-    """Return whether process number `process` of this machine holds the lock, or died holding it."""
+    """Return whether process `process` of this machine holds the lock, or died holding it."""
     try:
         return path.read_text() == _owner(process)
     except FileNotFoundError:

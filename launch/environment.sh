@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes .venv in the repository, or brings it up to date; costs nothing when there is nothing to do.
+# Create .venv in the repository, or update it. Do nothing if it is up to date.
 #
-#   bash launch/environment.sh                      # the program, on the CPU
+#   bash launch/environment.sh                      # the program, for the CPU
 #   bash launch/environment.sh dev                  # with the tools of the tests
-#   bash launch/environment.sh openai               # with ftfy and spaCy, for the published tokenizer's exact pipeline
+#   bash launch/environment.sh openai               # with ftfy and spaCy, for OpenAI's text pipeline
 #   bash launch/environment.sh parity               # dev, openai, PyTorch and transformers
-#   bash launch/environment.sh cuda                 # with an accelerator: cuda, cuda13 or tpu
+#   bash launch/environment.sh cuda                 # for an accelerator: cuda, cuda13 or tpu
 #   PYTHON=python3.12 bash launch/environment.sh    # the interpreter of a new .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,7 +15,7 @@ fail() {
   exit 2
 }
 
-# Old enough is not all: Debian ships python3 without the parts that make an environment.
+# Debian ships python3 without the modules that create an environment.
 suitable() {
   "$1" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
@@ -27,7 +27,7 @@ version() {
 extra=${1:-}
 case $extra in
   '' | dev | openai | parity | cuda | cuda13 | tpu) ;;
-  # pip would only warn, and the CPU would do the work.
+  # pip would only warn, and the program would run on the CPU.
   *) fail "unknown extra '$extra', known are dev, openai, parity, cuda, cuda13, tpu" ;;
 esac
 
@@ -40,9 +40,9 @@ if [[ ! -e .venv ]]; then
   done
   [[ $python ]] || fail "no Python >= 3.11 with its venv module (tried ${candidates[*]}): install one" \
     "(Debian, Ubuntu: apt install python3-venv) or name one with PYTHON=/path/to/python3.12"
-  echo "making .venv with Python $(version "$python")"
+  echo "creating .venv with Python $(version "$python")"
   "$python" -m venv --without-pip .venv
-# An environment that stands is never converted or deleted behind its owner's back.
+# An existing environment is never converted or deleted.
 elif ! suitable .venv/bin/python; then
   fail ".venv has no working Python >= 3.11: delete it (rm -r .venv) and run this again"
 elif [[ ${PYTHON:-} && $(version "$PYTHON") != "$(version .venv/bin/python)" ]]; then
@@ -50,7 +50,7 @@ elif [[ ${PYTHON:-} && $(version "$PYTHON") != "$(version .venv/bin/python)" ]];
     "delete it (rm -r .venv) and run this again"
 fi
 
-# The stamp is as old as the last installation and lists its extras, one a line.
+# The stamp has the time of the last installation and lists the installed extras, one a line.
 stamp=.venv/.installed
 if [[ $stamp -nt pyproject.toml && $stamp -nt requirements-lock.txt ]]; then
   if [[ -z $extra ]] || grep -qx "$extra" "$stamp"; then
@@ -60,6 +60,7 @@ else
   rm -f "$stamp"
 fi
 echo "installing gpt1_jax${extra:+ with $extra} into .venv (minutes the first time)"
-.venv/bin/python -m ensurepip >/dev/null # here, not above: it also mends an environment whose making was interrupted
+# Also repairs an environment whose creation was interrupted.
+.venv/bin/python -m ensurepip >/dev/null
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-lock.txt -e ".${extra:+[$extra]}"
 echo "$extra" >>"$stamp"

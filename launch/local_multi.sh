@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# A run of several processes on this machine, joined as the hosts of a cluster are; one CPU device each.
+# Run several processes on this machine, joined like the hosts of a cluster, with one CPU device each.
 #
 #   bash launch/local_multi.sh 2 --config=configs/pretrain.py:tiny --workdir=runs/exp_two ...
-#   PYTHON=/path/to/python bash launch/local_multi.sh 2 ...           # otherwise that of .venv, otherwise python3
+#   PYTHON=/path/to/python bash launch/local_multi.sh 2 ...   # the default is .venv, then python3
 #
-# Process 0 prints here, the others to files. The first failure ends all and is the exit code. SIGTERM and Ctrl-C are
-# passed on as SIGTERM, at which the program saves a checkpoint.
+# Process 0 prints to the terminal, the other processes to files. The first failure stops all
+# processes and is the exit code. SIGTERM and Ctrl-C are forwarded as SIGTERM; the program then saves
+# a checkpoint.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,13 +20,15 @@ shift
 python=.venv/bin/python
 [[ -x $python ]] || python=python3
 python=${PYTHON:-$python}
-export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu} JAX_NUM_CPU_DEVICES=1 # the latter wins over a device count in XLA_FLAGS
+export JAX_PLATFORMS=${JAX_PLATFORMS:-cpu} JAX_NUM_CPU_DEVICES=1 # overrides a device count in XLA_FLAGS
 
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 logs=$(mktemp -d "${TMPDIR:-/tmp}/local_multi.XXXXXX")
 pids=()
 
-stop() { # SECONDS: TERM lets a healthy process save and leave; KILL ends one that waits in a collective for a dead peer
+# stop SECONDS: send TERM, so that processes save and exit. After SECONDS send KILL to those that wait
+# in a collective for a dead process.
+stop() {
   ((${#pids[@]})) || return 0
   kill "${pids[@]}" 2>/dev/null || true
   for ((tenths = 0; tenths < 10 * $1; tenths++)); do
@@ -50,7 +53,7 @@ for ((i = 0; i < count; i++)); do
 done
 ((count == 1)) || echo "processes 1 to $((count - 1)) log to $logs" >&2
 
-# Looking five times a second also works on a bash without wait -n -p, and tells which one failed.
+# Polling works without wait -n -p, which older bash versions lack, and tells which process failed.
 while ((${#pids[@]})); do
   sleep 0.2
   for i in "${!pids[@]}"; do

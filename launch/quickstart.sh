@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The whole factory in small, from nothing: makes .venv, installs, writes a text, pretrains both bodies on it, finetunes every cell of
-# the ablations, and says where the report is.
+# Run all experiments in small on a fresh machine: create .venv, install, write the embedded data set,
+# pretrain both bodies, finetune every cell of the ablations, and print the path of the report.
 #
 #   bash launch/quickstart.sh                       # on the CPU, into runs/exp_ablations
 #   EXTRA=cuda bash launch/quickstart.sh            # on an accelerator: cuda, cuda13 or tpu
 #   bash launch/quickstart.sh --workdir=runs/exp_2 --config.seeds=1
 #
-# Flags go to the program; paths are seen from the repository. Typed again, it resumes.
+# Flags are passed to the program. Paths are relative to the repository. The same command resumes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -23,6 +23,7 @@ bash launch/environment.sh "${EXTRA:-}"
 [[ -e $workdir/report.html ]] || exit "${status:-1}"
 
 results=$(cd "$workdir" && pwd)
-echo "tables, figures and every run, on one page:"
+echo "to use the commands of the README: source .venv/bin/activate"
+echo "the report, with tables, figures and all runs:"
 echo "$results/report.html"
 exit "${status:-0}"

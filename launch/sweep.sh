@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# The runs of an ablation, shared out over N machines or jobs: each does its part of one and the same --workdir, which all of
-# them see. A part that dies is started again by the same line; what is finished is not done twice.
+# Split the runs of an ablation over N machines or jobs, a shard each. All shards use the same
+# --workdir, which every machine must see. The same command restarts dead shards; finished runs are
+# not repeated.
 #
-#   bash launch/sweep.sh slurm 8 --config=configs/ablations.py:paper --workdir=runs/exp_paper   # a Slurm array of 8 jobs
-#   bash launch/sweep.sh slurm 8 --time=2-0 -- --config=...          # what stands before -- is sbatch's
-#   bash launch/sweep.sh tpu 4 --config=... --workdir=/mnt/bucket/exp_paper   # the TPU VMs $NAME-1 to $NAME-4, made and
-#                                                                    # given the code by launch/tpu_vm.sh create and copy
-#   bash launch/sweep.sh gpus 2 --config=... --workdir=runs/exp_paper         # the GPUs 0 and 1 of this machine
+#   bash launch/sweep.sh slurm 8 --config=configs/ablations.py:paper --workdir=runs/exp_paper
+#   bash launch/sweep.sh slurm 8 --time=2-0 -- --config=...    # flags before -- are passed to sbatch
+#   bash launch/sweep.sh tpu 4 --config=... --workdir=/mnt/bucket/exp_paper
+#   bash launch/sweep.sh gpus 2 --config=... --workdir=runs/exp_paper    # GPUs 0 and 1 of this machine
 #
-# A part waits for the pretrainings, which belong to the first ones; on costly machines rather pretrain before, and give
-# --config.pretrained.transformer=DIR --config.pretrained.lstm=DIR. The TPU VMs must have one host each.
+# slurm submits an array of N jobs. tpu uses the TPU VMs $NAME-1 to $NAME-N, one host each, after
+# launch/tpu_vm.sh create and copy. Shards wait for the pretraining runs, which belong to the first
+# shards. On costly machines pretrain first, and give --config.pretrained.transformer=DIR
+# --config.pretrained.lstm=DIR.
 #
-# DRY_RUN=1 prints the commands and runs nothing. The report of all parts is written by whichever ends last, and by
-# gpt1 report WORKDIR at any time.
+# DRY_RUN=1 prints the commands and runs nothing. The last shard to finish writes the report;
+# `gpt1 report WORKDIR` writes it at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -29,11 +31,11 @@ run() {
   fi
 }
 
-kind=${1:-} parts=${2:-}
-[[ $parts =~ ^[1-9][0-9]*$ ]] || fail "the second argument is the number of parts, not '$parts'"
+kind=${1:-} shards=${2:-}
+[[ $shards =~ ^[1-9][0-9]*$ ]] || fail "the second argument is the number of shards, not '$shards'"
 shift 2
-# Without a name every part would make a folder of its own.
-[[ " $*" == *" --workdir="* ]] || fail "give --workdir=DIR, a folder that all parts see"
+# By default every shard would create its own folder.
+[[ " $*" == *" --workdir="* ]] || fail "give --workdir=DIR, a folder that all shards see"
 
 case $kind in
   slurm)
@@ -45,12 +47,13 @@ case $kind in
       done
       shift
     fi
-    run sbatch --array="1-$parts" --export="ALL,PARTS=$parts" ${options[@]+"${options[@]}"} launch/slurm.sbatch "$@" # which adds each job's part
+    # slurm.sbatch adds the shard of each job.
+    run sbatch --array="1-$shards" --export="ALL,SHARDS=$shards" ${options[@]+"${options[@]}"} launch/slurm.sbatch "$@"
     ;;
   tpu)
     : "${NAME:?set NAME: the TPU VMs are NAME-1, NAME-2, ...}" "${ZONE:?set ZONE, such as us-west4-a}"
-    for ((part = 1; part <= parts; part++)); do
-      NAME="$NAME-$part" bash launch/tpu_vm.sh run "$@" --config.shard="$part/$parts"
+    for ((shard = 1; shard <= shards; shard++)); do
+      NAME="$NAME-$shard" bash launch/tpu_vm.sh run "$@" --config.shard="$shard/$shards"
     done
     ;;
   gpus)
@@ -59,8 +62,8 @@ case $kind in
     python=${PYTHON:-$python}
     pids=()
     trap 'kill "${pids[@]}" 2>/dev/null || true' TERM INT
-    for ((part = 1; part <= parts; part++)); do
-      run env CUDA_VISIBLE_DEVICES="$((part - 1))" "$python" -m gpt1_jax.main "$@" --config.shard="$part/$parts" &
+    for ((shard = 1; shard <= shards; shard++)); do
+      run env CUDA_VISIBLE_DEVICES="$((shard - 1))" "$python" -m gpt1_jax.main "$@" --config.shard="$shard/$shards" &
       pids+=("$!")
     done
     status=0

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests, on a fresh machine too: makes .venv and installs the locked packages first.
+# Run the tests. On a fresh machine, create .venv and install the locked packages first.
 #
-#   bash launch/test.sh                             # all, shared out over up to four cores
-#   bash launch/test.sh tests/text -k bpe           # what pytest is told; paths are seen from the repository
-#   EXTRA=parity bash launch/test.sh                # those against transformers, ftfy and spaCy too, which brings PyTorch
+#   bash launch/test.sh                             # all tests, on up to four cores
+#   bash launch/test.sh tests/text -k bpe           # arguments of pytest; paths from the repository
+#   EXTRA=parity bash launch/test.sh                # also compare with transformers, ftfy and spaCy
 #   PYTHON=python3.12 bash launch/test.sh           # the interpreter of a new .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

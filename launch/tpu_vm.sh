@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# A run on a Cloud TPU VM with one or many hosts. Needs gcloud, logged in and with a project set.
+# Run on a Cloud TPU VM with one or more hosts. Needs gcloud with a login and a project.
 #
-#   export NAME=gpt1 ZONE=us-west4-a                # TYPE=v5litepod-8 and its VERSION unless set
-#   bash launch/tpu_vm.sh create --spot             # asks for the machine; flags of queued-resources create
-#   bash launch/tpu_vm.sh status                    # go on when it says ACTIVE
-#   bash launch/tpu_vm.sh copy                      # this working tree's code to every host
+#   export NAME=gpt1 ZONE=us-west4-a                # defaults: TYPE=v5litepod-8 and the VERSION for it
+#   bash launch/tpu_vm.sh create --spot             # flags are those of queued-resources create
+#   bash launch/tpu_vm.sh status                    # continue when it prints ACTIVE
+#   bash launch/tpu_vm.sh copy                      # copy the code to every host
 #   bash launch/tpu_vm.sh run --config=configs/pretrain.py:gpt1 --workdir=/mnt/bucket/exp_books ...
-#   bash launch/tpu_vm.sh logs                      # follows host 0; WORKER=1 another
-#   bash launch/tpu_vm.sh resume ...                # the run's flags again: it goes on from its last checkpoint
-#   bash launch/tpu_vm.sh delete                    # machine and request; what it holds on its own disk is lost
+#   bash launch/tpu_vm.sh logs                      # follow the log of host 0; WORKER=1 of host 1
+#   bash launch/tpu_vm.sh resume ...                # with the flags of run: resume from the last checkpoint
+#   bash launch/tpu_vm.sh delete                    # delete the machine, its disk and the request
 #
-# DRY_RUN=1 prints the commands and runs nothing. --workdir must be a folder that all hosts see (a mounted bucket, a
-# file share) where there is more than one host, or where a spot machine may be taken away: then delete, create, copy
-# and resume.
+# DRY_RUN=1 prints the commands and runs nothing. With several hosts, or on a spot machine, --workdir
+# must be a folder that all hosts see (a mounted bucket, a file share). After a preemption: delete,
+# create, copy and resume.
 set -euo pipefail
 
 fail() {
@@ -32,7 +32,7 @@ ssh_workers() { # WORKER COMMAND
   run gcloud compute tpus tpu-vm ssh "$NAME" --zone="$ZONE" --worker="$1" --command="$2"
 }
 
-runtime_version() { # the image that Google names for each generation
+runtime_version() { # the image that Google recommends for each generation
   case $1 in
     v2-* | v3-* | v4-*) echo tpu-ubuntu2204-base ;;
     v5litepod-*) echo v2-alpha-tpuv5-lite ;;
@@ -42,10 +42,10 @@ runtime_version() { # the image that Google names for each generation
   esac
 }
 
-work() { # on a host: install, then run
+work() { # on each host: install, then run
   cd "$(dirname "${BASH_SOURCE[0]}")/.."
   if [[ ! -e .venv ]]; then
-    # Python on the Ubuntu 22.04 images is 3.10; uv brings a newer one, whole and without root.
+    # The Ubuntu 22.04 images have Python 3.10. uv installs a newer one without root.
     export PATH="$HOME/.local/bin:$PATH" UV_MANAGED_PYTHON=1
     command -v uv >/dev/null || curl -LsSf https://astral.sh/uv/install.sh | sh
     uv python install 3.12
@@ -75,15 +75,15 @@ case $action in
     ;;
   copy)
     cd "$(dirname "${BASH_SOURCE[0]}")/.."
-    # Named one by one: .venv, runs and .git stay at home.
+    # A list of names, so that .venv, runs and .git are not copied.
     ssh_workers all 'mkdir -p gpt1_jax'
     run gcloud compute tpus tpu-vm scp --recurse --worker=all --zone="$ZONE" \
       README.md LICENSE pyproject.toml requirements-lock.txt gpt1_jax configs launch "$NAME:gpt1_jax"
     ;;
   run | resume)
-    # A fresh time-stamped folder on every host would be neither shared nor found again.
+    # The default folder contains the time of the start: hosts would not share it, nor find it again.
     [[ " $*" == *" --workdir="* ]] || fail "give --workdir=DIR, so that the run can resume"
-    # Quoted once more for the host's shell. nohup and no open stream: the run outlives the connection.
+    # Quoted again for the shell of the host. nohup, because the run outlives the connection.
     command=$(printf '%q ' bash launch/tpu_vm.sh work "$@")
     ssh_workers all "cd gpt1_jax || exit; nohup ${command}>>run.log 2>&1 </dev/null &"
     ;;

@@ -28,7 +28,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
 
 
 def only_flags(arguments: list[str], prefix: str = "") -> None:
-    """Raise UserError if there is a positional argument; `prefix` is that of the settings' names."""
+    """Raise UserError if there is a positional argument; settings begin with `prefix`."""
     if arguments:
         raise UserError(f"{arguments[0]}: not a flag; settings are given as --{prefix}NAME=VALUE")
 
@@ -74,3 +74,9 @@ def run(
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _flags_help(values: flags.FlagValues) -> str:
+    """Return the help of the flags, without absl's headings (the names of modules)."""
+    lines = values.get_help(include_special_flags=False).splitlines()
+    return "\n".join(line for line in lines if line.startswith(" "))

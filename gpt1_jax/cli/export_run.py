@@ -13,7 +13,7 @@ FLAGS = flags.FlagValues()
 WORKDIR = flags.DEFINE_string(
     "workdir",
     "",
-    "Folder of the run, of pretraining or finetuning, or one of its checkpoints, DIR/checkpoints/STEP.",
+    "Folder of a pretraining or finetuning run, or one of its checkpoints, DIR/checkpoints/STEP.",
     flag_values=FLAGS,
 )
 OUTPUT = flags.DEFINE_string("output", "", "Folder to write.", flag_values=FLAGS)
@@ -25,6 +25,5 @@ def main(arguments: list[str]) -> None:
     command.only_flags(arguments)
     from gpt1_jax.interop import huggingface
 
-    print(
-        f"{OUTPUT.value}: {', '.join(huggingface.export_run(WORKDIR.value, OUTPUT.value, LM.value))}"
-    )
+    names = huggingface.export_run(WORKDIR.value, OUTPUT.value, LM.value)
+    print(f"{OUTPUT.value}: {', '.join(names)}")

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     command.only_flags(arguments)
     if not SOURCE.value:
         raise UserError(
-            "--source: is missing; name the folder of the published files or of a Hugging Face model"
+            "--source: is missing; name the folder of OpenAI's files or of a Hugging Face model"
         )
     from gpt1_jax.interop import huggingface, openai
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     if (source / openai.SHAPES).exists():
         if TEXT.value == "own":
             raise UserError(
-                "--text: the published files have no steps of their own; give published or approximate"
+                "--text: OpenAI's files have no tokenizer.json; give published or approximate"
             )
         print(openai.import_run(source, WORKDIR.value, TEXT.value or "published"))
         return

@@ -1,4 +1,4 @@
-"""Write the embedded data set: novels and labelled tasks, in the formats of the published data sets.
+"""Write the embedded data set: novels and labelled tasks, in the published file formats.
 
     gpt1 microworld --directory=data/world --words=300000
 

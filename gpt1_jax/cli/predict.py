@@ -1,12 +1,16 @@
-"""Labels new text with a finetuned run.
+"""Label new texts with a finetuned run.
 
     gpt1 predict --checkpoint=runs/exp_sst2 --input=reviews.tsv --output=labelled.tsv
     echo "a moving film" | gpt1 predict --checkpoint=runs/exp_sst2
 
-A line of the input is one example: its texts, with a tab between them, in the order of the task (a sentence; two sentences; a context, or
-a passage and a question, and then the answers to choose from). --columns=premise,hypothesis takes columns of a file with a header line,
-by their names. A line of the output is the row's number from 0, the predicted label (of a graded task the score), and the probability of
-every class. A run has positions for the longest example of its finetuning: of a longer one the ends of its texts are left out, and told.
+Each line of the input is one example: the texts of the task in order, with a tab between them.
+These are a sentence, two sentences, or a context (a passage and a question, for RACE) and the
+answers to choose from. For a file with a header line, --columns=premise,hypothesis names the
+columns.
+
+Each line of the output has the number of the row (from 0), the predicted label (the score, for a
+graded task) and the probability of each class. A run has positions for the longest example of its
+finetuning; the ends of longer texts are cut, and the number of such rows is printed.
 """
 
 import contextlib
@@ -46,59 +50,53 @@ COLUMNS = flags.DEFINE_list(
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 32, "Examples in a batch on each device.", lower_bound=1, flag_values=FLAGS
 )
-CHUNK = 4096  # rows of a file that are read before the first is labelled: alike in length they make quick batches
+# Rows that are read before the first of them is labelled. Batches hold rows of similar length, so
+# many rows make less padding.
+CHUNK = 4096
 
 
 def main(arguments: list[str]) -> None:
-    """Labels the rows that the flags name."""
+    """Label the rows that the flags name."""
     command.only_flags(arguments)
     from gpt1_jax.engine import devices
     from gpt1_jax.trainers.predictor import Predictor
 
     devices.initialize("off")
     predictor = Predictor(CHECKPOINT.value, BATCH_SIZE.value)
-    interactive = INPUT.value == "-"
-    if (
-        not interactive
-        and pathlib.Path(OUTPUT.value).expanduser().resolve()
-        == pathlib.Path(INPUT.value).expanduser().resolve()
-    ):
+    from_stdin = INPUT.value == "-"
+    if not from_stdin and _resolved(OUTPUT.value) == _resolved(INPUT.value):
         raise UserError(f"--output: {OUTPUT.value} is the input; name another file")
-    with _lines(INPUT.value) as lines, _printer(OUTPUT.value) as write:
-        rows = enumerate(
-            _rows(
-                lines,
-                "standard input" if interactive else INPUT.value,
-                COLUMNS.value,
-                predictor.texts,
-            )
-        )
+    source = "standard input" if from_stdin else INPUT.value
+    chunk_size = 1 if from_stdin and sys.stdin.isatty() else CHUNK
+    with _lines(INPUT.value) as lines, _writer(OUTPUT.value) as write:
         write("\t".join(["index", *predictor.header]))
-        while chunk := list(
-            itertools.islice(rows, 1 if interactive and sys.stdin.isatty() else CHUNK)
-        ):
-            for (number, _), line in zip(
-                chunk, predictor.lines([texts for _, texts in chunk]), strict=True
-            ):
-                write("\t".join([str(number), *line]))
+        rows = enumerate(_rows(lines, source, COLUMNS.value, predictor.texts))
+        while chunk := list(itertools.islice(rows, chunk_size)):
+            labelled = predictor.lines([texts for _, texts in chunk])
+            for (number, _), cells in zip(chunk, labelled, strict=True):
+                write("\t".join([str(number), *cells]))
     if predictor.cut:
         print(
-            f"gpt1_jax: of {predictor.cut} rows, longer than all of finetuning's, the ends of texts were left out",
+            f"gpt1_jax: {predictor.cut} rows are longer than every example of the finetuning; "
+            "the ends of their texts were cut",
             file=sys.stderr,
         )
 
 
+def _resolved(path: str) -> pathlib.Path:
+    return pathlib.Path(path).expanduser().resolve()
+
+
 @contextlib.contextmanager
 def _lines(path: str) -> Iterator[Iterable[str]]:
+    """Yield the lines of a file or of standard input, without the byte order mark of Excel."""
     if path == "-":
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
         yield sys.stdin
         return
     try:
-        file = open(
-            pathlib.Path(path).expanduser(), encoding="utf-8-sig"
-        )  # which drops the mark that Excel writes first
+        file = open(pathlib.Path(path).expanduser(), encoding="utf-8-sig")
     except OSError as error:
         raise UserError(
             f"--input: cannot read {path} ({error.strerror}); name a file of tab-separated texts"
@@ -108,62 +106,75 @@ def _lines(path: str) -> Iterator[Iterable[str]]:
 
 
 def _rows(
-    lines: Iterable[str], place: str, columns: Sequence[str], texts: int
+    lines: Iterable[str], source: str, columns: Sequence[str], texts: int
 ) -> Iterator[list[str]]:
-    """The texts of every line; UserError for one that has others than the task takes."""
-    chosen, width, expected = range(texts), texts, f"{texts} texts"
-    numbered = enumerate(
-        (line.rstrip("\r\n").split("\t") for line in _decoded(lines, place)), start=1
-    )
+    """Yield the texts of each line.
+
+    Raises:
+        UserError: a line does not have the texts that the task takes.
+    """
+    indices, width, expected = range(texts), texts, f"{texts} texts"
+    split_lines = (line.rstrip("\r\n").split("\t") for line in _decoded(lines, source))
+    numbered = enumerate(split_lines, start=1)
     if columns:
-        if len(columns) != texts:
-            raise UserError(
-                f"--columns: {len(columns)} named, {texts} expected, one for each text of the task"
-            )
         _, header = next(numbered, (0, []))
-        if missing := [column for column in columns if column not in header]:
-            raise UserError(
-                f"--columns: {place} has no column {missing[0]!r}; its header line has {', '.join(header) or 'nothing'}"
-            )
-        if twice := [column for column in columns if header.count(column) > 1]:
-            raise UserError(
-                f"--columns: {place} has {twice[0]!r} more than once; rename one of them"
-            )
-        chosen, width = [header.index(column) for column in columns], len(header)
-        expected = f"{width} columns, as its header line has,"
+        indices, width = _column_indices(columns, header, source, texts), len(header)
+        expected = f"{width} columns, as in the header line,"
     for number, cells in numbered:
         if len(cells) != width:
             raise UserError(
-                f"{place}, line {number}: {len(cells)} found, {expected} expected with a tab between them; correct the line"
+                f"{source}, line {number}: {len(cells)} found, {expected} expected with a tab "
+                "between them; correct the line"
             )
-        cells = [cells[column] for column in chosen]
-        if not all(cell.strip() for cell in cells):
+        row = [cells[index] for index in indices]
+        if not all(cell.strip() for cell in row):
             raise UserError(
-                f"{place}, line {number}: a text is empty; fill it or leave the line out"
+                f"{source}, line {number}: a text is empty; fill it or leave the line out"
             )
-        yield cells
+        yield row
 
 
-def _decoded(lines: Iterable[str], place: str) -> Iterator[str]:
+def _column_indices(
+    columns: Sequence[str], header: Sequence[str], source: str, texts: int
+) -> list[int]:
+    """Return the index of each column of --columns; raise UserError if the header does not fit."""
+    if len(columns) != texts:
+        raise UserError(
+            f"--columns: {len(columns)} named, {texts} expected, one for each text of the task"
+        )
+    for column in columns:
+        if column not in header:
+            names = ", ".join(header) or "nothing"
+            raise UserError(
+                f"--columns: {source} has no column {column!r}; its header line has {names}"
+            )
+        if header.count(column) > 1:
+            raise UserError(
+                f"--columns: {source} has {column!r} more than once; rename one of them"
+            )
+    return [header.index(column) for column in columns]
+
+
+def _decoded(lines: Iterable[str], source: str) -> Iterator[str]:
     try:
         yield from lines
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{place}: is not UTF-8 ({error.reason} at byte {error.start}); convert it"
+            f"{source}: is not UTF-8 ({error.reason} at byte {error.start}); convert it"
         ) from None
 
 
 @contextlib.contextmanager
-def _printer(path: str):
-    """Writes lines; to a file they go when all is well."""
+def _writer(path: str):
+    """Yield a function that writes a line; a file appears only when all lines are written."""
     if path == "-":
         yield lambda line: print(line, flush=True)
         return
-    place = pathlib.Path(path).expanduser().resolve()
-    if place.is_dir():
+    target = _resolved(path)
+    if target.is_dir():
         raise UserError(f"--output: {path} is a folder; name a file")
     try:
-        with storage.atomic_writer(place) as file:
+        with storage.atomic_writer(target) as file:
             yield lambda line: print(line, file=file)
     except OSError as error:
         raise UserError(

@@ -1,11 +1,12 @@
-r"""Text that a model writes: prompts of your own, carried on by the model of a run.
+r"""Continue a text with the language model of a run.
 
     gpt1 sample --checkpoint=runs/exp_books --prompt="once upon a time" --length=100 --top_p=0.9
 
---prompt may be given again: the prompts are one batch. Without one they are read from standard input, one a line. A prompt without text
-is a newline, after which pretraining's paragraphs begin; before a text it has to be given: --prompt=$'\nonce upon a time'. The first text
-is shown as it comes, its prompt with it, in the spelling of the tokenizer; the others are written beside it and follow when it ends.
-Where there are several, a line with its number heads each. The same prompts, settings and seed give the same texts.
+--prompt may be given several times; without it, the prompts are the lines of standard input. An
+empty prompt is a newline, which begins each paragraph in pretraining. Before a text, write the
+newline yourself: --prompt=$'\nonce upon a time'. Texts are printed in the spelling of the
+tokenizer, each after its prompt. The first text appears token by token; the others follow when it
+ends, each under a line with its number. The same prompts, settings and seed give the same texts.
 """
 
 import math
@@ -21,11 +22,11 @@ from gpt1_jax.errors import UserError
 if TYPE_CHECKING:
     from gpt1_jax.text.bpe import Tokenizer
 
-ROWS = 16  # of a batch at most: more prompts are more batches, so that their keys and values always fit in memory
+MAX_ROWS = 16  # rows in a batch; bounds the memory of the KV cache
 
 
 class Settings(NamedTuple):
-    """What the flags say, each under its own name."""
+    """Hold the values of the flags, each under its name."""
 
     checkpoint: str
     prompt: Sequence[str]
@@ -43,13 +44,13 @@ _DEFAULT = Settings._field_defaults
 flags.DEFINE_string(
     "checkpoint",
     "",
-    "Folder of a run, of pretraining or finetuning, or one of its checkpoints, DIR/checkpoints/STEP.",
+    "Folder of a pretraining or finetuning run, or one of its checkpoints, DIR/checkpoints/STEP.",
     flag_values=FLAGS,
 )
 flags.DEFINE_multi_string(
     "prompt",
     [],
-    "Text to continue; may be given several times. Without it, one prompt a line of standard input.",
+    "Text to continue; may be given several times. Without it, standard input has one a line.",
     flag_values=FLAGS,
 )
 flags.DEFINE_integer(
@@ -78,7 +79,7 @@ flags.DEFINE_integer("seed", _DEFAULT["seed"], "Seed of the samples.", flag_valu
 flags.DEFINE_integer("samples", _DEFAULT["samples"], "Texts for each prompt.", flag_values=FLAGS)
 
 
-# What is expected, how to tell, and of which settings; nan fits nowhere.
+# (expected value, test, settings); the tests are false for nan.
 RULES = (
     ("a whole number from 1", lambda value: value >= 1, ("length", "samples")),
     ("a whole number from 0", lambda value: value >= 0, ("top_k",)),
@@ -89,22 +90,21 @@ RULES = (
 
 
 def check(settings: Settings) -> None:
-    """UserError for the first setting whose value cannot be; it does not look at the prompts."""
-    for expected, fits, names in RULES:
+    """Raise UserError for the first invalid setting; do not look at the prompts."""
+    for expected, is_valid, names in RULES:
         for name in names:
-            if not fits(value := getattr(settings, name)):
-                hint = (
-                    "; for the most probable token, give --greedy"
-                    if name == "temperature"
-                    else f"; give another --{name}"
-                )
-                raise UserError(f"--{name}: {value!r} found, {expected} expected{hint}")
+            value = getattr(settings, name)
+            if not is_valid(value):
+                hint = f"give another --{name}"
+                if name == "temperature":
+                    hint = "for the most probable token, give --greedy"
+                raise UserError(f"--{name}: {value!r} found, {expected} expected; {hint}")
     if not settings.checkpoint:
         raise UserError("--checkpoint: is missing; name the folder of a run")
 
 
 def write(settings: Settings, out: TextIO) -> None:
-    """Writes the texts to `out`; UserError where the checkpoint or a prompt cannot be taken."""
+    """Write the texts to `out`; raise UserError if the checkpoint or a prompt cannot be used."""
     import jax
     import numpy as np
 
@@ -115,99 +115,111 @@ def write(settings: Settings, out: TextIO) -> None:
     from gpt1_jax.trainers.config_checks import body
 
     run = reader.open_saved(settings.checkpoint, "--checkpoint")
-    run.meta(run.step)  # refuses a tokenizer that is not the checkpoint's
-    words = run.tokenizer.vocab_size
-    special = len(SPECIALS) if isinstance(run, reader.FinetunedRun) else 0
-    model = LanguageModel(body(run.body, run.sizes)(words + special, **run.sizes))
+    run.meta(run.step)  # raises UserError if the tokenizer is not that of the checkpoint
+    vocab_size = run.tokenizer.vocab_size
+    special_rows = len(SPECIALS) if isinstance(run, reader.FinetunedRun) else 0
+    model = LanguageModel(body(run.body, run.sizes)(vocab_size + special_rows, **run.sizes))
     context = model.body.context
-    prompts = _encoded(run.tokenizer, settings.prompt, context)
+    prompts = encode_prompts(run.tokenizer, settings.prompt, context)
     rows = [prompt for prompt in prompts for _ in range(settings.samples)]
     if max(map(len, rows)) + settings.length > context + 1:
         print(f"gpt1_jax: texts end at the model's context of {context} tokens", file=sys.stderr)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(
         jax.random.key(settings.seed), np.arange(len(rows))
     )
-    rule = sampling.SamplingParams(
+    sampling_params = sampling.SamplingParams(
         settings.greedy, settings.temperature, settings.top_k, settings.top_p
     )
     params = jax.device_put(run.params(run.step))
-    headings = (
-        [f"--- {number} of {len(rows)}\n" for number in range(1, len(rows) + 1)]
-        if len(rows) > 1
-        else [""]
-    )
-    for first in range(0, len(rows), ROWS):
-        batch = slice(first, first + ROWS)
-        drawn = sampling.generate(
-            model, params, rows[batch], settings.length, keys[batch], rule, vocabulary=words
+    headings = [""]
+    if len(rows) > 1:
+        headings = [f"--- {number} of {len(rows)}\n" for number in range(1, len(rows) + 1)]
+    for first in range(0, len(rows), MAX_ROWS):
+        batch = slice(first, first + MAX_ROWS)
+        new_tokens = sampling.generate(
+            model,
+            params,
+            rows[batch],
+            settings.length,
+            keys[batch],
+            sampling_params,
+            vocabulary=vocab_size,
         )
-        _show(run.tokenizer, rows[batch], drawn, headings[batch], out)
+        _print_texts(run.tokenizer, rows[batch], new_tokens, headings[batch], out)
 
 
-def _encoded(tokenizer: "Tokenizer", prompts: Sequence[str], context: int) -> list[list[int]]:
-    """The prompts' ids; UserError for one that is not UTF-8, or is longer than the context."""
-    newline = tokenizer.newline or 0  # 0, unknown, where a tokenizer from elsewhere has none
+def encode_prompts(tokenizer: "Tokenizer", prompts: Sequence[str], context: int) -> list[list[int]]:
+    """Return the ids of each prompt, with a newline token for newlines around the text.
+
+    Raises:
+        UserError: a prompt is not UTF-8 or is longer than the context.
+    """
+    newline = tokenizer.newline or 0  # 0 is unknown: some imported tokenizers have no newline
     for number, prompt in enumerate(prompts, 1):
         if any("\ud800" <= character <= "\udfff" for character in prompt):
             raise UserError(f"--prompt: number {number} is not text in UTF-8; convert it")
     encoded = []
-    for prompt, ids in zip(
-        prompts, tokenizer.encode(prompts), strict=True
-    ):  # which strips the ends of a text
-        before, after = (
-            "\n" in space
-            for space in (prompt[: -len(prompt.lstrip()) or None], prompt[len(prompt.rstrip()) :])
-        )
-        encoded.append([newline] * before + ids + [newline] * after if ids else [newline])
+    for prompt, ids in zip(prompts, tokenizer.encode(prompts), strict=True):
+        # The encoding strips white space around a text.
+        if not ids:
+            encoded.append([newline])
+            continue
+        before = prompt[: len(prompt) - len(prompt.lstrip())]
+        after = prompt[len(prompt.rstrip()) :]
+        encoded.append([newline] * ("\n" in before) + ids + [newline] * ("\n" in after))
     for number, ids in enumerate(encoded, 1):
         if len(ids) > context:
             raise UserError(
-                f"--prompt: number {number} has {len(ids)} tokens, but the model's context is {context}; shorten it"
+                f"--prompt: number {number} has {len(ids)} tokens, but the model's context is "
+                f"{context}; shorten it"
             )
     return encoded
 
 
-def _show(
+def _print_texts(
     tokenizer: "Tokenizer",
     rows: Sequence[Sequence[int]],
-    drawn: Iterator,
+    new_tokens: Iterator,
     headings: Sequence[str],
     out: TextIO,
 ) -> None:
-    """Prints the first text while its tokens are drawn, then the others, each under its heading."""
+    """Print the first text token by token, then the other texts, each under its heading."""
     texts = [list(row) for row in rows]
     print(headings[0], end="", file=out)
-    shown = _more(tokenizer, texts[0], "", out)
-    for tokens in drawn:
+    printed = _print_rest(tokenizer, texts[0], "", out)
+    for tokens in new_tokens:
         for text, token in zip(texts, tokens.tolist(), strict=True):
             if token >= 0:
                 text.append(token)
-        shown = _more(tokenizer, texts[0], shown, out)
+        printed = _print_rest(tokenizer, texts[0], printed, out)
     print(file=out)
     for heading, text in zip(headings[1:], texts[1:], strict=True):
         print(f"{heading}{tokenizer.decode(text)}", file=out)
     out.flush()
 
 
-def _more(tokenizer: "Tokenizer", text: Sequence[int], shown: str, out: TextIO) -> str:
-    """Prints what of a text is not `shown` yet, and gives all of it. A token only ever adds to the end: a word's space comes after it."""
-    whole = tokenizer.decode(text)
-    print(whole[len(shown) :], end="", file=out, flush=True)
-    return whole
+def _print_rest(tokenizer: "Tokenizer", ids: Sequence[int], printed: str, out: TextIO) -> str:
+    """Print the text of `ids` after `printed`, its beginning; return the whole text.
+
+    A new token only adds to the end of the text, because the space of a word comes after it.
+    """
+    text = tokenizer.decode(ids)
+    print(text[len(printed) :], end="", file=out, flush=True)
+    return text
 
 
-def _standard_input() -> list[str]:
-    """Its lines; UserError where there are none."""
+def _read_prompts() -> list[str]:
+    """Return the lines of standard input; raise UserError if there are none."""
     if sys.stdin.isatty():
         print(
-            "gpt1_jax: prompts are read here, one a line, until the end of input (Ctrl-D)",
+            "gpt1_jax: reading prompts, one a line, until the end of input (Ctrl-D)",
             file=sys.stderr,
         )
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as arguments are read
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as Python reads arguments
     lines = [line.rstrip("\n") for line in sys.stdin]
     if not lines:
         raise UserError(
-            '--prompt: is missing, and standard input gives none; --prompt="" opens with the newline'
+            '--prompt: is missing, and standard input is empty; --prompt="" is a newline'
         )
     return lines
 
@@ -217,8 +229,8 @@ def main(arguments: list[str]) -> None:
     command.only_flags(arguments)
     settings = Settings(**{name: FLAGS[name].value for name in Settings._fields})
     check(settings)
-    settings = settings._replace(prompt=settings.prompt or _standard_input())
+    settings = settings._replace(prompt=settings.prompt or _read_prompts())
     from gpt1_jax.engine import devices
 
-    devices.initialize("off")  # with the cache of compiled programs
+    devices.initialize("off")  # turns on the persistent compilation cache
     write(settings, sys.stdout)

@@ -69,7 +69,7 @@ def test_several_texts_are_the_same_in_one_batch_as_in_many(pretrained, monkeypa
     assert texts[2].startswith("\n") and len(set(texts)) == 6
     whole = "".join(f"--- {number} of 6\n{text}\n" for number, text in enumerate(texts, 1))
     assert written(run, prompts, length=6, samples=2).getvalue() == whole
-    monkeypatch.setattr(sample, "ROWS", 3)
+    monkeypatch.setattr(sample, "MAX_ROWS", 3)
     assert written(run, prompts, length=6, samples=2).getvalue() == whole
 
 
@@ -144,7 +144,7 @@ def test_command_line(pretrained):
     assert told.returncode == 0 and "--top_p" in told.stdout
     for arguments, message in (
         (["--temperature=-1", "--prompt=a"], "--temperature: -1.0 found"),
-        ([], "--prompt: is missing, and standard input gives none"),
+        ([], "--prompt: is missing, and standard input is empty"),
         (["--length=many"], "flag --length=many"),
         (["a"], "a: not a flag"),
     ):
@@ -175,4 +175,4 @@ def test_newlines_around_a_prompt_are_its_context(pretrained):
         [tokenizer.newline],
         [tokenizer.newline],
     ]
-    assert sample._encoded(tokenizer, prompts, 32) == expected
+    assert sample.encode_prompts(tokenizer, prompts, 32) == expected

@@ -119,7 +119,7 @@ def test_slurm_hands_flags_to_srun(house):
     assert house.calls() == [["--kill-on-bad-exit=1", *program, *house.awkward]]
     subprocess.run(
         ["bash", spool, *house.awkward],
-        env=env | {"SLURM_ARRAY_TASK_ID": "3", "PARTS": "8"},
+        env=env | {"SLURM_ARRAY_TASK_ID": "3", "SHARDS": "8"},
         check=True,
         timeout=60,
     )
@@ -139,13 +139,13 @@ def test_slurm_refuses_what_could_not_resume(house):
     assert house.calls() == []
 
 
-def test_a_sweep_gives_every_machine_its_part(house):
+def test_a_sweep_gives_each_machine_a_shard(house):
     flags = ["--config=c.py", "--workdir=runs/a b"]
     slurm = house.run("sweep.sh", "slurm", "8", "--time=2-0", "--", *flags, DRY_RUN="1")
     assert shlex.split(slurm.stdout) == [
         "sbatch",
         "--array=1-8",
-        "--export=ALL,PARTS=8",
+        "--export=ALL,SHARDS=8",
         "--time=2-0",
         "launch/slurm.sbatch",
         *flags,
@@ -156,8 +156,8 @@ def test_a_sweep_gives_every_machine_its_part(house):
     ]
     tpu = house.run("sweep.sh", "tpu", "2", *flags, DRY_RUN="1").stdout.splitlines()
     assert [
-        f"vm-{part}" in line and f"--config.shard={part}/2" in line
-        for part, line in enumerate(tpu, 1)
+        f"vm-{shard}" in line and f"--config.shard={shard}/2" in line
+        for shard, line in enumerate(tpu, 1)
     ] == [True, True]
 
 
@@ -165,7 +165,7 @@ def test_a_sweep_on_gpus_ends_with_the_first_failure(house):
     house.install(does='sys.exit(3 * ("--config.shard=2/2" in sys.argv))')
     assert house.run("sweep.sh", "gpus", "2", "--workdir=w").returncode == 3
     assert sorted(house.calls()) == [
-        ["-m", "gpt1_jax.main", "--workdir=w", f"--config.shard={part}/2"] for part in (1, 2)
+        ["-m", "gpt1_jax.main", "--workdir=w", f"--config.shard={shard}/2"] for shard in (1, 2)
     ]
 
 
