@@ -1,10 +1,9 @@
-"""Every command of the README runs as it stands, only smaller."""
+"""Run every command of the README as it stands, only smaller."""
 
 import json
 import os
 import pathlib
 import re
-import shlex
 import subprocess
 import sys
 
@@ -35,13 +34,14 @@ SMALLER = {  # by what a command names: the flags that shrink it
     "ablations.py:quick": f"{SMALL_MATRIX} {SMALL_BODIES}",
     "ablations.py:paper": f"{SMALL_BODIES} --config.pretrain.transformer.batch_size=2 --config.pretrain.lstm.batch_size=2",
     "gpt1 report": "",
-    "microworld": "--words=50000 --train=40 --dev=10",
     "pretrain.py:tiny,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
     "pretrain.py:tiny": f"--config.steps=2 {SMALL_MODEL}",
     "gpt1 sample": "--length=4",
     "gpt1 predict": "",
     "gpt1 export": "",
     "gpt1 import": "",
+    "gpt1 microworld": "--words=50000 --train=40 --dev=10",
+    "gpt1 report": "",
     "finetune.py": "--config.epochs=1",
     "zero_shot.py": "--config.data.examples=4",
 }
@@ -69,46 +69,66 @@ def smaller(command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> tuple[pathlib.Path, dict[str, str]]:
-    """A folder that looks like the repository's root, and variables under which python, gpt1 and bash mean this project's."""
+def reader(tmp_path_factory) -> "Reader":
+    """Return a reader of the README: a folder like the repository, and a shell without .venv."""
+    if not (pathlib.Path(sys.prefix) / "bin/activate").exists():
+        pytest.skip(f"{sys.prefix} is not a virtual environment")
     folder = tmp_path_factory.mktemp("readme")
     for name in ("configs", "launch", "gpt1_jax"):
         (folder / name).symlink_to(REPOSITORY / name)
-    binaries = pathlib.Path(sys.executable).parent
-    variables = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "PYTHON": sys.executable}
-    variables.pop("XLA_FLAGS", None)  # one device, as a reader's machine has
-    return folder, variables
+    (folder / ".venv").symlink_to(sys.prefix)
+    return Reader(folder)
 
 
-def call(command: str, environment) -> str:
-    folder, variables = environment
-    ended = subprocess.run(
-        shlex.split(command), cwd=folder, env=variables, capture_output=True, text=True, timeout=200
-    )
-    assert ended.returncode == 0, f"{command}\n{ended.stdout[-2000:]}\n{ended.stderr[-2000:]}"
-    return ended.stdout
+class Reader:
+    """Type commands of the README in a fresh shell, as a user who has only followed the README."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        binaries = str(pathlib.Path(sys.prefix) / "bin")
+        path = [entry for entry in os.environ["PATH"].split(":") if entry != binaries]
+        self.variables = {**os.environ, "PATH": ":".join(path)}
+        for name in ("XLA_FLAGS", "VIRTUAL_ENV", "PYTHONPATH"):  # one device, no environment
+            self.variables.pop(name, None)
+
+    def type(self, *commands: str) -> str:
+        """Run the commands in one shell, which stops at the first that fails; return the output."""
+        ended = subprocess.run(
+            ["bash", "-exc", "\n".join(commands)],
+            cwd=self.folder,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=800,
+        )
+        assert ended.returncode == 0, f"{ended.stdout[-2000:]}\n{ended.stderr[-3000:]}"
+        return ended.stdout
+
+
+def activation() -> str:
+    (command,) = [command for command in commands() if command.startswith("source ")]
+    return command
 
 
 @pytest.mark.timeout(900)  # a dozen programs
-def test_recipes_run_one_after_the_other(environment):
+def test_recipes_run_in_one_shell(reader):
     recipes = [
         command
         for command in commands()
         if not command.startswith("bash launch/") or "local_multi" in command
     ]
-    assert len(recipes) >= 6
+    assert len(recipes) >= 6 and recipes[0] == activation()
+    reader.type(activation(), *map(smaller, recipes[1:]))
     for command in recipes:
-        call(smaller(command), environment)
         workdir = re.search(r"--workdir=(\S+)", command)
-        assert not workdir or (environment[0] / workdir[1] / "result.json").exists()
-    assert (environment[0] / "runs/labelled.tsv").exists() and (
-        environment[0] / "runs/hf_books/model.safetensors"
-    ).exists()
-    runs = [path.parent.name for path in (environment[0] / "runs").glob("*/result.json")]
+        assert not workdir or (reader.folder / workdir[1] / "result.json").exists()
+    assert (reader.folder / "runs/labelled.tsv").exists()
+    assert (reader.folder / "runs/hf_books/model.safetensors").exists()
+    runs = [path.parent.name for path in (reader.folder / "runs").glob("*/result.json")]
     assert sum(name.startswith("exp_finetune_") for name in runs) == 2
 
 
-def test_commands_of_the_results_run_on_real_data(environment, real_data):
+def test_commands_of_the_results_run_on_real_data(reader, real_data):
     block = (
         next(block for block in blocks("sh") if "NOVELS" in block)
         .replace("\\\n", "")
@@ -117,29 +137,30 @@ def test_commands_of_the_results_run_on_real_data(environment, real_data):
     pretraining, finetuning = (
         block.replace("GLUE_DIR", f"{real_data}/glue_data").strip().splitlines()
     )
-    call(smaller(pretraining), environment)
-    call(smaller(finetuning.replace("examples=8000", "examples=64")), environment)
+    finetuning = finetuning.replace("examples=8000", "examples=64")
+    reader.type(activation(), smaller(pretraining), smaller(finetuning))
 
 
-def test_submission_is_made_of_finished_runs(environment):
-    """Of one run, with --partial, in place of all nine."""
+def test_submission_is_made_of_finished_runs(reader):
+    """Submit one run, with --partial, instead of all nine."""
     (command,) = (block.strip() for block in blocks("sh") if "submission" in block)
-    run = environment[0] / "runs/exp_cola"
+    run = reader.folder / "runs/exp_cola"
     (run / "predictions").mkdir(parents=True)
     (run / "result.json").write_text(json.dumps({"trainer": "finetune", "task": "cola"}))
     lines = ["index\tprediction\tlabel", *(f"{row}\tacceptable\t" for row in range(1063))]
     (run / "predictions/test.tsv").write_text("\n".join(lines) + "\n")
     first = command[: command.index("runs/exp_cola")]
-    assert call(f"{first} runs/exp_cola --partial", environment) == "submission.zip: CoLA.tsv\n"
-    assert (environment[0] / "submission.zip").exists()
+    printed = reader.type(activation(), f"{first} runs/exp_cola --partial")
+    assert printed == "submission.zip: CoLA.tsv\n"
+    assert (reader.folder / "submission.zip").exists()
 
 
 @pytest.mark.skipif(
     sys.prefix != str(REPOSITORY / ".venv"),
-    reason="the two commands work in .venv, and these tests run in another",
+    reason="the two commands use .venv, and these tests run in another environment",
 )
-def test_the_two_commands_run(environment, tmp_path):
-    variables = {name: value for name, value in environment[1].items() if name != "PYTHON"}
+def test_the_two_commands_run(tmp_path):
+    reader = Reader(REPOSITORY)
     two = [
         command
         for command in commands()
@@ -147,14 +168,10 @@ def test_the_two_commands_run(environment, tmp_path):
     ]
     assert len(two) == 2
     small = SMALL_MATRIX.replace("cache=cache", f"cache={tmp_path}/cache")
-    printed = call(
-        f"{two[0]} --workdir={tmp_path}/run {small} {SMALL_BODIES}", (REPOSITORY, variables)
-    )
-    assert (
-        printed.splitlines()[-1] == f"{tmp_path}/run/report.html"
-        and (tmp_path / "run/report.html").exists()
-    )
-    assert "passed" in call(f"{two[1]} tests/test_registry.py", (REPOSITORY, variables))
+    printed = reader.type(f"{two[0]} --workdir={tmp_path}/run {small} {SMALL_BODIES}")
+    assert printed.splitlines()[-1] == f"{tmp_path}/run/report.html"
+    assert (tmp_path / "run/report.html").exists()
+    assert "passed" in reader.type(f"{two[1]} tests/test_registry.py")
 
 
 def test_python_blocks_run():
