@@ -1,4 +1,4 @@
-"""Shared by all tests: two simulated devices, checked shapes, strict JAX, caches of their own, real data where they lie nearby."""
+"""Prepare all tests: two simulated devices, checked shapes, strict JAX, own caches, real data."""
 
 import os
 import pathlib
@@ -33,7 +33,8 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 from jaxtyping import install_import_hook
 
-# Shapes and types of every signature in these rooms are checked at every call, so long as nothing of them is imported yet.
+# Shapes and types of every signature in these rooms are checked at every call, so long as nothing
+# of them is imported yet.
 install_import_hook(["gpt1_jax.text", "gpt1_jax.models", "gpt1_jax.engine"], "beartype.beartype")
 
 import jax
@@ -47,7 +48,7 @@ pytest_plugins = ["cli_fixtures"]  # the command line, on data of the tests' own
 
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
-    """The folder of real data sets that may lie beside the project; the test is skipped where it does not."""
+    """Return the folder of real data sets beside the project; skip the test if there is none."""
     folder = REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"real data sets are not at {folder}")
@@ -56,7 +57,10 @@ def real_data() -> pathlib.Path:
 
 @pytest.fixture
 def parity(record_property):
-    """parity(what, measured, tolerance): holds a largest difference against its tolerance, and has it in the table that ends the output."""
+    """Return parity(what, measured, tolerance), which asserts measured <= tolerance.
+
+    The table of all measured differences ends the output of the tests.
+    """
 
     def hold(what: str, measured: float, tolerance: float) -> None:
         record_property("parity", (what, float(measured), float(tolerance)))

@@ -1,4 +1,4 @@
-"""What the command line answers before anything heavy is loaded."""
+"""Test the answers of the command line that need no heavy import."""
 
 import json
 import pathlib
@@ -10,7 +10,7 @@ import pytest
 from cli_fixtures import REPOSITORY
 
 HEAVY = ("jax", "flax", "numpy", "datasets", "tokenizers", "sklearn")
-# Runs the program as `python -m gpt1_jax.main` does, then tells which modules that took.
+# Runs the program as `python -m gpt1_jax.main` does, then prints which heavy modules are loaded.
 WATCHED = f"""
 import json, runpy, sys
 try:
@@ -34,7 +34,7 @@ LIGHT = {
 
 
 @pytest.mark.parametrize("name", LIGHT)
-def test_answers_at_once(name):
+def test_answer_needs_no_heavy_import(name):
     arguments, code = LIGHT[name]
     result = call(sys.executable, "-c", WATCHED, *arguments)
     assert result.returncode == code, result.stderr
@@ -60,6 +60,6 @@ def test_installed_command_is_the_same_program():
     result = call(str(installed), "--config=configs/pretrain.py:tyni")
     assert result.returncode == 2
     assert (
-        result.stderr
-        == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; transformer, lstm; published, modern, huggingface\n"
+        result.stderr == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; "
+        "transformer, lstm; published, modern, huggingface\n"
     )

@@ -1,4 +1,4 @@
-"""The floors of the house, read from the imports: an arrow never points up."""
+"""Test the layers of the project: imports never point upwards."""
 
 import ast
 import pathlib
@@ -82,7 +82,7 @@ MODULES = sorted(
 
 
 def imports(module: str, top_level: bool = False) -> set[str]:
-    """Every module that `module` imports, by full name; `from package import module` names both."""
+    """Return the full names of the modules that `module` imports; `from a import b` gives both."""
     path = ROOT / (module.replace(".", "/") + ".py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
@@ -95,7 +95,7 @@ def imports(module: str, top_level: bool = False) -> set[str]:
     return found
 
 
-def room(module: str) -> str:
+def package(module: str) -> str:
     return module.split(".")[1] if module.count(".") else ""
 
 
@@ -104,37 +104,40 @@ def within(module: str, package: str) -> bool:
 
 
 def reached(module: str) -> set[str]:
-    """What importing `module` imports in the end, through our own modules, at whatever depth."""
+    """Return all modules that importing `module` imports, directly or through our own modules."""
     found, open_ends = set(), {module}
     while open_ends:
         current = open_ends.pop()
         found.add(current)
         if current in MODULES:
-            # What is imported inside a function is left out: those modules are loaded only when it is called.
+            # Imports inside functions do not count: they are loaded only when the function is
+            # called.
             open_ends |= imports(current, top_level=True) - found
     return found
 
 
-def test_the_rules_name_every_room():
-    assert {room(module) for module in MODULES} - {"__init__"} == set(LAYERS)
+def test_the_rules_name_every_package():
+    assert {package(module) for module in MODULES} - {"__init__"} == set(LAYERS)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_arrow_points_up(module):
-    own = LAYERS.get(room(module), 0)
+def test_no_import_points_up(module):
+    own = LAYERS.get(package(module), 0)
     for target in imports(module):
-        if within(target, "gpt1_jax") and room(target) in LAYERS:
-            assert LAYERS[room(target)] <= own, f"{module} imports {target}, which stands above it"
-        for package in FORBIDDEN.get(room(module), ()):
-            assert not within(target, package), (
-                f"{module} imports {target}; {room(module)}/ keeps out of {package}"
+        if within(target, "gpt1_jax") and package(target) in LAYERS:
+            assert LAYERS[package(target)] <= own, (
+                f"{module} imports {target}, which is in a higher layer"
+            )
+        for forbidden in FORBIDDEN.get(package(module), ()):
+            assert not within(target, forbidden), (
+                f"{module} imports {target}; {package(module)}/ must not import {forbidden}"
             )
 
 
 @pytest.mark.parametrize(
-    "module", [module for module in MODULES if room(module) in ("text", "datasets", "analysis")]
+    "module", [module for module in MODULES if package(module) in ("text", "datasets", "analysis")]
 )
-def test_words_and_numbers_need_no_device(module):
+def test_text_and_data_need_no_device(module):
     brought = {target for target in reached(module) if target.split(".")[0] in ACCELERATED}
     assert not brought, f"importing {module} brings in {', '.join(sorted(brought))}"
 
@@ -142,14 +145,14 @@ def test_words_and_numbers_need_no_device(module):
 COMMANDS = [
     module
     for module in MODULES
-    if room(module) in ("main", "cli") and module.rpartition(".")[2] != "__init__"
+    if package(module) in ("main", "cli") and module.rpartition(".")[2] != "__init__"
 ]
 
 
 @pytest.mark.parametrize("module", COMMANDS)
-def test_an_entry_point_imports_only_what_reads_flags(module):
+def test_commands_import_only_flags(module):
     ours = {target for target in imports(module, top_level=True) if within(target, "gpt1_jax")}
-    assert {room(target) for target in ours} - {""} <= {"cli", "errors", "registry", "storage"}
+    assert {package(target) for target in ours} - {""} <= {"cli", "errors", "registry", "storage"}
     others = {
         target.split(".")[0]
         for target in imports(module, top_level=True)
@@ -167,8 +170,8 @@ def test_storage_uses_the_standard_library_only():
     assert others <= sys.stdlib_module_names
 
 
-def test_programs_reach_each_other_only_through_the_registry():
-    trainers = [module for module in MODULES if room(module) == "trainers"]
+def test_trainers_use_each_other_through_the_registry():
+    trainers = [module for module in MODULES if package(module) == "trainers"]
     source = {
         module: (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
         for module in trainers
@@ -181,13 +184,13 @@ def test_programs_reach_each_other_only_through_the_registry():
         )
 
 
-def test_an_upward_arrow_would_be_seen(tmp_path, monkeypatch):
+def test_upward_import_is_found(tmp_path, monkeypatch):
     (tmp_path / "gpt1_jax" / "text").mkdir(parents=True)
     (tmp_path / "gpt1_jax" / "text" / "bad.py").write_text(
         "def late():\n    from gpt1_jax.trainers import pretrain\n"
     )
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     with pytest.raises(
-        AssertionError, match="gpt1_jax.text.bad imports gpt1_jax.trainers.*stands above it"
+        AssertionError, match="gpt1_jax.text.bad imports gpt1_jax.trainers.*is in a higher layer"
     ):
-        test_no_arrow_points_up("gpt1_jax.text.bad")
+        test_no_import_points_up("gpt1_jax.text.bad")

@@ -27,13 +27,14 @@ SMALL_PRETRAINING = " ".join(
     for setting in ("steps=2", "optim.warmup_steps=1", "data.cache=cache")
 )
 SMALL_MATRIX = (
-    "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.seeds=1 --config.tasks=\"('rte',)\""
-    f" --config.experiments.transfer.levels='(0,)' --config.finetune.epochs=1 --config.zero_shot.data.examples=4 {SMALL_PRETRAINING}"
+    "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.seeds=1"
+    " --config.tasks=\"('rte',)\" --config.experiments.transfer.levels='(0,)'"
+    f" --config.finetune.epochs=1 --config.zero_shot.data.examples=4 {SMALL_PRETRAINING}"
 )
-SMALLER = {  # by what a command names: the flags that shrink it
+SMALL_BATCHES = " ".join(f"--config.pretrain.{body}.batch_size=2" for body in SIZES)
+SMALLER = {  # text in a command -> flags that make the command small
     "ablations.py:quick": f"{SMALL_MATRIX} {SMALL_BODIES}",
-    "ablations.py:paper": f"{SMALL_BODIES} --config.pretrain.transformer.batch_size=2 --config.pretrain.lstm.batch_size=2",
-    "gpt1 report": "",
+    "ablations.py:paper": f"{SMALL_BODIES} {SMALL_BATCHES}",
     "pretrain.py:tiny,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
     "pretrain.py:tiny": f"--config.steps=2 {SMALL_MODEL}",
     "gpt1 sample": "--length=4",
@@ -45,7 +46,10 @@ SMALLER = {  # by what a command names: the flags that shrink it
     "finetune.py": "--config.epochs=1",
     "zero_shot.py": "--config.data.examples=4",
 }
-PRETRAINING = "--config.batch_size=2 --config.eval.windows=2 --config.data.cache=cache --config.data.validation=0.5"
+PRETRAINING = (
+    "--config.batch_size=2 --config.eval.windows=2 --config.data.cache=cache"
+    " --config.data.validation=0.5"
+)
 
 
 def blocks(language: str) -> list[str]:

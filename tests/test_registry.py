@@ -1,4 +1,4 @@
-"""Registries: names, and what happens when they are not there or there twice."""
+"""Test look-up, registration and errors of registries."""
 
 import sys
 
@@ -9,44 +9,44 @@ from gpt1_jax.registry import CORPORA, MODELS, TASKS, TRAINERS, Registry
 
 
 @pytest.fixture
-def room(tmp_path, monkeypatch):
-    """A package with one module that registers `seven`, and the registry that owns it."""
-    package = tmp_path / "the_room"
+def numbers(tmp_path, monkeypatch):
+    """Return the registry of a package with one module, which registers `seven`."""
+    package = tmp_path / "a_package"
     package.mkdir()
     (package / "__init__.py").touch()
-    registry = Registry("number", "the_room")
-    (package / "numbers.py").write_text("import the_registry\nthe_registry.register('seven')(7)\n")
+    registry = Registry("number", "a_package")
+    (package / "seven.py").write_text("import the_registry\nthe_registry.register('seven')(7)\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(sys.modules, "the_registry", registry)
     yield registry
-    sys.modules.pop("the_room.numbers", None)
-    sys.modules.pop("the_room", None)
+    sys.modules.pop("a_package.seven", None)
+    sys.modules.pop("a_package", None)
 
 
-def test_the_first_look_up_imports_the_room(room):
-    assert "the_room.numbers" not in sys.modules
-    assert room["seven"] == 7
-    assert "the_room.numbers" in sys.modules
+def test_the_first_look_up_imports_a_package(numbers):
+    assert "a_package.seven" not in sys.modules
+    assert numbers["seven"] == 7
+    assert "a_package.seven" in sys.modules
 
 
-def test_registering_hands_the_entry_back(room):
-    @room.register("function")
+def test_register_returns_the_entry(numbers):
+    @numbers.register("function")
     def function():
         return 3
 
-    assert function() == 3 and room["function"] is function
-    assert list(room) == ["function", "seven"]
+    assert function() == 3 and numbers["function"] is function
+    assert list(numbers) == ["function", "seven"]
 
 
-def test_an_unknown_name_lists_the_known(room):
+def test_unknown_name_lists_the_known_names(numbers):
     with pytest.raises(UserError, match="^no number is called 'eight'; choose one of: seven$"):
-        room["eight"]
+        numbers["eight"]
 
 
-def test_a_name_taken_twice_is_a_bug(room):
-    room.register("one")(1)
+def test_name_can_be_registered_once(numbers):
+    numbers.register("one")(1)
     with pytest.raises(ValueError, match="number 'one' is registered twice: 1 and 2"):
-        room.register("one")(2)
+        numbers.register("one")(2)
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,5 @@ def test_a_name_taken_twice_is_a_bug(room):
         (TRAINERS, {"pretrain", "finetune"}),
     ],
 )
-def test_the_house_has_its_entries(registry, names):
+def test_registries_have_their_entries(registry, names):
     assert names <= set(registry)

@@ -1,12 +1,40 @@
-"""The sources are formatted and free of lint, as `ruff format` and `ruff check` say."""
+"""Test the form of the sources: ruff, the openings of docstrings, words that are not used."""
 
+import ast
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
+SOURCES = sorted(
+    path for folder in ("gpt1_jax", "configs") for path in (REPOSITORY / folder).rglob("*.py")
+)
+# Docstrings begin with a verb in the imperative mood; docs/glossary.md has the terms.
+OPENING = re.compile(r"(What|Whether|Who|The|Of|Its|Where|How|As|A|An|That|This)\b")
+RETIRED = re.compile(
+    r"_?(told|moments?|fates|clerk|wording|settle|settled|thawed|forgotten|seen|places|branches"
+    r"|halting|admit|emit|proposal|partly|held_by|die_with|claimed|united|freedom|judged|examine"
+    r"|examination|established|dial|apart|floors|findings|fitting|labelling|labeller|planning"
+    r"|layouts|prepared_|together|interleaved)"
+)
+
+
+def nodes(path: pathlib.Path) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def names(node: ast.AST) -> list[str]:
+    """Return the names that a node defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.arg):
+        return [node.arg]
+    if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        return [node.id]
+    return []
 
 
 @pytest.mark.parametrize(
@@ -15,10 +43,37 @@ REPOSITORY = pathlib.Path(__file__).parent.parent
 def test_ruff_finds_nothing(command):
     folders = ["gpt1_jax", "configs", "tests"]
     ended = subprocess.run(
-        [sys.executable, "-m", "ruff", *command, *folders],
+        [sys.executable, "-m", "ruff", *command, "--quiet", *folders],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_docstrings_begin_with_a_verb():
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}: {docstring.splitlines()[0]}"
+        for path in SOURCES
+        for node in nodes(path)
+        if isinstance(node, documented) and (docstring := ast.get_docstring(node))
+        if OPENING.match(docstring)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_retired_names_are_not_used():
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}:{node.lineno} {name}"
+        for path in SOURCES
+        for node in nodes(path)
+        for name in names(node)
+        if RETIRED.fullmatch(name.lower())
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_retired_name_would_be_found():
+    assert RETIRED.fullmatch("_judged") and not RETIRED.fullmatch("claims")

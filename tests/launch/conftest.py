@@ -1,4 +1,4 @@
-"""A copy of the house in which the launch scripts run for real; gcloud, srun and the program are recorded."""
+"""Provide a copy of the launch scripts in which gcloud, srun and the program are recorded."""
 
 import json
 import os
@@ -16,7 +16,7 @@ import json, os, sys
 with open({log!r}, "a") as log:
     log.write(json.dumps(sys.argv) + "\\n")
 """
-# Answers questions as the real interpreter does; records what it is told to run as a module, and then does {does}.
+# Answers `-c` like the real interpreter; records a module to run, and then executes {does}.
 INTERPRETER = """#!{python}
 import json, os, signal, sys, time
 if sys.argv[1] == "-c":
@@ -27,10 +27,11 @@ with open({log!r}, "a") as log:
 """
 
 
-class House:
-    """A copy of the launch scripts with stubs around them, and what the stubs were called with."""
+class Sandbox:
+    """Copy the launch scripts, put stubs around them, and record the calls of the stubs."""
 
-    # What a shell may break: spaces, brackets, both quotes, a variable, a glob, a newline, nothing at all.
+    # Arguments that a shell may break: spaces, brackets, quotes, a variable, a glob, a newline,
+    # an empty one.
     awkward = (
         "--workdir=runs/a b",
         "--config.sizes=(1, 2)",
@@ -40,7 +41,7 @@ class House:
     )
 
     def __init__(self, root: pathlib.Path):
-        self.root = root / "gpt1_jax"  # the name it has on a TPU's host, below the home folder
+        self.root = root / "gpt1_jax"  # as on a TPU host, below the home folder
         self.log = root / "calls.jsonl"
         self.bin = root / "bin"
         self.bin.mkdir()
@@ -56,21 +57,21 @@ class House:
             self.env.pop(name, None)
 
     def stub(self, path: pathlib.Path, text: str = RECORDER, does: str = "") -> pathlib.Path:
-        """Puts a program at `path` that records how it is called."""
+        """Write a program to `path` that records its calls."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.format(python=sys.executable, log=str(self.log), does=does))
         path.chmod(0o755)
         return path
 
     def install(self, *extras: str, does: str = ""):
-        """A .venv that is up to date and has `extras`; its interpreter is a stub."""
+        """Create an up-to-date .venv with `extras`, whose interpreter is a stub."""
         self.stub(self.root / ".venv/bin/python", INTERPRETER, does)
         stamp = self.root / ".venv/.installed"
         stamp.write_text("".join(f"{extra}\n" for extra in extras))
         os.utime(stamp, (time.time() + 10,) * 2)
 
     def run(self, script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess:
-        """Runs launch/`script` from a foreign folder."""
+        """Run launch/`script` from another folder."""
         command = ["bash", str(self.root / "launch" / script), *arguments]
         return subprocess.run(
             command,
@@ -82,7 +83,7 @@ class House:
         )
 
     def calls(self) -> list[list[str]]:
-        """The argument lists that the stubs received, without the stubs' own paths."""
+        """Return the argument lists that the stubs received, without the paths of the stubs."""
         return (
             [json.loads(line)[1:] for line in self.log.read_text().splitlines()]
             if self.log.exists()
@@ -98,5 +99,5 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def sandbox(tmp_path):
+    return Sandbox(tmp_path)
