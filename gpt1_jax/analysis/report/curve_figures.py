@@ -102,8 +102,8 @@ def learning(scores: Scores, column: Column) -> Figure:
         Panel(f"100 x {paper.METRICS[column.metric]}, dev", metrics),
     ]
     alt = (
-        f"Learning curves of {column.title}. The upper panel shows the training loss of the task, "
-        f"the lower panel shows {column.metric} on the development split."
+        f"Learning curves of {column.title}. The upper panel shows the training loss of the task. "
+        f"The lower panel shows the score on the development split ({column.metric})."
     )
     name = "_".join(filter(None, ["learning", column.task, column.data]))
     return plots.draw_lines(name, column.title, alt, Axis("steps"), panels, height=4.4)

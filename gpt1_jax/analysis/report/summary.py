@@ -171,7 +171,7 @@ def degenerate(run: FinetuningRun) -> str:
 
 
 def unpublished_data(measured: Iterable[Scores]) -> list[str]:
-    """Return a sentence on tasks that do not use the complete published data; [] if all do."""
+    """Return a sentence on scores that are not from the complete published data; [] if all are."""
     unpublished = {}
     for scores in measured:
         for column in scores.columns:
@@ -181,9 +181,10 @@ def unpublished_data(measured: Iterable[Scores]) -> list[str]:
     if not titles:
         return []
     if len(titles) == len(unpublished):
-        sentence = "No task uses the complete published data."
+        sentence = "No score is from the complete published data."
     else:
-        sentence = f"Not the complete published data: {', '.join(titles)}."
+        names = ", ".join(titles)
+        sentence = f"Some scores are not from the complete published data: {names}."
     return [f"{sentence} Such scores say nothing about the published tasks."]
 
 
