@@ -111,12 +111,12 @@ def _differences_against_setting(
     lines = []
     for series, column in enumerate(scores.columns):
         compared = {key[1]: value for key, value in comparisons.single.items() if key[2] == column}
-        differences = {
+        points = {
             scores.position(column, other): compared[other]
             for other in _numeric_conditions(scores, variant)
             if other in compared
         }
-        lines += _line_with_band(column.title, differences, series)
+        lines += _line_with_band(column.title, points, series)
     axis, short = _setting_axis(scores, lines), paper.variant_of(variant).short
     title = f"Full minus {short} against {axis.label}"
     alt = (

@@ -64,16 +64,16 @@ def variant_effects(scores: Scores, comparisons: Compared) -> list[str]:
     A numeric setting gives sentences for its first and its last value, any other for all values.
     """
     ends = {*scores.values[:1], *scores.values[-1:]}
-    differences = {
+    averages = {
         other: difference
         for (_, other), difference in comparisons.average.items()
         if not ends or other.value in ends
     }
     sentences = []
-    for other, difference in differences.items():
+    for other, difference in averages.items():
         beginning = formatting.begin(other, scores.setting)
         sentences.append(formatting.change(beginning, difference, comparisons.shared))
-    return sentences + _one_seed_warning(differences.values())
+    return sentences + _one_seed_warning(averages.values())
 
 
 def setting_effects(scores: Scores) -> list[str]:
