@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gpt1_jax.analysis.report import formatting, paper, plots
+from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.plots import Axis, Figure, Line, Panel
 from gpt1_jax.analysis.report.results import Folder
-from gpt1_jax.analysis.report.score_tables import Compared
 from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition, Scores
 from gpt1_jax.analysis.stats.intervals import Difference, Estimate
 
@@ -15,7 +15,7 @@ GREY = len(plots.COLOURS) - 1  # for lines of a legend that only say what a stro
 STRIP = 5  # tasks side by side in one picture
 
 
-def experiment(name: str, scores: Scores, found: Compared) -> list[Figure]:
+def experiment(name: str, scores: Scores, found: Differences) -> list[Figure]:
     """Over a numeric setting: scores and what full has over the variants; else every seed."""
     if len(scores.values) > 1:
         made = [_over_setting(name, scores)]
@@ -38,7 +38,7 @@ def _strip(name: str, scores: Scores, columns: Sequence[Column]) -> Figure:
     single = {
         column.title: {
             formatting.condition(condition, scores.setting): [
-                100 * score for score in scores.single(column, condition).values()
+                100 * score for score in scores.seed_scores(column, condition).values()
             ]
             for condition in scores.conditions
         }
@@ -78,7 +78,7 @@ def _over_setting(name: str, scores: Scores) -> Figure:
     return plots.curves(name, title, alt, axis, [Panel("100 x metric, dev", lines)])
 
 
-def _gains(name: str, scores: Scores, found: Compared, variant: str) -> Figure:
+def _gains(name: str, scores: Scores, found: Differences, variant: str) -> Figure:
     """Full minus a variant against the setting."""
     lines = []
     for slot, column in enumerate(scores.columns):

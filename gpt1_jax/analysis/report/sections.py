@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpt1_jax.analysis.report import figures, formatting, paper, score_tables, summary
+from gpt1_jax.analysis.report import differences, figures, formatting, paper, score_tables, summary
 from gpt1_jax.analysis.report.results import FINISHED, FinetuningRun, Folder, Results
 from gpt1_jax.analysis.report.scores import Scores, fingerprint
 from gpt1_jax.analysis.report.tables import Cell, Row, Table
@@ -41,7 +41,7 @@ def every(results: Results) -> list[Section]:
     experiments, words, measured = [], [], []
     for experiment in results.experiments:
         scores = Scores(experiment)
-        found = score_tables.compared(scores)
+        found = differences.compare(scores)
         title = TITLES.get(experiment.name, experiment.name.replace("_", " ").capitalize())
         experiments.append(
             Section(experiment.name, title, _experiment(experiment, title, scores, found))
@@ -83,7 +83,7 @@ def _findings(
 
 
 def _experiment(
-    experiment, title: str, scores: Scores, found: score_tables.Compared
+    experiment, title: str, scores: Scores, found: differences.Differences
 ) -> list[Block]:
     if not scores.conditions:
         return [("text", "No run of this experiment has finished.")]

@@ -4,6 +4,7 @@ import collections
 from collections.abc import Iterable
 
 from gpt1_jax.analysis.report import formatting, paper
+from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.results import (
     FAILED,
     FINISHED,
@@ -12,9 +13,9 @@ from gpt1_jax.analysis.report.results import (
     FinetuningRun,
     Results,
 )
-from gpt1_jax.analysis.report.score_tables import Compared
 from gpt1_jax.analysis.report.scores import Column, Condition, Scores
-from gpt1_jax.analysis.stats import intervals
+from gpt1_jax.analysis.stats import significance
+from gpt1_jax.analysis.stats.degenerate import degenerate_reason
 from gpt1_jax.analysis.stats.intervals import Difference
 from gpt1_jax.registry import TASKS
 
@@ -33,7 +34,7 @@ def headline(scores: Scores) -> str:
     full = next(
         (condition for condition in fulls if condition.value is None), fulls[-1] if fulls else None
     )  # the last value is all of it
-    columns = scores.shared([full]) if full else []
+    columns = scores.shared_columns([full]) if full else []
     if not columns:
         return ""
     estimate = scores.average(columns, full)
@@ -42,7 +43,7 @@ def headline(scores: Scores) -> str:
     return f"The full model scores {what} {spread}, with {formatting.count(estimate.seeds, 'seed')}: {formatting.names(columns)}."
 
 
-def comparisons(scores: Scores, found: Compared) -> list[str]:
+def comparisons(scores: Scores, found: Differences) -> list[str]:
     """Full against each variant on average: at every value of the setting, or, of numbers, at the first and the last."""
     ends = {*scores.values[:1], *scores.values[-1:]}
     told = {
@@ -51,7 +52,7 @@ def comparisons(scores: Scores, found: Compared) -> list[str]:
         if not ends or other.value in ends
     }
     texts = [
-        formatting.change(formatting.begin(other, scores.setting), difference, found.shared)
+        formatting.change(formatting.opening(other, scores.setting), difference, found.shared)
         for other, difference in told.items()
     ]
     return texts + _caution(told.values())
@@ -66,10 +67,10 @@ def ends(scores: Scores) -> list[str]:
         else ()
     ):
         first, last = Condition(variant, scores.values[0]), Condition(variant, scores.values[-1])
-        if {first, last} <= set(scores.conditions) and (columns := scores.shared([first, last])):
+        if {first, last} <= set(scores.conditions) and (columns := scores.shared_columns([first, last])):
             found[first, last] = columns, scores.average_difference(columns, first, last)
     adjusted = (
-        intervals.corrected({pair: difference for pair, (_, difference) in found.items()})
+        significance.correct_family({pair: difference for pair, (_, difference) in found.items()})
         if found
         else {}
     )
@@ -147,7 +148,7 @@ def runs(results: Results) -> tuple[list[str], dict[str, list[str]]]:
 def degenerate(run: FinetuningRun) -> str:
     """Why a finished run has learnt nothing, judged by its first development split; "" if it has."""
     split = TASKS[run.result["task"]].validation[0] if run.status == FINISHED else ""
-    return intervals.degenerate(*run.predictions[split]) if split in run.predictions else ""
+    return degenerate_reason(*run.predictions[split]) if split in run.predictions else ""
 
 
 def other_data(every: Iterable[Scores]) -> str:
