@@ -26,7 +26,7 @@ from gpt1_jax.registry import TASKS
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory) -> pathlib.Path:
     """The folder with its report."""
-    folder = finished_runs.ablations(tmp_path_factory.mktemp("runs") / "exp_ablations")
+    folder = finished_runs.write_ablations(tmp_path_factory.mktemp("runs") / "exp_ablations")
     assert report_page.write(folder) == folder / "report.html"
     return folder
 
@@ -155,10 +155,10 @@ def test_a_run_on_other_data_has_a_column_of_its_own(workdir, page):
         set(column) - {LONG["lstm"]}, "–"
     )
     assert (
-        "Runs that have read other data than their task's first run stand in columns of their own"
+        "Runs that have read other data than their task's first run have their own columns"
         in page.text
     )
-    assert f"Left out: {header[other]}." in page.text
+    assert f"It leaves out {header[other]}." in page.text
 
 
 def test_differences_are_between_ours_alone(workdir, page):
@@ -187,8 +187,8 @@ def test_differences_are_between_ours_alone(workdir, page):
 
 
 def test_a_change_that_is_not_established_is_not_claimed(page):
-    (sentence,) = [text for text in re.findall(r"[^.;]*at 100 labelled examples[^;]*;", page.text)]
-    assert "no change of RTE is established" in sentence
+    (sentence,) = [text for text in re.findall(r"[^.;]*at 100 labelled examples[^(]*[(]", page.text)]
+    assert "the change of RTE is not significant" in sentence
     assert "With one seed the spread between seeds is unknown" in page.text
 
 
@@ -211,7 +211,7 @@ def test_tables_2_to_4_take_the_test_split_where_its_labels_are_public(workdir, 
 
 def test_where_no_run_has_answered_the_test_split_the_development_split_is_taken(tmp_path):
     for seed in (0, 1):
-        finished_runs.finetuned(tmp_path / f"snli_{seed}", "snli", seed, 0.8)
+        finished_runs.write_finetuning_run(tmp_path / f"snli_{seed}", "snli", seed, 0.8)
         result = json.loads((tmp_path / f"snli_{seed}/result.json").read_text())
         del result["metrics"]["test"]
         finished_runs.write_json(tmp_path / f"snli_{seed}/result.json", result)
@@ -447,7 +447,7 @@ def test_a_tables_notations():
 def test_a_run_whose_predictions_are_damaged_has_failed(tmp_path):
     root = tmp_path / "exp"
     for seed in range(3):
-        finished_runs.finetuned(root / f"rte_{seed}", "rte", seed, 0.9)
+        finished_runs.write_finetuning_run(root / f"rte_{seed}", "rte", seed, 0.9)
     lines = (root / "rte_0/predictions/validation.tsv").read_text().splitlines()
     (root / "rte_0/predictions/validation.tsv").write_text("\n".join(lines[:-1]) + "\n")
     (root / "rte_1/predictions/validation.tsv").unlink()
@@ -462,7 +462,7 @@ def test_a_run_whose_predictions_are_damaged_has_failed(tmp_path):
         },
     )
     text = Page(report_page.write(root).read_text()).text
-    assert "rte_0: predictions/validation.tsv has 59 rows, the split 60" in text
+    assert "rte_0: predictions/validation.tsv has 59 rows, but the split has 60" in text
     assert (
         "rte_1: predictions/validation.tsv is missing" in text
         and "rte_2: result.json is damaged" in text
@@ -471,14 +471,14 @@ def test_a_run_whose_predictions_are_damaged_has_failed(tmp_path):
 
 
 def test_the_page_of_a_pretraining_run(tmp_path):
-    finished_runs.pretrained(tmp_path / "exp_books", "transformer")
+    finished_runs.write_pretraining_run(tmp_path / "exp_books", "transformer")
     page = Page(report_page.write(tmp_path / "exp_books").read_text())
     assert set(page.tables) == {"Pretraining runs"} and page.tags["svg"] == 2
     assert "config.json" in page.references and "What the Transformer wrote" in page.text
 
 
 def test_the_command_line(tmp_path):
-    finished_runs.pretrained(tmp_path / "exp_books", "lstm")
+    finished_runs.write_pretraining_run(tmp_path / "exp_books", "lstm")
     command = [sys.executable, "-m", "gpt1_jax.main", "report"]
     done = subprocess.run([*command, str(tmp_path / "exp_books")], capture_output=True, text=True)
     assert (done.returncode, done.stdout.splitlines()[0]) == (
@@ -498,13 +498,13 @@ def test_the_command_line(tmp_path):
 
 
 def test_folders_that_cannot_be_reported(tmp_path):
-    with pytest.raises(UserError, match="has no cells.json and is no pretraining run"):
+    with pytest.raises(UserError, match="has no cells.json and is not a pretraining run"):
         report_page.write(tmp_path / "nowhere")
     (tmp_path / "cells.json").write_text("{")
     with pytest.raises(UserError, match="cells.json: not valid JSON"):
         report_page.write(tmp_path)
     (tmp_path / "cells.json").write_text('{"experiments": {"table5": {"points": []}}}')
-    with pytest.raises(UserError, match="is not as the ablation writes it"):
+    with pytest.raises(UserError, match="cells.json: does not have the format of an ablation"):
         report_page.write(tmp_path)
 
 
