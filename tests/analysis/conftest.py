@@ -12,7 +12,7 @@ from gpt1_jax.analysis.report import page as report_page
 @pytest.fixture(scope="session")
 def workdir(tmp_path_factory) -> pathlib.Path:
     """Return the folder of an ablation with its report."""
-    folder = finished_runs.ablations(tmp_path_factory.mktemp("runs") / "exp_ablations")
+    folder = finished_runs.write_ablations(tmp_path_factory.mktemp("runs") / "exp_ablations")
     assert report_page.write(folder) == folder / "report.html"
     return folder
 

@@ -11,6 +11,7 @@ import finished_runs
 import pytest
 from html_page import HTMLPage
 
+from gpt1_jax import storage
 from gpt1_jax.analysis.report import page as report_page
 from gpt1_jax.analysis.report import paper
 from gpt1_jax.analysis.stats import metrics
@@ -75,10 +76,10 @@ def test_a_run_on_other_data_has_its_own_column(workdir, page):
     assert column.pop(LONG["lstm"]) == shown(score(workdir, "rte_lstm_1", "rte"))
     assert set(column.values()) == {"–"}
     assert (
-        "Runs that have read other data than their task's first run stand in columns of their own"
+        "Runs that have read other data than their task's first run have their own columns"
         in page.text
     )
-    assert f"Left out: {header[other]}." in page.text
+    assert f"It leaves out {header[other]}." in page.text
 
 
 def test_differences_are_between_our_runs_only(workdir, page):
@@ -100,8 +101,8 @@ def test_differences_are_between_our_runs_only(workdir, page):
 
 
 def test_a_change_that_is_not_significant_is_not_claimed(page):
-    (sentence,) = [text for text in re.findall(r"[^.;]*at 100 labelled examples[^;]*;", page.text)]
-    assert "no change of RTE is established" in sentence
+    (sentence,) = re.findall(r"[^.]*at 100 labelled examples[^(]*\(", page.text)
+    assert "the change of RTE is not significant" in sentence
     assert "With one seed, the standard deviation between seeds is unknown." in page.text
 
 
@@ -118,12 +119,12 @@ def test_tables_2_to_4_use_the_test_split_where_its_labels_are_public(workdir, p
 
 def test_tables_2_to_4_use_the_development_split_if_no_run_has_test_predictions(tmp_path):
     for seed in (0, 1):
-        finished_runs.finetuned(tmp_path / f"snli_{seed}", "snli", seed, 0.8)
+        finished_runs.write_finetuning_run(tmp_path / f"snli_{seed}", "snli", seed, 0.8)
         result = json.loads((tmp_path / f"snli_{seed}/result.json").read_text())
         del result["metrics"]["test"]
-        finished_runs.write_json(tmp_path / f"snli_{seed}/result.json", result)
+        storage.write_json(tmp_path / f"snli_{seed}/result.json", result)
     points = [finished_runs.point("full", "snli", None, seed, f"snli_{seed}") for seed in (0, 1)]
-    finished_runs.write_json(
+    storage.write_json(
         tmp_path / "cells.json", {"experiments": {"main": {"setting": "", "points": points}}}
     )
     text = report_page.write(tmp_path).read_text()
@@ -233,25 +234,25 @@ def test_pretraining_is_reported(page):
 def test_a_run_with_damaged_predictions_has_failed(tmp_path):
     root = tmp_path / "exp"
     for seed in range(3):
-        finished_runs.finetuned(root / f"rte_{seed}", "rte", seed, 0.9)
+        finished_runs.write_finetuning_run(root / f"rte_{seed}", "rte", seed, 0.9)
     lines = (root / "rte_0/predictions/validation.tsv").read_text().splitlines()
     (root / "rte_0/predictions/validation.tsv").write_text("\n".join(lines[:-1]) + "\n")
     (root / "rte_1/predictions/validation.tsv").unlink()
     (root / "rte_2/result.json").write_text('{"trainer": ')
     points = [finished_runs.point("full", "rte", None, seed, f"rte_{seed}") for seed in range(3)]
     experiments = {"table5": {"setting": "", "points": points}}
-    finished_runs.write_json(
+    storage.write_json(
         root / "cells.json", {"experiments": experiments, "pretrain": {}, "zero_shot": {}}
     )
     text = HTMLPage(report_page.write(root).read_text()).text
-    assert "rte_0: predictions/validation.tsv has 59 rows, the split 60" in text
+    assert "rte_0: predictions/validation.tsv has 59 rows, but the split has 60" in text
     assert "rte_1: predictions/validation.tsv is missing" in text
     assert "rte_2: result.json is damaged" in text
     assert "No run has finished yet." in text and "No run of this experiment has finished." in text
 
 
 def test_a_pretraining_run_has_a_report(tmp_path):
-    finished_runs.pretrained(tmp_path / "exp_books", "transformer")
+    finished_runs.write_pretraining_run(tmp_path / "exp_books", "transformer")
     page = HTMLPage(report_page.write(tmp_path / "exp_books").read_text())
     assert set(page.tables) == {"Pretraining runs"} and page.tags["svg"] == 2
     assert "config.json" in page.references and "Samples from the Transformer" in page.text

@@ -53,7 +53,7 @@ def test_the_same_runs_give_the_same_bytes(workdir):
 
 
 def test_the_command_prints_the_path_of_the_page(tmp_path):
-    finished_runs.pretrained(tmp_path / "exp_books", "lstm")
+    finished_runs.write_pretraining_run(tmp_path / "exp_books", "lstm")
     done = subprocess.run([*COMMAND, str(tmp_path / "exp_books")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == f"{tmp_path}/exp_books/report.html"
@@ -69,13 +69,13 @@ def test_the_command_explains_itself_and_refuses_other_folders(tmp_path):
 
 
 def test_a_folder_without_results_is_refused(tmp_path):
-    with pytest.raises(UserError, match="has no cells.json and is no pretraining run"):
+    with pytest.raises(UserError, match="has no cells.json and is not a pretraining run"):
         report_page.write(tmp_path / "nowhere")
     (tmp_path / "cells.json").write_text("{")
     with pytest.raises(UserError, match="cells.json: not valid JSON"):
         report_page.write(tmp_path)
     (tmp_path / "cells.json").write_text('{"experiments": {"table5": {"points": []}}}')
-    with pytest.raises(UserError, match="is not as the ablation writes it"):
+    with pytest.raises(UserError, match="cells.json: does not have the format of an ablation"):
         report_page.write(tmp_path)
 
 

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gpt1_jax.analysis.report import formatting, paper, summary
-from gpt1_jax.analysis.report.results import FINISHED, FinetuningRun, Folder, Point, Results
+from gpt1_jax.analysis.report.results import (
+    FINISHED,
+    ExperimentPoint,
+    FinetuningRun,
+    Folder,
+    Results,
+)
 from gpt1_jax.analysis.report.scores import fingerprint
 from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.registry import TASKS
@@ -105,7 +111,7 @@ def finetuning(results: Results) -> Table:
     return Table("runs", "Finetuning runs", "folder", columns, rows, [note])
 
 
-def _finetuning_row(run: FinetuningRun, point: Point, uses: Sequence[str]) -> Row:
+def _finetuning_row(run: FinetuningRun, point: ExperimentPoint, uses: Sequence[str]) -> Row:
     score = data = device = formatting.ABSENT
     if run.status == FINISHED:
         task = TASKS[point.task]

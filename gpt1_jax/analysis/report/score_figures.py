@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 
 from gpt1_jax.analysis.report import formatting, paper, plots
+from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.plots import Axis, Line, Panel
 from gpt1_jax.analysis.report.rendering import Figure
-from gpt1_jax.analysis.report.score_tables import Compared
 from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition, Scores
 from gpt1_jax.analysis.stats.intervals import Difference, Estimate
 
 TASKS_PER_STRIP_PLOT = 5
 
 
-def experiment(name: str, scores: Scores, comparisons: Compared) -> list[Figure]:
+def experiment(name: str, scores: Scores, differences: Differences) -> list[Figure]:
     """Return the figures of one experiment.
 
     An experiment with a numeric setting shows against that setting the scores, and then, for each
@@ -24,9 +24,9 @@ def experiment(name: str, scores: Scores, comparisons: Compared) -> list[Figure]
     figures = [_scores_against_setting(name, scores)]
     if scores.setting == "init.layers":
         figures.append(published_transfer())
-    variants = dict.fromkeys(other.variant for _, other, _ in comparisons.single)
+    variants = dict.fromkeys(other.variant for _, other, _ in differences.single)
     return figures + [
-        _differences_against_setting(name, scores, comparisons, variant) for variant in variants
+        _differences_against_setting(name, scores, differences, variant) for variant in variants
     ]
 
 
@@ -65,7 +65,7 @@ def _strip_plot(name: str, scores: Scores, columns: Sequence[Column]) -> Figure:
     for column in columns:
         groups[column.title] = {
             formatting.condition(condition, scores.setting): [
-                100 * score for score in scores.single(column, condition).values()
+                100 * score for score in scores.seed_scores(column, condition).values()
             ]
             for condition in scores.conditions
         }
@@ -105,12 +105,12 @@ def _scores_against_setting(name: str, scores: Scores) -> Figure:
 
 
 def _differences_against_setting(
-    name: str, scores: Scores, comparisons: Compared, variant: str
+    name: str, scores: Scores, differences: Differences, variant: str
 ) -> Figure:
     """Draw the score of the full model minus that of a variant against the setting."""
     lines = []
     for series, column in enumerate(scores.columns):
-        compared = {key[1]: value for key, value in comparisons.single.items() if key[2] == column}
+        compared = {key[1]: value for key, value in differences.single.items() if key[2] == column}
         points = {
             scores.position(column, other): compared[other]
             for other in _numeric_conditions(scores, variant)

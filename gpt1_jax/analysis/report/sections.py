@@ -24,8 +24,8 @@ from gpt1_jax.analysis.report import (
     score_tables,
     summary,
 )
+from gpt1_jax.analysis.report.differences import Differences, compare
 from gpt1_jax.analysis.report.results import Experiment, Results
-from gpt1_jax.analysis.report.score_tables import Compared
 from gpt1_jax.analysis.report.scores import Scores
 
 TITLES = {
@@ -57,7 +57,7 @@ class _Analysis(NamedTuple):
     experiment: Experiment
     title: str
     scores: Scores
-    comparisons: Compared
+    differences: Differences
 
 
 def build(results: Results) -> list[Section]:
@@ -80,7 +80,7 @@ def build(results: Results) -> list[Section]:
 def _analyse(experiment: Experiment) -> _Analysis:
     scores = Scores(experiment)
     title = TITLES.get(experiment.name, experiment.name.replace("_", " ").capitalize())
-    return _Analysis(experiment, title, scores, score_tables.compared(scores))
+    return _Analysis(experiment, title, scores, compare(scores))
 
 
 def _summary(results: Results, analyses: Sequence[_Analysis]) -> list[Section]:
@@ -88,8 +88,8 @@ def _summary(results: Results, analyses: Sequence[_Analysis]) -> list[Section]:
     if not results.runs:
         return []
     groups = []
-    for _, title, scores, comparisons in analyses:
-        sentences = summary.variant_effects(scores, comparisons) + summary.setting_effects(scores)
+    for _, title, scores, differences in analyses:
+        sentences = summary.variant_effects(scores, differences) + summary.setting_effects(scores)
         groups.append((title, list(dict.fromkeys(sentences))))
     groups.append((ZERO_SHOT, summary.zero_shot(results)))
     groups = [(title, sentences) for title, sentences in groups if sentences]
@@ -117,7 +117,7 @@ def _headline(measured: Sequence[Scores]) -> str:
 
 def _experiment(analysis: _Analysis) -> Section:
     """Return the section of one experiment: its scores, its figures and its differences."""
-    experiment, title, scores, comparisons = analysis
+    experiment, title, scores, differences = analysis
     name = experiment.name
     if not scores.conditions:
         return Section(name, title, [("text", "No run of this experiment has finished.")])
@@ -125,13 +125,13 @@ def _experiment(analysis: _Analysis) -> Section:
         tables = score_tables.main_tables(experiment)
         if tables:  # no variant to compare with
             return Section(name, title, [("table", table) for table in tables])
-    figures = ("figures", score_figures.experiment(name, scores, comparisons))
+    figures = ("figures", score_figures.experiment(name, scores, differences))
     if name == "table5":
         blocks = [("table", score_tables.table5(scores)), figures]
     else:
         blocks = [figures, ("table", score_tables.cells(name, f"{title}: scores", scores))]
-    if comparisons.single:
-        blocks.append(("table", score_tables.differences(name, title, scores, comparisons)))
+    if differences.single:
+        blocks.append(("table", score_tables.differences(name, title, scores, differences)))
     return Section(name, title, blocks)
 
 

@@ -7,6 +7,7 @@ import collections
 from collections.abc import Iterable
 
 from gpt1_jax.analysis.report import formatting, paper
+from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.results import (
     FAILED,
     FINISHED,
@@ -15,10 +16,10 @@ from gpt1_jax.analysis.report.results import (
     FinetuningRun,
     Results,
 )
-from gpt1_jax.analysis.report.score_tables import Compared
 from gpt1_jax.analysis.report.scores import Column, Condition, Scores
-from gpt1_jax.analysis.stats import intervals
+from gpt1_jax.analysis.stats.degenerate import degenerate_reason
 from gpt1_jax.analysis.stats.intervals import Difference
+from gpt1_jax.analysis.stats.significance import correct_family
 from gpt1_jax.registry import TASKS
 
 METHOD = (
@@ -46,7 +47,7 @@ def headline(scores: Scores) -> str:
     if not full:
         return ""
     chosen = next((condition for condition in full if condition.value is None), full[-1])
-    columns = scores.shared([chosen])
+    columns = scores.shared_columns([chosen])
     if not columns:
         return ""
     estimate = scores.average(columns, chosen)
@@ -58,7 +59,7 @@ def headline(scores: Scores) -> str:
     )
 
 
-def variant_effects(scores: Scores, comparisons: Compared) -> list[str]:
+def variant_effects(scores: Scores, differences: Differences) -> list[str]:
     """Return a sentence for each variant on its average difference from the full model.
 
     A numeric setting gives sentences for its first and its last value, any other for all values.
@@ -66,13 +67,13 @@ def variant_effects(scores: Scores, comparisons: Compared) -> list[str]:
     ends = {*scores.values[:1], *scores.values[-1:]}
     averages = {
         other: difference
-        for (_, other), difference in comparisons.average.items()
+        for (_, other), difference in differences.average.items()
         if not ends or other.value in ends
     }
     sentences = []
     for other, difference in averages.items():
-        beginning = formatting.begin(other, scores.setting)
-        sentences.append(formatting.change(beginning, difference, comparisons.shared))
+        beginning = formatting.opening(other, scores.setting)
+        sentences.append(formatting.change(beginning, difference, differences.shared))
     return sentences + _one_seed_warning(averages.values())
 
 
@@ -83,13 +84,13 @@ def setting_effects(scores: Scores) -> list[str]:
     columns, differences = {}, {}
     for variant in dict.fromkeys(condition.variant for condition in scores.conditions):
         first, last = (Condition(variant, scores.values[index]) for index in (0, -1))
-        shared = scores.shared([first, last])
+        shared = scores.shared_columns([first, last])
         if {first, last} <= set(scores.conditions) and shared:
             columns[first, last] = shared
             differences[first, last] = scores.average_difference(shared, first, last)
     if not differences:
         return []
-    corrected = intervals.corrected(differences)
+    corrected = correct_family(differences)
     sentences = []
     for pair, difference in corrected.items():
         first, last = (formatting.value(condition.value, scores.setting) for condition in pair)
@@ -167,7 +168,7 @@ def degenerate(run: FinetuningRun) -> str:
     if run.status != FINISHED:
         return ""
     split = TASKS[run.result["task"]].validation[0]
-    return intervals.degenerate(*run.predictions[split]) if split in run.predictions else ""
+    return degenerate_reason(*run.predictions[split]) if split in run.predictions else ""
 
 
 def unpublished_data(measured: Iterable[Scores]) -> list[str]:
