@@ -1,11 +1,11 @@
-"""Predictions of finished runs as the zip that the GLUE server takes.
+"""Write the predictions of finished runs as the zip file that the GLUE server takes.
 
 gpt1 submit --output=submission.zip runs/exp_cola runs/exp_mnli ...
 """
 
 import pathlib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError
@@ -17,88 +17,105 @@ NAMES = ("CoLA", "SST-2", "MRPC", "STS-B", "MNLI-m", "MNLI-mm", "QNLI", "QQP", "
 def write(
     output: pathlib.Path, runs: Sequence[pathlib.Path], *, partial: bool = False
 ) -> list[str]:
-    """Writes the zip, whole or not at all, and gives the names of its files.
+    """Write the zip file atomically and return the names of its files.
 
-    A file has the header index, prediction; its rows are those of the published test set, in its order, whatever the order in
-    which a source gave them. Labels are written as GLUE's files write them, graded scores as numbers.
+    A file has the header index, prediction. It has the rows of the published test set in their
+    order, whatever the order of the run's data source. Labels have the spelling of GLUE's files.
+    Graded scores are numbers.
 
     Args:
+        output: the path of the zip file.
         runs: folders of finished finetuning runs whose data had a test split.
-        partial: allow that tasks are missing; the server then refuses the zip, but a person may look at it.
+        partial: allow missing tasks. The server refuses such a zip file, but a person may read it.
+
     Raises:
-        UserError: a run is not a finished one of a GLUE task, or has no predictions of the test split, not as many as the published
-            one has rows, or not of the published indices; two runs give the same file; a file is missing.
+        UserError: a run is not a finished run of a GLUE task, lacks predictions of the test split,
+            or its predictions do not have the published number of rows and indices; two runs give
+            the same file; a file is missing; or the zip file cannot be written.
     """
-    files, origin = {}, {}
+    files, runs_by_file = {}, {}
     for run in runs:
         for name, content in _files(run).items():
             if name in files:
                 raise UserError(
-                    f"{run}: gives {name}.tsv, as {origin[name]} does; name one run a task"
+                    f"{run}: gives {name}.tsv, but {runs_by_file[name]} gives it, too; "
+                    "name one run for each task"
                 )
-            files[name], origin[name] = content, run
+            files[name], runs_by_file[name] = content, run
     missing = [name for name in NAMES if name not in files]
     if missing and not partial:
         raise UserError(
-            f"{output}: no run gives {', '.join(missing)}; finetune those tasks too, or set --partial to leave them out"
+            f"{output}: no run gives {', '.join(missing)}; "
+            "finetune on those tasks too, or set --partial to leave them out"
         )
     if not files:
         raise UserError(f"{output}: no run is named; give folders of finetuning runs")
+    files = {f"{name}.tsv": files[name] for name in NAMES if name in files}
+    _write_zip(output, files)
+    return list(files)
+
+
+def _write_zip(output: pathlib.Path, files: Mapping[str, str]) -> None:
     try:
         with (
             storage.atomic_writer(output, binary=True) as file,
             zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
         ):
-            for name in filter(files.__contains__, NAMES):
-                archive.writestr(f"{name}.tsv", files[name])
+            for name, content in files.items():
+                archive.writestr(name, content)
     except OSError as error:
         raise UserError(
             f"{output}: cannot be written ({error.strerror or error}); name another file"
         ) from None
-    return [f"{name}.tsv" for name in NAMES if name in files]
 
 
 def _files(run: pathlib.Path) -> dict[str, str]:
-    """GLUE's file names -> their content, for a run's task and its diagnostics."""
+    """Return file name at GLUE -> content, for the run's task and its diagnostic tasks."""
     result = storage.read_json(
         run / "result.json", hint=f"name the folder of a finished finetuning run, not {run}"
     )
     if result.get("trainer") != "finetune":
-        raise UserError(f"{run}: is a run of {result.get('trainer')}; name one of finetuning")
+        raise UserError(f"{run}: is a run of {result.get('trainer')}; name a finetuning run")
     task = TASKS[result["task"]]
     if not task.submission:
-        raise UserError(f"{run}: its task {task.name} is not one of GLUE's")
+        raise UserError(
+            f"{run}: its task {task.name} is not a GLUE task; name a run of a GLUE task"
+        )
     entries = [(task, split, split) for split in task.submission]
     entries += [(TASKS[name], "test", name) for name in task.diagnostics]
-    found = {}
+    files = {}
     for entry, split, stem in entries:
-        file = run / "predictions" / f"{stem}.tsv"
-        if not file.is_file():
+        path = run / "predictions" / f"{stem}.tsv"
+        if not path.is_file():
             raise UserError(
-                f"{file}: not there; finetune again where the data has {entry.name}'s split {split}"
+                f"{path}: no such file; finetune again with data that has the split {split} of "
+                f"{entry.name}"
             )
-        found[entry.submission[split]] = _table(entry, split, file)
-    return found
+        files[entry.submission[split]] = _submission_file(entry, split, path)
+    return files
 
 
-def _table(task, split: str, file: pathlib.Path) -> str:
-    """One file of a submission out of one of predictions."""
-    header, *lines = file.read_text(encoding="utf-8").splitlines()
+def _submission_file(task, split: str, path: pathlib.Path) -> str:
+    """Return one file of the submission, made from one file of predictions."""
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) != task.sizes[split]:
         raise UserError(
-            f"{file}: {len(lines)} rows, but GLUE's test set of {task.name} has {task.sizes[split]}; predict the whole of it"
+            f"{path}: {len(lines)} rows, but GLUE's test set of {task.name} has "
+            f"{task.sizes[split]}; finetune again with the whole test set"
         )
     columns = header.split("\t")
-    identity, place = columns.index("index"), columns.index("prediction")
-    answers = {cells[identity]: cells[place] for cells in (line.split("\t") for line in lines)}
-    indices = list(map(str, range(len(lines))))
-    if answers.keys() != set(indices):
+    index_column, prediction_column = columns.index("index"), columns.index("prediction")
+    rows = [line.split("\t") for line in lines]
+    predictions = {row[index_column]: row[prediction_column] for row in rows}
+    indices = [str(index) for index in range(len(rows))]
+    if predictions.keys() != set(indices):
         raise UserError(
-            f"{file}: its indices are not 0 to {len(lines) - 1}, each once; predict a copy that keeps GLUE's own"
+            f"{path}: the indices are not 0 to {len(rows) - 1}, each once; "
+            "finetune again with a copy that keeps GLUE's indices"
         )
-    spelt = dict(zip(task.labels, task.files[0].written or task.labels, strict=True))
-    rows = (
-        f"{index}\t{f'{float(answers[index]):.3f}' if task.bins else spelt[answers[index]]}\n"
-        for index in indices
-    )
-    return "index\tprediction\n" + "".join(rows)
+    if task.bins:
+        texts = {index: f"{float(score):.3f}" for index, score in predictions.items()}
+    else:
+        spelling = dict(zip(task.labels, task.files[0].written or task.labels, strict=True))
+        texts = {index: spelling[label] for index, label in predictions.items()}
+    return "index\tprediction\n" + "".join(f"{index}\t{texts[index]}\n" for index in indices)

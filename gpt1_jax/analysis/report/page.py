@@ -1,52 +1,54 @@
-"""The report of the ablation factory, or of a pretraining run: one page, tables and figures, made of what has finished.
+"""Write the report of an ablation or of a pretraining run.
 
     gpt1 report runs/exp_ablations
 
-It writes report.html, which needs neither network nor script, tables/*.{md,csv,tex} and figures/*.{png,svg} into the folder. The same
-runs give the same bytes.
+The report is one page, report.html, which needs neither a network nor scripts. The tables and the
+figures of the page are also written as files: tables/*.{md,csv,tex} and figures/*.{png,svg}. Only
+runs that have finished give results. The same runs give the same bytes.
 """
 
 import pathlib
 
 from gpt1_jax import storage
 from gpt1_jax.analysis.report import results, sections
-from gpt1_jax.analysis.report.plots import Figure
-from gpt1_jax.analysis.report.results import Results
+from gpt1_jax.analysis.report.rendering import Figure
 from gpt1_jax.analysis.report.sections import Section
 from gpt1_jax.analysis.report.tables import Table
 from gpt1_jax.errors import UserError
 
 
 def write(workdir: pathlib.Path) -> pathlib.Path:
-    """Writes the report of the runs below `workdir` into it, each file whole or not at all; gives the path of the page.
+    """Write the report of the runs below `workdir` into it, and return the path of the page.
+
+    Each file is written atomically.
 
     Raises:
-        UserError: the folder is neither the factory's nor a pretraining run's, its cells.json is damaged, or it cannot be written to.
+        UserError: the folder holds neither an ablation nor a pretraining run, its cells.json is
+            damaged, or a file cannot be written.
     """
     workdir = pathlib.Path(workdir)
-    found = results.read(workdir)
-    parts = sections.every(found)
-    files = {workdir / "report.html": _page(found, parts).encode()}
+    parts = sections.build(results.read(workdir))
+    page = workdir / "report.html"
+    files = {page: _page(workdir.resolve().name, parts).encode()}
     for kind, value in (block for section in parts for block in section.blocks):
         if kind == "table":
             files |= _table_files(workdir / "tables", value)
-        elif kind == "pictures":
-            files |= {
-                path: content
-                for picture in value
-                for path, content in _picture_files(workdir / "figures", picture).items()
-            }
+        elif kind == "figures":
+            for figure in value:
+                files |= _figure_files(workdir / "figures", figure)
     try:
         for path, content in files.items():
             storage.write_bytes(path, content)
     except OSError as error:
+        reason = error.strerror or error
         raise UserError(
-            f"{workdir}: the report cannot be written ({error.strerror or error}); make the folder writable"
+            f"{workdir}: the report cannot be written ({reason}); make the folder writable"
         ) from None
-    return workdir / "report.html"
+    return page
 
 
-def _page(found: Results, parts: list[Section]) -> str:
+def _page(name: str, parts: list[Section]) -> str:
+    """Return the HTML of the page. `name` is its heading."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -56,7 +58,6 @@ def _page(found: Results, parts: list[Section]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    name = found.workdir.resolve().name
     return environment.get_template("report.html.jinja").render(name=name, sections=parts)
 
 
@@ -65,8 +66,8 @@ def _table_files(folder: pathlib.Path, table: Table) -> dict[pathlib.Path, bytes
     return {folder / f"{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
 
 
-def _picture_files(folder: pathlib.Path, picture: Figure) -> dict[pathlib.Path, bytes]:
+def _figure_files(folder: pathlib.Path, figure: Figure) -> dict[pathlib.Path, bytes]:
     return {
-        folder / f"{picture.name}.svg": picture.svg.encode(),
-        folder / f"{picture.name}.png": picture.png,
+        folder / f"{figure.name}.svg": figure.svg.encode(),
+        folder / f"{figure.name}.png": figure.png,
     }

@@ -1,4 +1,7 @@
-"""The paper's numbers (Radford et al. 2018) and its words for rows and columns; paper_numbers.json says where each is from."""
+"""Define the paper's numbers (Radford et al. 2018) and its names for rows and columns.
+
+paper_numbers.json holds the numbers and their sources.
+"""
 
 import functools
 import json
@@ -6,7 +9,7 @@ import pathlib
 from collections.abc import Collection
 from typing import NamedTuple
 
-# Task -> what the paper's tables call it, in the order of Table 5; then those of its other tables.
+# Task -> its name in the paper's tables. The tasks of Table 5 come first, in its order.
 TASKS = {
     "cola": "CoLA",
     "sst2": "SST2",
@@ -30,8 +33,14 @@ TASKS = {
 
 
 class Variant(NamedTuple):
-    """What reports call a variant: its key in Table 5 of paper_numbers.json ("" where it has none), its name in the manner of that table, a
-    short one for figures, and how a sentence on it begins."""
+    """Hold the names of a variant in reports.
+
+    Attributes:
+        row: the key of its row in Table 5 of paper_numbers.json; "" if the paper has no such row.
+        name: a long name in the style of Table 5.
+        short: a short name, for figures.
+        phrase: the beginning of a sentence about the variant.
+    """
 
     row: str
     name: str
@@ -45,24 +54,22 @@ VARIANTS = {
         "no_pretraining", "Transformer w/o pre-training", "w/o pre-training", "Without pre-training"
     ),
     "no_aux_lm": Variant(
-        "no_aux_lm", "Transformer w/o aux LM", "w/o aux LM", "Without the auxiliary LM objective"
+        "no_aux_lm", "Transformer w/o aux LM", "w/o aux LM", "Without the auxiliary LM loss"
     ),
     "lstm": Variant(
         "lstm_aux_lm", "LSTM w/ aux LM", "LSTM", "With an LSTM in place of the Transformer"
     ),
-    "frozen": Variant(
-        "", "Transformer, body frozen", "frozen", "With the body frozen as it was pretrained"
-    ),
+    "frozen": Variant("", "Transformer, body frozen", "frozen", "With the pretrained body frozen"),
     "reinit_last_block": Variant(
         "",
-        "Transformer, last block reinit_last_block",
-        "reinit_last_block",
-        "With the last block drawn anew",
+        "Transformer, last block reinitialised",
+        "last block reinitialised",
+        "With the last block reinitialised",
     ),
 }
 BODIES = {"transformer": "Transformer", "lstm": "LSTM"}
 METRICS = {"accuracy": "acc.", "f1": "F1", "matthews": "mc", "pearson": "pc", "spearman": "sc"}
-# Probes of Figure 2, right, by the names of their curves.
+# Curve of Figure 2 (right) -> the name of its probe there.
 CURVES = {
     "sentiment": "sentiment analysis",
     "winograd": "Winograd schemas",
@@ -72,7 +79,14 @@ CURVES = {
 
 
 class Published(NamedTuple):
-    """One column of Tables 2 to 4: its name there, our task and the split that is nearest to the paper's, and the paper's number."""
+    """Describe one column of Tables 2 to 4.
+
+    Attributes:
+        column: its name in the paper.
+        task: our name of the task.
+        split: our split that is nearest to the paper's.
+        number: the paper's number.
+    """
 
     column: str
     task: str
@@ -82,14 +96,17 @@ class Published(NamedTuple):
 
 @functools.cache
 def numbers() -> dict:
-    """All of paper_numbers.json."""
+    """Return the content of paper_numbers.json."""
     return json.loads(
         (pathlib.Path(__file__).parent / "paper_numbers.json").read_text(encoding="utf-8")
     )
 
 
 def table5(variant: str) -> dict[str, float]:
-    """Task -> the paper's number in this variant's row of Table 5; {} for a variant that the paper does not have."""
+    """Return the row of a variant in Table 5: task -> number.
+
+    Return {} for a variant that the paper does not have.
+    """
     table = numbers()["table5"]
     names = {title: task for task, title in TASKS.items()}
     columns = zip(table["columns"], table.get(variant_of(variant).row, ()), strict=False)
@@ -97,7 +114,10 @@ def table5(variant: str) -> dict[str, float]:
 
 
 def table5_average(variant: str, tasks: Collection[str]) -> float | None:
-    """The paper's average of this variant over `tasks`: as it is printed where these are all of its tasks, None where it lacks one."""
+    """Return the paper's average of a variant over `tasks`.
+
+    Return the printed average if these are all tasks of Table 5, and None if the row lacks a task.
+    """
     row, table = table5(variant), numbers()["table5"]
     if not tasks or not set(tasks) <= row.keys():
         return None
@@ -107,9 +127,10 @@ def table5_average(variant: str, tasks: Collection[str]) -> float | None:
 
 
 def main_tables() -> dict[str, tuple[str, tuple[Published, ...]]]:
-    """Name -> title and columns of the paper's tables of main results.
+    """Return the paper's tables of main results: name -> (title, columns).
 
-    Where the test labels are public (SNLI, SciTail, Story Cloze, RACE) ours are of the test split, too.
+    The columns use our test split where the test labels are public (SNLI, SciTail, Story Cloze and
+    RACE), and our development split elsewhere.
     """
     nli, qa, glue = (numbers()[table]["GPT"] for table in ("table2", "table3", "table4"))
     columns = {
@@ -147,16 +168,16 @@ def main_tables() -> dict[str, tuple[str, tuple[Published, ...]]]:
 
 
 def task(name: str) -> str:
-    """What a table calls the task."""
+    """Return the name of a task in tables."""
     return TASKS.get(name, name)
 
 
 def variant_of(name: str) -> Variant:
-    """The variant's names; those made of its own where the paper does not have it."""
+    """Return the names of a variant, made from `name` itself if VARIANTS does not have it."""
     words = name.replace("_", " ")
     return VARIANTS.get(name) or Variant("", words, words, f"In variant “{words}”")
 
 
 def order(name: str, known: dict) -> tuple[int, str]:
-    """Sorts names as the paper has them; others behind, by the alphabet."""
+    """Return a sort key: names in `known` first, in its order, then all others alphabetically."""
     return (list(known).index(name) if name in known else len(known), name)

@@ -1,8 +1,9 @@
-"""What runs left on the disk, for reports: read as it is, finished or not, and never judged here.
+"""Read the results of runs for reports, whether the runs have finished or not.
 
-A folder of the ablation factory has `cells.json`: experiments, each a list of points (variant, task, value of the setting that is
-varied, seed) with the folder of the run that measured it. Two experiments may share a run. Any of the folders may be missing, half
-done, or hold `failed.json`.
+The folder of an ablation has the file `cells.json`. It lists experiments. Each experiment is a list
+of points (variant, task, value of the varied setting, seed), and each point names the folder of the
+run that measured it. Two experiments may share a run. Any folder may be missing or incomplete, or
+hold `failed.json`.
 """
 
 import contextlib
@@ -22,115 +23,137 @@ FINISHED, FAILED, UNFINISHED, MISSING = "finished", "failed", "unfinished", "mis
 
 
 class Predictions(NamedTuple):
-    """One split as a run answered it: labels [N] and answers [N], class ids or scores, and the classes' probabilities [N K]."""
+    """Hold the predictions of a run for one split with labels.
+
+    Attributes:
+        labels: [N], class ids or scores.
+        values: [N], the predicted class ids or scores.
+        probabilities: [N K], the probabilities of the classes.
+    """
 
     labels: np.ndarray
-    answers: np.ndarray
+    values: np.ndarray
     probabilities: np.ndarray
 
 
 class Folder:
-    """A run's folder, whatever is in it.
+    """Hold the state of one run folder.
 
     Attributes:
-        name: its path below the workdir, "." for the workdir itself; or that of a run elsewhere.
-        path: where it is.
-        link: the same, as seen from the workdir.
-        status: finished, failed (it says why, or a file is damaged), unfinished (begun, no result) or missing.
-        error: of a failed one, why, in one line.
-        result: its result.json; {} without one.
+        name: the path below the workdir, "." for the workdir itself, or the path of a run
+            elsewhere.
+        path: the path of the folder.
+        link: the path relative to the workdir.
+        status: FINISHED, FAILED (with `failed.json`, or a damaged file), UNFINISHED (the folder has
+            no result) or MISSING.
+        error: one line with the reason of a failure.
+        result: the content of result.json; {} without one.
     """
 
     def __init__(self, workdir: pathlib.Path, name: str):
-        below = (workdir / name).exists() or not pathlib.Path(name).is_dir()
-        self.name, self.path = name, workdir / name if below else pathlib.Path(name)
+        is_elsewhere = pathlib.Path(name).is_dir() and not (workdir / name).exists()
+        self.name = name
+        self.path = pathlib.Path(name) if is_elsewhere else workdir / name
         self.link = pathlib.Path(os.path.relpath(self.path, workdir)).as_posix()
-        self.error, self.result = "", {}
-        failed, name = {}, "result.json"
+        self.result = {}
+        self.error = ""
         try:
-            self.result = storage.read_json(self.path / name, missing={})
-            name = "failed.json"
-            failed = storage.read_json(self.path / name, missing={})
-        except UserError:  # without the path: the report's bytes do not depend on where it lies
-            failed = {"error": f"{name} is damaged"}
-        if failed and not self.result:
-            self.error = " ".join(str(failed.get("error", "")).split()) or "no reason is given"
-        self.status = (
-            FAILED
-            if self.error
-            else FINISHED
-            if self.result
-            else UNFINISHED
-            if self.path.is_dir()
-            else MISSING
-        )
+            self.result = self._read_file("result.json")
+            failure = self._read_file("failed.json")
+        except UserError as error:
+            failure = {"error": str(error)}
+        if failure and not self.result:
+            self.error = " ".join(str(failure.get("error", "")).split()) or "no reason is given"
+        self.status = self._status()
+
+    def _status(self) -> str:
+        if self.error:
+            return FAILED
+        if self.result:
+            return FINISHED
+        return UNFINISHED if self.path.is_dir() else MISSING
+
+    def _read_file(self, name: str) -> dict:
+        """Return the content of a JSON file; {} if it is missing."""
+        try:
+            return storage.read_json(self.path / name, missing={})
+        except UserError:
+            # The path is left out: the bytes of a report do not depend on the place of the folder.
+            raise UserError(f"{name} is damaged") from None
 
     @functools.cached_property
     def lines(self) -> list[dict]:
-        """The logged numbers, in the order of the updates; [] without any. Half a line, of a run that is writing, is left out."""
+        """Return the logged metrics by increasing step; an incomplete last line is left out."""
         return storage.read_json_lines(self.path / "metrics.jsonl")
 
     @functools.cached_property
     def samples(self) -> list[dict]:
-        """Texts that the model wrote at some updates, {"step", "text"} each: one an update, though a start that died wrote it, too."""
-        return list(
-            {
-                line["step"]: line for line in storage.read_json_lines(self.path / "samples.jsonl")
-            }.values()
-        )
+        """Return the texts that the model wrote during training, {"step", "text"} each.
+
+        A process that died may have written the sample of a step before; the last one counts.
+        """
+        lines = storage.read_json_lines(self.path / "samples.jsonl")
+        return list({line["step"]: line for line in lines}.values())
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The updates at which the number `name` was logged, and its values."""
-        points = [(line["step"], line[name]) for line in self.lines if name in line]
-        return np.array([step for step, _ in points]), np.array(
-            [value for _, value in points], float
-        )
+        """Return the steps at which the metric `name` was logged, and its values."""
+        lines = [line for line in self.lines if name in line]
+        steps = np.array([line["step"] for line in lines])
+        return steps, np.array([line[name] for line in lines], float)
 
     def json(self, name: str) -> dict:
-        """The content of one of its JSON files; {} where it is missing or damaged."""
+        """Return the content of a JSON file in the folder; {} if it is missing or damaged."""
         with contextlib.suppress(UserError):
-            return storage.read_json(self.path / name, missing={})
+            return self._read_file(name)
         return {}
 
 
 class FinetuningRun(Folder):
-    """The folder of a run that was finetuned, with how it answered each split that has labels; failed where that cannot be read."""
+    """Hold the state of a finetuning run and its predictions for each split with labels.
+
+    A run with predictions that cannot be read has the status FAILED.
+    """
 
     def __init__(self, workdir: pathlib.Path, name: str):
         super().__init__(workdir, name)
-        self.predictions = {}
+        self.predictions: dict[str, Predictions] = {}
         try:
-            self.predictions = {
-                split: self._predictions(split) for split in self.result.get("metrics", {})
-            }
+            splits = self.result.get("metrics", {})
+            self.predictions = {split: self._read_predictions(split) for split in splits}
         except UserError as error:
             self.status, self.error = FAILED, str(error)
 
-    def _predictions(self, split: str) -> Predictions:
-        file, task = self.path / "predictions" / f"{split}.tsv", TASKS[self.result["task"]]
-        number = (
-            float
-            if task.bins
-            else {label: place for place, label in enumerate(task.labels)}.__getitem__
-        )
+    def _read_predictions(self, split: str) -> Predictions:
+        """Read the predictions of one split; raise UserError if they are missing or damaged."""
+        file, task = f"predictions/{split}.tsv", TASKS[self.result["task"]]
+        class_ids = {label: number for number, label in enumerate(task.labels)}
+        to_number = float if task.bins else class_ids.__getitem__
         try:
-            rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()[1:]]
-            labels, answers = (np.array([number(row[place]) for row in rows]) for place in (2, 1))
-            found = Predictions(labels, answers, np.array([row[3:] for row in rows], float))
+            lines = (self.path / file).read_text(encoding="utf-8").splitlines()[1:]
+            rows = [line.split("\t") for line in lines]
+            predictions = Predictions(
+                labels=np.array([to_number(row[2]) for row in rows]),
+                values=np.array([to_number(row[1]) for row in rows]),
+                probabilities=np.array([row[3:] for row in rows], float),
+            )
         except FileNotFoundError:
-            raise UserError(f"predictions/{split}.tsv is missing") from None
+            raise UserError(f"{file} is missing") from None
         except (KeyError, ValueError, IndexError):
-            raise UserError(
-                f"predictions/{split}.tsv is no table of predictions for {task.name}"
-            ) from None
+            raise UserError(f"{file} is not a table of predictions for {task.name}") from None
         expected = self.result["data"]["splits"][split]["rows"]
         if len(rows) != expected:
-            raise UserError(f"predictions/{split}.tsv has {len(rows)} rows, the split {expected}")
-        return found
+            raise UserError(f"{file} has {len(rows)} rows, but the split has {expected}")
+        return predictions
 
 
-class Point(NamedTuple):
-    """One run of an experiment; `value` is what the experiment's setting was (None where nothing is varied but the variant)."""
+class ExperimentPoint(NamedTuple):
+    """Describe one run of an experiment.
+
+    Attributes:
+        variant, task, seed: the coordinates of the run.
+        value: the value of the setting that the experiment varies; None if it varies no setting.
+        run: the run.
+    """
 
     variant: str
     task: str
@@ -140,15 +163,29 @@ class Point(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """`setting` is the dotted name of what is varied, "" for nothing but the variant."""
+    """Hold the points of an experiment.
+
+    Attributes:
+        name: the name in the config.
+        setting: the dotted name of the varied setting; "" if only variants differ.
+        points: the runs.
+    """
 
     name: str
     setting: str
-    points: tuple[Point, ...]
+    points: tuple[ExperimentPoint, ...]
 
 
 class Results(NamedTuple):
-    """A folder of the factory: its experiments, each run once by name, and the runs of every body."""
+    """Hold all results below a workdir.
+
+    Attributes:
+        workdir: the folder.
+        experiments: the experiments of the ablation.
+        runs: name -> finetuning run, each once.
+        pretrain: body -> folder of its pretraining run.
+        zero_shot: body -> folder of its zero-shot run.
+    """
 
     workdir: pathlib.Path
     experiments: tuple[Experiment, ...]
@@ -158,34 +195,53 @@ class Results(NamedTuple):
 
 
 def read(workdir: pathlib.Path) -> Results:
-    """The results below `workdir`, a folder of the factory or of one pretraining run; UserError for any other."""
-    plan = storage.read_json(workdir / "cells.json", missing=None)
-    config = storage.read_json(workdir / "config.json", missing={})
-    if plan is None:
-        if config.get("trainer") != "pretrain":
-            raise UserError(
-                f"{workdir}: has no cells.json and is no pretraining run; name the folder of an ablation or of a pretraining run"
-            )
-        return Results(workdir, (), {}, {config["model"]["name"]: Folder(workdir, ".")}, {})
-    run = functools.cache(lambda name: FinetuningRun(workdir, name))
+    """Read the results in the folder of an ablation or of one pretraining run.
+
+    Raises:
+        UserError: the folder is neither, or its cells.json is damaged.
+    """
+    cells = storage.read_json(workdir / "cells.json", missing=None)
+    if cells is None:
+        return _read_pretraining(workdir)
+    open_run = functools.cache(lambda name: FinetuningRun(workdir, name))
     try:
         experiments = tuple(
-            Experiment(
-                name, about["setting"], tuple(_point(point, run) for point in about["points"])
-            )
-            for name, about in plan["experiments"].items()
+            _experiment(name, entry, open_run) for name, entry in cells["experiments"].items()
         )
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"{workdir / 'cells.json'}: is not as the ablation writes it ({error}); run the ablation again"
+            f"{workdir / 'cells.json'}: does not have the format of an ablation ({error}); "
+            "run the ablation again"
         ) from None
-    runs = {point.run.name: point.run for experiment in experiments for point in experiment.points}
-    bodies = (
-        {body: Folder(workdir, name) for body, name in plan.get(kind, {}).items()}
-        for kind in ("pretrain", "zero_shot")
+    points = [point for experiment in experiments for point in experiment.points]
+    return Results(
+        workdir,
+        experiments,
+        runs={point.run.name: point.run for point in points},
+        pretrain=_folders(workdir, cells.get("pretrain", {})),
+        zero_shot=_folders(workdir, cells.get("zero_shot", {})),
     )
-    return Results(workdir, experiments, runs, *bodies)
 
 
-def _point(point: Mapping, run: Callable) -> Point:
-    return Point(point["variant"], point["task"], point["value"], point["seed"], run(point["cell"]))
+def _read_pretraining(workdir: pathlib.Path) -> Results:
+    config = storage.read_json(workdir / "config.json", missing={})
+    if config.get("trainer") != "pretrain":
+        raise UserError(
+            f"{workdir}: has no cells.json and is not a pretraining run; "
+            "name the folder of an ablation or of a pretraining run"
+        )
+    return Results(workdir, (), {}, {config["model"]["name"]: Folder(workdir, ".")}, {})
+
+
+def _experiment(name: str, entry: Mapping, open_run: Callable) -> Experiment:
+    points = [
+        ExperimentPoint(
+            point["variant"], point["task"], point["value"], point["seed"], open_run(point["cell"])
+        )
+        for point in entry["points"]
+    ]
+    return Experiment(name, entry["setting"], tuple(points))
+
+
+def _folders(workdir: pathlib.Path, names: Mapping[str, str]) -> dict[str, Folder]:
+    return {body: Folder(workdir, name) for body, name in names.items()}

@@ -1,24 +1,30 @@
-"""The runs of an experiment as scores that may stand beside each other, with their intervals and differences."""
+"""Arrange the runs of an experiment as comparable scores, with their intervals and differences."""
 
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from gpt1_jax.analysis.report import paper
-from gpt1_jax.analysis.report.results import FINISHED, Experiment, FinetuningRun
-from gpt1_jax.analysis.stats import intervals
+from gpt1_jax.analysis.report.results import FINISHED, Experiment, ExperimentPoint, FinetuningRun
+from gpt1_jax.analysis.stats import bootstrap, intervals, significance
 from gpt1_jax.analysis.stats.intervals import Difference, Estimate
 from gpt1_jax.registry import TASKS
 
-EXAMPLES = "data.examples"  # the setting that limits the training rows; 0 are all
+EXAMPLES = "data.examples"  # the setting that limits the training rows; 0 means all rows
 
 
 class Column(NamedTuple):
-    """Scores on the same data: a task, the splits whose mean counts, and a short hash where the task's first run has read other data."""
+    """Identify scores on the same data.
+
+    Attributes:
+        task: the name of the task.
+        splits: the splits; the score is the mean over them.
+        data: "", or a short hash if the runs have read other data than the task's first run.
+    """
 
     task: str
     splits: tuple[str, ...]
@@ -26,115 +32,116 @@ class Column(NamedTuple):
 
     @property
     def title(self) -> str:
+        """Return the header of the column."""
         return paper.task(self.task) + (f" ({self.data})" if self.data else "")
 
     @property
     def metric(self) -> str:
-        """The paper's metric of the task."""
+        """Return the paper's metric of the task."""
         return TASKS[self.task].metrics[0]
 
 
 class Condition(NamedTuple):
-    """What was done: a variant, and the value of the experiment's setting (None where nothing else is varied)."""
+    """Identify a variant and the value of the varied setting (None if no setting is varied)."""
 
     variant: str
     value: float | str | None = None
 
 
 class Scores:
-    """Finished runs by column and condition. Scores are fractions, as in metrics.py; None where nothing has finished.
+    """Hold the finished runs of an experiment by column and condition.
 
-    Runs that have read different data never share a column. In an experiment that varies the data themselves (a setting `data.*`), the
-    training rows may differ from value to value, never within one.
+    Scores are fractions, as in metrics.py. They are None for a cell without a finished run.
+
+    Runs that have read different data never share a column. In an experiment that varies the data
+    (a setting `data.*`), the training rows may differ between values, but not within one value.
 
     Args:
-        experiment: its finished runs count.
-        splits: task -> the splits whose mean is the score; the task's development splits where it is not named.
+        experiment: the experiment; its unfinished runs are ignored.
+        splits: task -> the splits whose mean is the score; by default the development splits.
 
     Attributes:
-        columns: in the paper's order.
-        conditions: those with a finished run; variants in the paper's order, then by value.
-        values: of those, the numeric ones in their order: 0 labelled examples are all of them, and come last.
+        setting: the varied setting.
+        columns: the columns, in the paper's order.
+        conditions: the conditions with a finished run: variants in the paper's order, then by
+            value.
+        values: the numeric values of the conditions in increasing order. If the setting limits the
+            labelled examples, 0 means all of them and comes last.
     """
 
-    def __init__(self, experiment: Experiment, splits: dict[str, tuple[str, ...]] | None = None):
-        self.setting, first, found = experiment.setting, {}, {}
+    def __init__(self, experiment: Experiment, splits: Mapping[str, tuple[str, ...]] | None = None):
+        self.setting = experiment.setting
+        self._runs: dict[tuple[Column, Condition], dict[int, FinetuningRun]] = {}
+        self._replicates = functools.cache(self._draw_replicates)
+        data_versions = _DataVersions(self.setting)
         for point in experiment.points:
-            scored = (splits or {}).get(point.task) or TASKS[point.task].validation
-            if point.run.status != FINISHED or not set(scored) <= point.run.predictions.keys():
+            evaluated = (splits or {}).get(point.task) or TASKS[point.task].validation
+            if point.run.status != FINISHED or not set(evaluated) <= point.run.predictions.keys():
                 continue
-            column = Column(
-                point.task,
-                scored,
-                _other_data(point.run, point.task, scored, first, self._group(point.value)),
-            )
-            runs = found.setdefault((column, Condition(point.variant, point.value)), {})
-            runs[point.seed] = point.run
-        self._runs: dict[tuple[Column, Condition], dict[int, FinetuningRun]] = found
-        self._draws = functools.cache(self._replicates)
+            column = Column(point.task, evaluated, data_versions.label(point, evaluated))
+            condition = Condition(point.variant, point.value)
+            self._runs.setdefault((column, condition), {})[point.seed] = point.run
         self.columns = sorted(
-            {column for column, _ in found},
+            {column for column, _ in self._runs},
             key=lambda column: (paper.order(column.task, paper.TASKS), column.data),
         )
-        self.conditions = sorted({condition for _, condition in found}, key=self._order)
-        numeric = {
-            condition.value
-            for condition in self.conditions
-            if isinstance(condition.value, int | float)
-        }
-        self.values = sorted(numeric, key=self._rank)
+        conditions = {condition for _, condition in self._runs}
+        self.conditions = sorted(conditions, key=self._condition_order)
+        numbers = {entry.value for entry in conditions if isinstance(entry.value, int | float)}
+        self.values = sorted(numbers, key=self._value_order)
 
-    def _rank(self, value: float) -> float:
+    def _value_order(self, value: float) -> float:
         return math.inf if value == 0 and self.setting == EXAMPLES else value
 
-    def _order(self, condition: Condition) -> tuple:
-        number = isinstance(condition.value, int | float)
+    def _condition_order(self, condition: Condition) -> tuple:
+        is_number = isinstance(condition.value, int | float)
+        number = self._value_order(condition.value) if is_number else 0
         variant = paper.order(condition.variant, paper.VARIANTS)
-        return (variant, number, self._rank(condition.value) if number else 0, str(condition.value))
+        return variant, is_number, number, str(condition.value)
 
     def position(self, column: Column, condition: Condition) -> float:
-        """Where a numeric value stands on an axis: of labelled examples, how many the runs have had."""
+        """Return the position of a numeric value on an axis.
+
+        For labelled examples this is the number of examples that the runs have read.
+        """
         if self.setting != EXAMPLES:
             return condition.value
-        return next(iter(self.runs(column, condition).values())).result["data"]["splits"]["train"][
-            "rows"
-        ]
-
-    def _group(self, value) -> object:
-        return value if self.setting.startswith("data.") else None
+        run = next(iter(self.runs(column, condition).values()))
+        return run.result["data"]["splits"]["train"]["rows"]
 
     def runs(self, column: Column, condition: Condition) -> dict[int, FinetuningRun]:
-        """Seed -> run; {} where none has finished."""
+        """Return seed -> run; {} if no run has finished."""
         return dict(sorted(self._runs.get((column, condition), {}).items()))
 
-    def single(self, column: Column, condition: Condition) -> dict[int, float]:
-        """Seed -> its score."""
-        mean = lambda run: float(
-            np.mean([run.result["metrics"][split][column.metric] for split in column.splits])
-        )
-        return {seed: mean(run) for seed, run in self.runs(column, condition).items()}
+    def seed_scores(self, column: Column, condition: Condition) -> dict[int, float]:
+        """Return seed -> score."""
+        scores = {}
+        for seed, run in self.runs(column, condition).items():
+            values = [run.result["metrics"][split][column.metric] for split in column.splits]
+            scores[seed] = float(np.mean(values))
+        return scores
 
     def estimate(self, column: Column, condition: Condition) -> Estimate | None:
-        """The score of a cell."""
-        scores = self.single(column, condition)
-        return (
-            intervals.estimate(list(scores.values()), self._draws(column)[condition])
-            if scores
-            else None
-        )
+        """Return the score of a cell."""
+        scores = list(self.seed_scores(column, condition).values())
+        return intervals.estimate(scores, self._replicates(column)[condition]) if scores else None
 
     def difference(self, column: Column, full: Condition, other: Condition) -> Difference | None:
-        """The score of `full` minus that of `other`."""
-        ours, theirs = self.estimate(column, full), self.estimate(column, other)
-        if ours is None or theirs is None:
+        """Return the score of `full` minus the score of `other`."""
+        full_estimate, other_estimate = (self.estimate(column, side) for side in (full, other))
+        if full_estimate is None or other_estimate is None:
             return None
-        draws = self._draws(column)
+        replicates = self._replicates(column)
         return intervals.difference(
-            ours, theirs, draws[full], draws[other], self._mcnemar(column, full, other)
+            full_estimate,
+            other_estimate,
+            replicates[full],
+            replicates[other],
+            self._mcnemar(column, full, other),
         )
 
-    def shared(self, conditions: Sequence[Condition]) -> list[Column]:
-        """The columns in which all these conditions have a score."""
+    def shared_columns(self, conditions: Sequence[Condition]) -> list[Column]:
+        """Return the columns in which all these conditions have a score."""
         return [
             column
             for column in self.columns
@@ -142,90 +149,100 @@ class Scores:
         ]
 
     def average(self, columns: Sequence[Column], condition: Condition) -> Estimate | None:
-        """The mean over columns, all of which the condition has; None without columns."""
-        return self._average(tuple(columns), condition)[0] if columns else None
+        """Return the mean over columns in which the condition has a score; None without columns."""
+        return self._average(columns, condition)[0] if columns else None
 
     def average_difference(
         self, columns: Sequence[Column], full: Condition, other: Condition
     ) -> Difference | None:
-        """The mean of `full` over columns minus that of `other`."""
+        """Return the mean of `full` over columns minus that of `other`; None without columns."""
         if not columns:
             return None
-        (ours, our_draws), (theirs, their_draws) = (
-            self._average(tuple(columns), condition) for condition in (full, other)
+        full_estimate, full_replicates = self._average(columns, full)
+        other_estimate, other_replicates = self._average(columns, other)
+        return intervals.difference(
+            full_estimate, other_estimate, full_replicates, other_replicates
         )
-        return intervals.difference(ours, theirs, our_draws, their_draws)
 
-    def _average(self, columns: tuple[Column, ...], condition: Condition):
-        draws = [self._draws(column)[condition] for column in columns]
-        return intervals.average([self.estimate(column, condition) for column in columns], draws)
+    def _average(
+        self, columns: Sequence[Column], condition: Condition
+    ) -> tuple[Estimate, np.ndarray]:
+        replicates = [self._replicates(column)[condition] for column in columns]
+        estimates = [self.estimate(column, condition) for column in columns]
+        return intervals.average(estimates, replicates)
 
-    def _replicates(self, column: Column) -> dict[Condition, np.ndarray]:
-        """The replicates of every condition, paired by example; of several splits, their mean."""
-        held = {
-            condition: self.runs(column, condition)
+    def _draw_replicates(self, column: Column) -> dict[Condition, np.ndarray]:
+        """Return the replicates [R] of each condition, paired by example; the mean over splits."""
+        runs = {
+            condition: self.runs(column, condition).values()
             for condition in self.conditions
             if (column, condition) in self._runs
         }
-        names = {
-            condition: " ".join(run.name for run in runs.values())
-            for condition, runs in held.items()
-        }  # the same in all experiments
-        total = dict.fromkeys(held, 0.0)
+        # The names of the runs seed the draws, so that all experiments draw the same.
+        names = {key: " ".join(run.name for run in runs[key]) for key in runs}
+        means = dict.fromkeys(runs, 0.0)
         for split in column.splits:
-            answers = {
-                names[key]: np.stack([run.predictions[split].answers for run in runs.values()])
-                for key, runs in held.items()
-            }
-            drawn = intervals.replicates(
+            replicates = bootstrap.replicates(
                 column.metric,
                 self._labels(column, split),
-                answers,
-                seed=intervals.task_seed(column.task),
+                {names[key]: _stack_predictions(runs[key], split) for key in runs},
+                seed=bootstrap.task_seed(column.task),
             )
-            total = {key: total[key] + drawn[names[key]] / len(column.splits) for key in held}
-        return total
+            for key in runs:
+                means[key] = means[key] + replicates[names[key]] / len(column.splits)
+        return means
 
     def _labels(self, column: Column, split: str) -> np.ndarray:
-        return next(
-            run.predictions[split].labels
-            for (own, _), runs in self._runs.items()
-            if own == column
-            for run in runs.values()
-        )
+        runs = next(runs for (key, _), runs in self._runs.items() if key == column)
+        return next(iter(runs.values())).predictions[split].labels
 
     def _mcnemar(self, column: Column, full: Condition, other: Condition) -> tuple[float, ...]:
-        """Of the column's first split."""
+        """Return McNemar's p for each pair of runs on the column's first split."""
         if TASKS[column.task].bins:
             return ()
         split = column.splits[0]
-        ours, theirs = (
-            {
-                seed: run.predictions[split].answers
-                for seed, run in self.runs(column, condition).items()
-            }
-            for condition in (full, other)
+        full_predictions, other_predictions = (
+            {seed: run.predictions[split].values for seed, run in self.runs(column, side).items()}
+            for side in (full, other)
         )
-        return intervals.mcnemar(self._labels(column, split), ours, theirs)
+        return significance.mcnemar(
+            self._labels(column, split), full_predictions, other_predictions
+        )
+
+
+def _stack_predictions(runs, split: str) -> np.ndarray:
+    """Return [S N], the predictions of each run."""
+    return np.stack([run.predictions[split].values for run in runs])
 
 
 def fingerprint(run: FinetuningRun, splits: Sequence[str]) -> str:
-    """A short hash of what a run has read in these splits."""
-    facts = run.result["data"]["splits"]
-    return hashlib.sha256(
-        str([(split, facts[split]["sha256"]) for split in splits]).encode()
-    ).hexdigest()[:8]
+    """Return a short hash of the data that a run has read in these splits."""
+    data = run.result["data"]["splits"]
+    hashes = [(split, data[split]["sha256"]) for split in splits]
+    return hashlib.sha256(str(hashes).encode()).hexdigest()[:8]
 
 
-def _other_data(
-    run: FinetuningRun, task: str, scored: Sequence[str], first: dict, group: object
-) -> str:
-    """ "" if the run has read what the task's first one (in `first`, by task) has, else a short hash of what it has read."""
-    judged = fingerprint(run, [*TASKS[task].validation, *scored])
-    trained = fingerprint(run, ["train"])
-    if (
-        first.setdefault(task, judged) == judged
-        and first.setdefault((task, group), trained) == trained
-    ):
-        return ""
-    return fingerprint(run, ["train", *TASKS[task].validation, *scored])
+class _DataVersions:
+    """Recognise runs that have read other data than the first run of their task.
+
+    Args:
+        setting: the varied setting. If it starts with "data.", the first run of each value is the
+            reference for the training rows.
+    """
+
+    def __init__(self, setting: str):
+        self._varies_data = setting.startswith("data.")
+        self._evaluated, self._trained = {}, {}
+
+    def label(self, point: ExperimentPoint, splits: Sequence[str]) -> str:
+        """Return "" if the run has read the reference data, else a short hash of its data."""
+        evaluation_splits = [*TASKS[point.task].validation, *splits]
+        evaluated = fingerprint(point.run, evaluation_splits)
+        trained = fingerprint(point.run, ["train"])
+        key = point.task, point.value if self._varies_data else None
+        if (
+            self._evaluated.setdefault(point.task, evaluated) == evaluated
+            and self._trained.setdefault(key, trained) == trained
+        ):
+            return ""
+        return fingerprint(point.run, ["train", *evaluation_splits])

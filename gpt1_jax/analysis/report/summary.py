@@ -1,9 +1,13 @@
-"""What was found, in plain sentences made of the numbers, cautious where an interval includes zero; and which runs are amiss."""
+"""Write the sentences of the summary: the results in words, and the runs that have problems.
+
+A sentence claims a change only where the tests call it significant.
+"""
 
 import collections
 from collections.abc import Iterable
 
 from gpt1_jax.analysis.report import formatting, paper
+from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.results import (
     FAILED,
     FINISHED,
@@ -12,165 +16,184 @@ from gpt1_jax.analysis.report.results import (
     FinetuningRun,
     Results,
 )
-from gpt1_jax.analysis.report.score_tables import Compared
 from gpt1_jax.analysis.report.scores import Column, Condition, Scores
-from gpt1_jax.analysis.stats import intervals
+from gpt1_jax.analysis.stats.degenerate import degenerate_reason
 from gpt1_jax.analysis.stats.intervals import Difference
+from gpt1_jax.analysis.stats.significance import correct_family
 from gpt1_jax.registry import TASKS
 
-HOW = (
-    "Points are 100 x the metric. Square brackets hold 95% intervals of a bootstrap over examples and seeds, paired by example; p is "
-    "two-sided, after Holm's correction within each list. The smallest detectable change is the true one that so many seeds and examples "
-    "show in four of five repetitions. A change is claimed where p is below 0.05 and Student's t agrees; with three seeds the intervals "
-    "can be too narrow (in simulations they covered 76 of 100 where seeds are all that varies)."
+METHOD = (
+    "Scores are 100 x the metric. Square brackets hold 95% intervals of a bootstrap over examples "
+    "and seeds, paired by example. p values are two-sided. Holm's method corrects them within each "
+    "list. A change is called significant if the corrected p is below 0.05 and Student's t agrees. "
+    "The smallest detectable change is the smallest true change that this number of seeds and "
+    "examples detects in four of five repetitions. With three seeds, the intervals can be too "
+    "narrow: in simulations in which only the seeds vary, they contained the true value in 76 of "
+    "100 cases."
 )
-SCALE = "0 is guessing, 1 the ceiling that the configuration declares."
+ONE_SEED = (
+    "With one seed, the standard deviation between seeds is unknown. These intervals and p values "
+    "do not include it."
+)
+SCALE = "0 is chance and 1 is the ceiling that the configuration declares."
 
 
 def headline(scores: Scores) -> str:
-    """How well the full model does; "" where it was not run."""
-    fulls = [condition for condition in scores.conditions if condition.variant == "full"]
-    full = next(
-        (condition for condition in fulls if condition.value is None), fulls[-1] if fulls else None
-    )  # the last value is all of it
-    columns = scores.shared([full]) if full else []
+    """Return a sentence with the score of the full model, or "" if no such run has finished.
+
+    If a setting is varied, the sentence is about its last value, which is the complete model.
+    """
+    full = [condition for condition in scores.conditions if condition.variant == "full"]
+    if not full:
+        return ""
+    chosen = next((condition for condition in full if condition.value is None), full[-1])
+    columns = scores.shared_columns([chosen])
     if not columns:
         return ""
-    estimate = scores.average(columns, full)
-    what = f"{100 * estimate.mean:.1f} on average over {formatting.count(len(columns), 'task')}"
-    spread = formatting.interval(100 * estimate.low, 100 * estimate.high)
-    return f"The full model scores {what} {spread}, with {formatting.count(estimate.seeds, 'seed')}: {formatting.names(columns)}."
+    estimate = scores.average(columns, chosen)
+    interval = formatting.interval(100 * estimate.low, 100 * estimate.high)
+    return (
+        f"The full model scores {100 * estimate.mean:.1f} {interval} on average over "
+        f"{formatting.count(len(columns), 'task')} ({formatting.names(columns)}), with "
+        f"{formatting.count(estimate.seeds, 'seed')}."
+    )
 
 
-def comparisons(scores: Scores, found: Compared) -> list[str]:
-    """Full against each variant on average: at every value of the setting, or, of numbers, at the first and the last."""
+def variant_effects(scores: Scores, differences: Differences) -> list[str]:
+    """Return a sentence for each variant on its average difference from the full model.
+
+    A numeric setting gives sentences for its first and its last value, any other for all values.
+    """
     ends = {*scores.values[:1], *scores.values[-1:]}
-    told = {
+    averages = {
         other: difference
-        for (_, other), difference in found.average.items()
+        for (_, other), difference in differences.average.items()
         if not ends or other.value in ends
     }
-    texts = [
-        formatting.change(formatting.begin(other, scores.setting), difference, found.shared)
-        for other, difference in told.items()
-    ]
-    return texts + _caution(told.values())
+    sentences = []
+    for other, difference in averages.items():
+        beginning = formatting.opening(other, scores.setting)
+        sentences.append(formatting.change(beginning, difference, differences.shared))
+    return sentences + _one_seed_warning(averages.values())
 
 
-def ends(scores: Scores) -> list[str]:
-    """From the first value of a numeric setting to the last, for each variant."""
-    found = {}
-    for variant in (
-        dict.fromkeys(condition.variant for condition in scores.conditions)
-        if len(scores.values) > 1
-        else ()
-    ):
-        first, last = Condition(variant, scores.values[0]), Condition(variant, scores.values[-1])
-        if {first, last} <= set(scores.conditions) and (columns := scores.shared([first, last])):
-            found[first, last] = columns, scores.average_difference(columns, first, last)
-    adjusted = (
-        intervals.corrected({pair: difference for pair, (_, difference) in found.items()})
-        if found
-        else {}
-    )
-    texts = []
-    for (first, last), difference in adjusted.items():
-        several = f"{paper.variant_of(first.variant).phrase}, " if first.variant != "full" else ""
-        values = " to ".join(
-            formatting.value(condition.value, scores.setting) for condition in (first, last)
-        )
-        begin = f"{several}{'from' if several else 'From'} {values} {formatting.setting(scores.setting)}"
-        texts.append(formatting.change(begin, difference, found[first, last][0]))
-    return texts + _caution(adjusted.values())
+def setting_effects(scores: Scores) -> list[str]:
+    """Return a sentence for each variant on the change from the first value to the last."""
+    if len(scores.values) < 2:
+        return []
+    columns, differences = {}, {}
+    for variant in dict.fromkeys(condition.variant for condition in scores.conditions):
+        first, last = (Condition(variant, scores.values[index]) for index in (0, -1))
+        shared = scores.shared_columns([first, last])
+        if {first, last} <= set(scores.conditions) and shared:
+            columns[first, last] = shared
+            differences[first, last] = scores.average_difference(shared, first, last)
+    if not differences:
+        return []
+    corrected = correct_family(differences)
+    sentences = []
+    for pair, difference in corrected.items():
+        first, last = (formatting.value(condition.value, scores.setting) for condition in pair)
+        values = f"{first} to {last} {formatting.setting(scores.setting)}"
+        beginning = f"From {values}"
+        if pair[0].variant != "full":
+            beginning = f"{paper.variant_of(pair[0].variant).phrase}, from {values}"
+        sentences.append(formatting.change(beginning, difference, columns[pair]))
+    return sentences + _one_seed_warning(corrected.values())
 
 
-def _caution(told: Iterable[Difference]) -> list[str]:
-    return [
-        "With one seed the spread between seeds is unknown, and these figures leave it out."
-    ] * any(entry.seeds == 1 for entry in told)
+def _one_seed_warning(differences: Iterable[Difference]) -> list[str]:
+    return [ONE_SEED] if any(difference.seeds == 1 for difference in differences) else []
 
 
 def zero_shot(results: Results) -> list[str]:
-    """Where each body's probes end."""
-    words = []
+    """Return a sentence for each body on the relative performance at its last checkpoint."""
+    sentences = []
     for body, run in results.zero_shot.items():
-        probes = [
-            probe
-            for probe in run.result.get("probes", {}).values()
-            if probe["curve"] and probe["steps"]
-        ]
-        reached = [(probe, max(probe["steps"], key=int)) for probe in probes]
-        parts = [
-            f"{paper.CURVES.get(probe['curve'], probe['curve'])} {probe['steps'][step]['relative']:.2f}".replace(
-                "-", "−"
+        scores, last = [], 0
+        for probe in run.result.get("probes", {}).values():
+            if probe["curve"] and probe["steps"]:
+                step = max(probe["steps"], key=int)
+                relative = f"{probe['steps'][step]['relative']:.2f}".replace("-", "−")
+                scores.append(f"{paper.CURVES.get(probe['curve'], probe['curve'])} {relative}")
+                last = max(last, int(step))
+        if scores:
+            sentences.append(
+                f"Relative performance of the {paper.BODIES.get(body, body)} after {last:,} "
+                f"pretraining updates: {', '.join(scores)}. {SCALE}"
             )
-            for probe, step in reached
-        ]
-        if parts:
-            name = paper.BODIES.get(body, body)
-            words.append(
-                f"The {name} as it was pretrained (update {max(int(step) for _, step in reached):,}): {', '.join(parts)}. {SCALE}"
-            )
-    return words
+    return sentences
 
 
-def runs(results: Results) -> tuple[list[str], dict[str, list[str]]]:
-    """How the runs ended: sentences, and for each kind of trouble the runs in it."""
-    groups, reasons = collections.defaultdict(list), collections.defaultdict(list)
-    for name, run in results.runs.items():
-        groups[run.status].append(name)
-        if reason := degenerate(run):
-            reasons[reason].append(name)
-    counted = ", ".join(
-        f"{len(groups[status])} {status}" for status in (FINISHED, FAILED, UNFINISHED, MISSING)
-    )
-    words = [f"Of {formatting.count(len(results.runs), 'finetuning run')}: {counted}."]
-    learnt_nothing = sum(map(len, reasons.values()))
-    if learnt_nothing:
-        kinds = ", ".join(f"{reason} {len(names)}" for reason, names in reasons.items())
-        text = f"{formatting.count(learnt_nothing, 'finished run')} learnt nothing ({kinds})."
-        words.append(
-            f"{text} They count in every number: that a seed fails is a part of what a recipe does."
+def runs(results: Results) -> list[str]:
+    """Return sentences on how the runs ended."""
+    statuses = collections.Counter(run.status for run in results.runs.values())
+    counts = [f"{statuses[status]} {status}" for status in (FINISHED, FAILED, UNFINISHED, MISSING)]
+    total = formatting.count(len(results.runs), "finetuning run")
+    sentences = [f"Status of {total}: {', '.join(counts)}."]
+    reasons = collections.Counter(filter(None, map(degenerate, results.runs.values())))
+    if reasons:
+        kinds = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
+        sentences.append(
+            f"Finished runs that learnt nothing: {reasons.total()} ({kinds}). Every score includes "
+            "these runs, because failed seeds are a property of the method."
         )
-    waiting = [
-        f"{run.name} ({run.status})"
-        for run in (*results.pretrain.values(), *results.zero_shot.values())
-        if run.status != FINISHED
-    ]
-    if waiting:
-        words.append(f"Pretraining and probes: {', '.join(waiting)}.")
-    trouble = {FAILED: [f"{name}: {results.runs[name].error}" for name in groups[FAILED]]}
-    trouble |= {status: groups[status] for status in (UNFINISHED, MISSING)} | reasons
-    return words, {kind: names for kind, names in trouble.items() if names}
+    others = (*results.pretrain.values(), *results.zero_shot.values())
+    incomplete = [f"{run.name} ({run.status})" for run in others if run.status != FINISHED]
+    if incomplete:
+        sentences.append(
+            f"Pretraining and zero-shot runs without a result: {', '.join(incomplete)}."
+        )
+    return sentences
+
+
+def problems(results: Results) -> dict[str, list[str]]:
+    """Return the runs with a problem: problem -> names, with the error for failed runs."""
+    names = {kind: [] for kind in (FAILED, UNFINISHED, MISSING)}
+    for name, run in results.runs.items():
+        if run.status == FAILED:
+            names[FAILED].append(f"{name}: {run.error}")
+        elif run.status != FINISHED:
+            names[run.status].append(name)
+        elif reason := degenerate(run):
+            names.setdefault(reason, []).append(name)
+    return {kind: entries for kind, entries in names.items() if entries}
 
 
 def degenerate(run: FinetuningRun) -> str:
-    """Why a finished run has learnt nothing, judged by its first development split; "" if it has."""
-    split = TASKS[run.result["task"]].validation[0] if run.status == FINISHED else ""
-    return intervals.degenerate(*run.predictions[split]) if split in run.predictions else ""
+    """Return why a finished run has learnt nothing, or "" if it has.
 
-
-def other_data(every: Iterable[Scores]) -> str:
-    """One sentence if scores are not of the published data; "" if all are."""
-    unpublished = {}
-    for scores in every:
-        for column in scores.columns:
-            unpublished[column.title] = unpublished.get(column.title, False) or _unpublished(
-                scores, column
-            )
-    named = [title for title, other in unpublished.items() if other]
-    if not named:
+    Only the first development split counts.
+    """
+    if run.status != FINISHED:
         return ""
-    which = "No task was" if len(named) == len(unpublished) else f"{', '.join(named)}: not"
-    return f"{which} read in full from the published data; such numbers say nothing about the published tasks."
+    split = TASKS[run.result["task"]].validation[0]
+    return degenerate_reason(*run.predictions[split]) if split in run.predictions else ""
 
 
-def _unpublished(scores: Scores, column: Column) -> bool:
-    every = [
-        run for condition in scores.conditions for run in scores.runs(column, condition).values()
-    ]
+def unpublished_data(measured: Iterable[Scores]) -> list[str]:
+    """Return a sentence on scores that are not from the complete published data; [] if all are."""
+    unpublished = {}
+    for scores in measured:
+        for column in scores.columns:
+            earlier = unpublished.get(column.title, False)
+            unpublished[column.title] = earlier or _is_unpublished(scores, column)
+    titles = [title for title, is_unpublished in unpublished.items() if is_unpublished]
+    if not titles:
+        return []
+    if len(titles) == len(unpublished):
+        sentence = "No score is from the complete published data."
+    else:
+        names = ", ".join(titles)
+        sentence = f"Some scores are not from the complete published data: {names}."
+    return [f"{sentence} Such scores say nothing about the published tasks."]
+
+
+def _is_unpublished(scores: Scores, column: Column) -> bool:
+    """Return whether a run of the column has read a split that is not the published one."""
     return any(
         run.result["data"]["splits"][split].get("published") is False
-        for run in every
+        for condition in scores.conditions
+        for run in scores.runs(column, condition).values()
         for split in ("train", *column.splits)
     )

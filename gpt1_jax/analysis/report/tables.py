@@ -1,21 +1,20 @@
-"""Results as tables for people and for programs: one value, four notations (the page's is in its template)."""
+"""Write tables as Markdown, CSV and LaTeX. The template of the page writes them as HTML."""
 
 import csv
 import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
 class Cell(NamedTuple):
-    """One entry.
+    """Hold one entry of a table.
 
     Attributes:
-        text: as it is shown.
-        small: what stands below it in smaller type, such as an interval.
-        number: its value, in the units that are shown; None for words.
-        more: further numbers by name (low, high, p), which a CSV file gives columns of their own.
-        style: "" or a word for the page: "clear" (an interval without zero), "absent", "flag".
+        text: the text that is shown.
+        small: text below it in a smaller type, such as an interval.
+        number: the value, in the units that are shown; None for text.
+        more: further numbers by name (low, high, p); a CSV file gives each its own column.
+        style: "" or a class of the page: "clear" (significant), "absent" or "flag".
         link: a relative address.
     """
 
@@ -28,7 +27,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line: its name, its cells, and its style: "" or "paper" for published numbers."""
+    """Hold one row: its name, its cells, and its style ("", or "paper" for published numbers)."""
 
     name: str
     cells: Sequence[Cell]
@@ -36,7 +35,16 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table: `name` is that of its files, `corner` what its first column holds, `notes` stand below it."""
+    """Hold a table of text and numbers.
+
+    Attributes:
+        name: the name of its files.
+        title: the caption.
+        corner: the header of the first column, which holds the names of the rows.
+        columns: the headers of the other columns.
+        rows: the rows.
+        notes: sentences below the table.
+    """
 
     name: str
     title: str
@@ -46,71 +54,69 @@ class Table(NamedTuple):
     notes: Sequence[str] = ()
 
     @property
-    def wordy(self) -> list[bool]:
-        """Of each column, whether it has words and no number: a page sets those to the left."""
+    def text_columns(self) -> list[bool]:
+        """Return True for each column without numbers; the page aligns those to the left."""
         return [
-            all(row.cells[place].number is None for row in self.rows)
-            for place in range(len(self.columns))
+            all(row.cells[column].number is None for row in self.rows)
+            for column in range(len(self.columns))
         ]
 
     def markdown(self) -> str:
-        """A Markdown table, aligned to read as text too; its notes below."""
-        lines = [[_plain(text) for text in (self.corner, *self.columns)]]
+        """Return a Markdown table, aligned so that it reads well as plain text, and its notes."""
+        lines = [[_escape_markdown(text) for text in (self.corner, *self.columns)]]
         for row in self.rows:
-            cells = [" ".join(filter(None, (cell.text, cell.small))) for cell in row.cells]
+            texts = [" ".join(filter(None, (cell.text, cell.small))) for cell in row.cells]
             mark = "*" if row.style == "paper" else ""
-            lines.append([f"{mark}{_plain(text)}{mark}" for text in (row.name, *cells)])
+            lines.append([f"{mark}{_escape_markdown(text)}{mark}" for text in (row.name, *texts)])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        texts = [
-            "| "
-            + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            + " |"
-            for line in lines
-        ]
+        header, *rows = ("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
-        notes = [""] * bool(self.notes) + [f"- {note}" for note in self.notes]
-        return "\n".join([texts[0], rule, *texts[1:], *notes])
+        notes = [f"- {note}" for note in self.notes]
+        if notes:
+            notes.insert(0, "")
+        return "\n".join([header, rule, *rows, *notes])
 
     def csv(self) -> str:
-        """Comma-separated values: numbers in full where there are any, each column followed by the further numbers of its cells."""
-        further = [
-            list(dict.fromkeys(name for row in self.rows for name in row.cells[place].more))
-            for place in range(len(self.columns))
+        """Return comma-separated values.
+
+        Numbers have six decimals. The further numbers of a column's cells follow it as columns.
+        """
+        further_names = [
+            list(dict.fromkeys(name for row in self.rows for name in row.cells[column].more))
+            for column in range(len(self.columns))
         ]
         header = [self.corner, "source"]
-        for column, names in zip(self.columns, further, strict=True):
-            column = column.replace("\n", " ")
-            header += [column, *(f"{column} {name}" for name in names)]
+        for column, names in zip(self.columns, further_names, strict=True):
+            title = column.replace("\n", " ")
+            header += [title, *(f"{title} {name}" for name in names)]
         content = io.StringIO()
         writer = csv.writer(content, lineterminator="\n")
         writer.writerow(header)
         for row in self.rows:
             line = [row.name, row.style or "ours"]
-            for cell, names in zip(row.cells, further, strict=True):
-                shown = "" if cell.style == "absent" else cell.text
-                line += [
-                    shown if cell.number is None else repr(round(cell.number, 6)),
-                    *(_number(cell.more.get(name)) for name in names),
-                ]
+            for cell, names in zip(row.cells, further_names, strict=True):
+                text = "" if cell.style == "absent" else cell.text
+                line.append(text if cell.number is None else _format_number(cell.number))
+                line += [_format_number(cell.more.get(name)) for name in names]
             writer.writerow(line)
         return content.getvalue()
 
     def latex(self) -> str:
-        """A LaTeX table (package booktabs); published numbers in italics, small parts in a smaller size."""
-        lines = [" & ".join(map(_latex, (self.corner, *self.columns))) + r" \\"]
+        """Return a LaTeX table (package booktabs).
+
+        Published numbers are in italics, small text is in a smaller size.
+        """
+        lines = [" & ".join(map(_escape_latex, (self.corner, *self.columns))) + r" \\"]
         for row in self.rows:
-            cells = [
-                _latex(cell.text)
-                + (rf" {{\scriptsize {_latex(cell.small)}}}" if cell.small else "")
-                for cell in row.cells
-            ]
-            mark = r"\textit{%s}" if row.style == "paper" else "%s"
-            lines.append(" & ".join(mark % text for text in (_latex(row.name), *cells)) + r" \\")
-        notes = [rf"\par\footnotesize {_latex(note)}" for note in self.notes]
+            texts = [_escape_latex(row.name), *map(_latex_cell, row.cells)]
+            if row.style == "paper":
+                texts = [rf"\textit{{{text}}}" for text in texts]
+            lines.append(" & ".join(texts) + r" \\")
+        notes = [rf"\par\footnotesize {_escape_latex(note)}" for note in self.notes]
         return "\n".join(
             [
                 r"\begin{table}",
-                rf"\caption{{{_latex(self.title)}}}",
+                rf"\caption{{{_escape_latex(self.title)}}}",
                 rf"\begin{{tabular}}{{l{'r' * len(self.columns)}}}",
                 r"\toprule",
                 lines[0],
@@ -125,27 +131,33 @@ class Table(NamedTuple):
         )
 
 
-def _plain(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ")
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else repr(round(value, 6))
 
 
-def _latex(text: str) -> str:
-    text = re.sub(
-        r"[\\&%$#_{}~^]",
-        lambda found: _ESCAPES.get(found[0], "\\" + found[0]),
-        text.replace("\n", " "),
-    )
-    return (
-        text.replace("–", "--")
-        .replace("−", "$-$")
-        .replace("±", r"$\pm$")
-        .replace("×", r"$\times$")
-        .replace("δ", r"$\delta$")
-    )
+def _latex_cell(cell: Cell) -> str:
+    text = _escape_latex(cell.text)
+    return rf"{text} {{\scriptsize {_escape_latex(cell.small)}}}" if cell.small else text
 
 
-_ESCAPES = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+def _escape_latex(text: str) -> str:
+    return text.replace("\n", " ").translate(_LATEX)
+
+
+_LATEX = str.maketrans(
+    {
+        **{character: "\\" + character for character in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+        "−": "$-$",
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "δ": r"$\delta$",
+    }
+)

@@ -1,55 +1,55 @@
-"""The labelled tasks' metrics by name: fractions from 0 to 1, correlations from -1 to 1 (tables multiply by 100).
+"""Define the metrics of the labelled tasks by name.
 
-scikit-learn and scipy.stats take seconds to import; they come in with the first number, so that a mistake in a command is told sooner.
+A metric is a fraction from 0 to 1 or a correlation from -1 to 1. Tables multiply both by 100.
+
+scikit-learn and scipy.stats take seconds to import. They are imported with the first number, so
+that a mistake in a command is reported sooner.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 
 def accuracy(labels, predictions) -> float:
-    """The fraction of rows whose predicted class is the right one."""
+    """Return the fraction of rows whose predicted class is correct."""
     return float(np.mean(np.asarray(labels) == np.asarray(predictions)))
 
 
 def f1(labels, predictions) -> float:
-    """F1 of class 1 (the paraphrase, the duplicate); 0.0 where no row is or is predicted to be of that class."""
+    """Return the F1 score of class 1; 0.0 if neither side has a row of class 1."""
     import sklearn.metrics
 
     return float(sklearn.metrics.f1_score(labels, predictions, zero_division=0.0))
 
 
 def matthews(labels, predictions) -> float:
-    """Matthews' correlation of two rows of classes."""
+    """Return Matthews' correlation of two sequences of classes."""
     import sklearn.metrics
 
     return _correlation(sklearn.metrics.matthews_corrcoef, labels, predictions)
 
 
 def pearson(labels, predictions) -> float:
-    """Pearson's correlation of two rows of scores."""
+    """Return Pearson's correlation of two sequences of scores."""
     import scipy.stats
 
-    return _correlation(
-        lambda *scores: scipy.stats.pearsonr(*scores).statistic, labels, predictions
-    )
+    return _correlation(lambda x, y: scipy.stats.pearsonr(x, y).statistic, labels, predictions)
 
 
 def spearman(labels, predictions) -> float:
-    """Spearman's rank correlation of two rows of scores."""
+    """Return Spearman's rank correlation of two sequences of scores."""
     import scipy.stats
 
-    return _correlation(
-        lambda *scores: scipy.stats.spearmanr(*scores).statistic, labels, predictions
-    )
+    return _correlation(lambda x, y: scipy.stats.spearmanr(x, y).statistic, labels, predictions)
 
 
-def _correlation(function, labels, predictions) -> float:
-    """The correlation, and 0.0 where one side is constant.
+def _correlation(function: Callable, labels, predictions) -> float:
+    """Return the correlation, or 0.0 if one side is constant.
 
-    There it is 0/0. A model that gives every row the same answer knows nothing of their order, which is what 0 says
-    (scikit-learn takes Matthews' so too), and a nan would win or lose every comparison of checkpoints by accident.
+    The correlation with a constant is 0/0. A model that predicts one value for all rows knows
+    nothing of their order, so 0 is the right score (scikit-learn uses it for Matthews' correlation,
+    too). A nan would win or lose every comparison of checkpoints by accident.
     """
     labels, predictions = (np.asarray(row, np.float64) for row in (labels, predictions))
     if np.ptp(labels) == 0 or np.ptp(predictions) == 0:
@@ -69,26 +69,34 @@ METRICS = {
 def score(
     names: Iterable[str], labels: Sequence | np.ndarray, predictions: Sequence | np.ndarray
 ) -> dict[str, float]:
-    """The named metrics of one split, in the order of `names`.
+    """Return the named metrics of one split, in the order of `names`.
 
     Args:
         names: keys of METRICS.
-        labels: class ids or scores, one a row.
-        predictions: the predicted class ids or scores, in the same order.
+        labels: [N], class ids or scores.
+        predictions: [N], the predicted class ids or scores, in the same order.
+
     Raises:
-        ValueError: no rows, or not one prediction a label.
+        ValueError: there are no rows, or the numbers of labels and predictions differ.
     """
     if len(labels) != len(predictions) or len(labels) == 0:
         raise ValueError(
-            f"{len(labels)} labels and {len(predictions)} predictions: not as many of both, or none"
+            f"{len(labels)} labels and {len(predictions)} predictions; "
+            "give as many predictions as labels, and at least one"
         )
     return {name: METRICS[name](labels, predictions) for name in names}
 
 
 def threshold(labels: Sequence | np.ndarray, scores: Sequence | np.ndarray) -> float:
-    """The score above which class 1 is to be answered for the best Matthews correlation with `labels`, 0 and 1; of equals the lowest.
+    """Return the threshold with the best Matthews correlation.
 
-    It lies midway between two of the scores; where all are the same it is they.
+    Rows with a score above the threshold are predicted to be of class 1. The threshold lies midway
+    between two neighbouring scores. It is the lowest of several equally good thresholds. If all
+    scores are equal, it is that score.
+
+    Args:
+        labels: [N], 0 or 1.
+        scores: [N].
     """
     order = np.argsort(scores, kind="stable")
     scores, labels = np.asarray(scores)[order], np.asarray(labels)[order]
@@ -96,36 +104,39 @@ def threshold(labels: Sequence | np.ndarray, scores: Sequence | np.ndarray) -> f
     if not len(below):
         return float(scores[0])
     above = len(scores) - 1 - below
-    right = labels.sum() - np.cumsum(labels)[below]
-    # Matthews, but for a factor that all thresholds share.
-    correlation = (right * len(scores) - above * labels.sum()) / np.sqrt(above * (below + 1.0))
+    true_positives = labels.sum() - np.cumsum(labels)[below]
+    # This is Matthews' correlation without a factor that all thresholds share.
+    correlation = (true_positives * len(scores) - above * labels.sum()) / np.sqrt(
+        above * (below + 1.0)
+    )
     best = below[correlation.argmax()]
     return float(scores[best : best + 2].mean())
 
 
-def weighted(
+def weighted_scores(
     metric: str, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """The metric where each example counts as often as its weight says: all runs in all replicates by a few matrix products.
+    """Return the metric of every run in every replicate; the weights count the examples.
 
-    Spearman's ranks are those among all examples, whatever the weights: no sorting, and the variance of bootstrap replicates comes out no
-    further from the true one than with new ranks for each (simulated: 1,500 normal pairs, correlations from 0 to 0.95).
+    A few matrix products compute all scores at once. Spearman's ranks are those among all examples,
+    whatever the weights, which avoids sorting. The variance of bootstrap replicates is then no
+    further from the true one than with new ranks in each replicate (simulated: 1,500 normal pairs,
+    correlations from 0 to 0.95).
 
     Args:
-        metric: a key of metrics.METRICS.
+        metric: a key of METRICS.
         labels: [N], class ids or scores.
-        predictions: [M N], a row a run.
-        weights: [R N], a row a replicate.
+        predictions: [M N], one row for each run.
+        weights: [R N], one row for each replicate.
+
     Returns:
         [R M], 0.0 where the metric does not exist, as in METRICS.
     """
     if metric == "spearman":
         import scipy.stats
 
-        labels, predictions = (
-            scipy.stats.rankdata(labels),
-            scipy.stats.rankdata(predictions, axis=1),
-        )
+        labels = scipy.stats.rankdata(labels)
+        predictions = scipy.stats.rankdata(predictions, axis=1)
     return _WEIGHTED[metric](labels, predictions, weights)
 
 
@@ -134,43 +145,46 @@ def _weighted_accuracy(labels, predictions, weights):
 
 
 def _weighted_f1(labels, predictions, weights):
-    hits = weights @ ((predictions == 1) & (labels == 1)).T
-    return _ratio(2 * hits, weights @ (predictions == 1).T + (weights @ (labels == 1))[:, None])
+    true_positives = weights @ ((predictions == 1) & (labels == 1)).T
+    positives = weights @ (predictions == 1).T + (weights @ (labels == 1))[:, None]
+    return _divide(2 * true_positives, positives)
 
 
 def _weighted_matthews(labels, predictions, weights):
-    """Of any number of classes (Gorodkin 2004)."""
+    """Return Matthews' correlation for any number of classes (Gorodkin 2004)."""
     classes = np.union1d(labels, predictions)
-    truth = np.stack([weights @ (labels == k) for k in classes], -1)[:, None]
-    given = np.stack([weights @ (predictions == k).T for k in classes], -1)
+    actual = np.stack([weights @ (labels == k) for k in classes], -1)[:, None]
+    predicted = np.stack([weights @ (predictions == k).T for k in classes], -1)
     rows = weights.sum(1, keepdims=True)
-    covariance = rows * (weights @ (predictions == labels).T) - (truth * given).sum(-1)
-    return _ratio(
-        covariance, np.sqrt((rows**2 - (truth**2).sum(-1)) * (rows**2 - (given**2).sum(-1)))
+    covariance = rows * (weights @ (predictions == labels).T) - (actual * predicted).sum(-1)
+    return _divide(
+        covariance,
+        np.sqrt((rows**2 - (actual**2).sum(-1)) * (rows**2 - (predicted**2).sum(-1))),
     )
 
 
 def _weighted_pearson(labels, predictions, weights):
     weights = weights / weights.sum(1, keepdims=True)
-    # Without the means of all examples, so that the moments below cancel no digits.
-    labels, predictions = (
-        rows - rows.mean(-1, keepdims=True) for rows in (labels[None], predictions)
+    # Subtract the means of all examples, so that the differences below cancel no digits.
+    labels = labels[None] - labels[None].mean(-1, keepdims=True)
+    predictions = predictions - predictions.mean(-1, keepdims=True)
+    means = weights @ labels.T, weights @ predictions.T
+    covariance = weights @ (labels * predictions).T - means[0] * means[1]
+    return _divide(
+        covariance, np.sqrt(_variance(labels, weights) * _variance(predictions, weights))
     )
-    covariance = weights @ (labels * predictions).T - (weights @ labels.T) * (
-        weights @ predictions.T
-    )
-    return _ratio(covariance, np.sqrt(_variance(labels, weights) * _variance(predictions, weights)))
 
 
 def _variance(rows, weights):
+    """Return the variance; 0 where only rounding errors are left of it."""
     variance = weights @ (rows**2).T - (weights @ rows.T) ** 2
-    return np.where(
-        variance > 1e-12 * (rows**2).mean(1), variance, 0
-    )  # what rounding leaves of a constant's variance is none
+    return np.where(variance > 1e-12 * (rows**2).mean(1), variance, 0)
 
 
-def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
-    return np.divide(over, under, out=np.zeros(over.shape), where=under > 0)
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Return the quotient; 0.0 where the denominator is not positive."""
+    quotient = np.zeros(numerator.shape)
+    return np.divide(numerator, denominator, out=quotient, where=denominator > 0)
 
 
 _WEIGHTED = {

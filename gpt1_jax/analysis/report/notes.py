@@ -1,0 +1,130 @@
+"""Write the notes below tables of scores."""
+
+from collections.abc import Iterable, Sequence
+
+from gpt1_jax.analysis.report import formatting
+from gpt1_jax.analysis.report.differences import Differences
+from gpt1_jax.analysis.report.scores import Column, Scores
+
+METRIC_NAMES = {
+    "matthews": "Matthews' correlation",
+    "f1": "F1",
+    "pearson": "Pearson's correlation",
+    "spearman": "Spearman's correlation",
+}
+SELECTED = "the development split, which also chose the checkpoint"
+PAPER_RUNS = (
+    "The paper's rows are single runs on hidden test sets, scored by the GLUE server. They are "
+    "shown for orientation. Scores on development and test sets are not comparable, so no "
+    "difference between ours and the paper's is computed."
+)
+MNLI = (
+    "MNLI is the mean of its matched and mismatched sets. The paper's 81.8 is the mean of 82.1 and "
+    "81.4."
+)
+QNLI = (
+    "The paper's QNLI score (88.1) is on version 1, which is no longer distributed. Our score is "
+    "on version 2. The BERT paper (Table 1) reports 87.4 on version 2 for the paper's model."
+)
+
+
+def score_note(split: str) -> str:
+    """Return the note that explains a cell with a score on `split`."""
+    return (
+        f"Scores are 100 x the metric on {split}, averaged over seeds. Brackets hold the 95% "
+        "interval. sd is the standard deviation between seeds. n is the number of seeds."
+    )
+
+
+def difference_note(differences: Differences) -> str:
+    """Return the note that explains a cell with a difference."""
+    single = formatting.count(len(differences.single), "task difference")
+    averages = formatting.count(len(differences.average), "average")
+    return (
+        "Differences are in points. Brackets hold the 95% interval. p is corrected by Holm's "
+        f"method over the {single} of this table, and separately over its {averages}. * marks a "
+        "difference with p < 0.05 for which Student's t test agrees. δ is the smallest true "
+        "difference that would be detected in four of five repetitions."
+    )
+
+
+def average_note(shared: Sequence[Column]) -> str:
+    """Return the note that names the columns of the average."""
+    return f"Avg. is the mean of the columns that all rows have: {formatting.names(shared)}."
+
+
+def table5_average_note(shared: Sequence[Column], scores: Scores) -> str:
+    """Return the note about the averages in Table 5."""
+    text = average_note(shared)
+    others = [column for column in scores.columns if column not in shared]
+    if others:
+        text += f" It leaves out {formatting.names(others)}."
+    return (
+        f"{text} The paper's average is over the same columns. It is given if the paper has all of "
+        "them."
+    )
+
+
+def paper_notes(columns: Sequence[Column]) -> list[str]:
+    """Return the notes about the differences between our experiments and the paper's."""
+    notes = [PAPER_RUNS]
+    metrics = [
+        f"{column.title} ({METRIC_NAMES[column.metric]})"
+        for column in columns
+        if column.metric != "accuracy" and not column.data
+    ]
+    if metrics:
+        notes.append(f"The metrics are the paper's: accuracy, except for {', '.join(metrics)}.")
+    tasks = {column.task for column in columns}
+    if "mnli" in tasks:
+        notes.append(MNLI)
+    if "qnli" in tasks:
+        notes.append(QNLI)
+    return notes
+
+
+def data_notes(tables: Iterable[Scores]) -> list[str]:
+    """Return the notes about columns on data that differ from the published or the usual data."""
+    unpublished, unknown, other_data = [], [], []
+    for scores in tables:
+        for column in scores.columns:
+            published = _published(scores, column)
+            if False in published:
+                unpublished.append(column)
+            elif None in published:
+                unknown.append(column)
+            if column.data:
+                other_data.append(column)
+    notes = []
+    if unpublished:
+        notes.append(
+            "These columns are not on the published data, or only on a part of it: "
+            f"{_titles(unpublished)}. The paper has no numbers to compare them with."
+        )
+    if unknown:
+        notes.append(
+            "It is not known if the data of these columns have the published size: "
+            f"{_titles(unknown)}."
+        )
+    if other_data:
+        notes.append(
+            "Runs that have read other data than their task's first run have their own columns, "
+            f"marked with a hash of the data: {_titles(other_data)}."
+        )
+    return notes
+
+
+def _published(scores: Scores, column: Column) -> set[bool | None]:
+    """Return the `published` entries of all data that the runs of a column have read."""
+    runs = [
+        run for condition in scores.conditions for run in scores.runs(column, condition).values()
+    ]
+    return {
+        run.result["data"]["splits"][split].get("published")
+        for run in runs
+        for split in ("train", *column.splits)
+    }
+
+
+def _titles(columns: Sequence[Column]) -> str:
+    return ", ".join(dict.fromkeys(column.title for column in columns))

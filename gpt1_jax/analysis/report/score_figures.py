@@ -1,0 +1,174 @@
+"""Draw the figures of an experiment's scores. plots.py draws the lines and the strip plots."""
+
+from collections.abc import Mapping, Sequence
+
+from gpt1_jax.analysis.report import formatting, paper, plots
+from gpt1_jax.analysis.report.differences import Differences
+from gpt1_jax.analysis.report.plots import Axis, Line, Panel
+from gpt1_jax.analysis.report.rendering import Figure
+from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition, Scores
+from gpt1_jax.analysis.stats.intervals import Difference, Estimate
+
+TASKS_PER_STRIP_PLOT = 5
+
+
+def experiment(name: str, scores: Scores, differences: Differences) -> list[Figure]:
+    """Return the figures of one experiment.
+
+    An experiment with a numeric setting shows against that setting the scores, and then, for each
+    variant, the differences between the full model and the variant. Any other experiment shows the
+    scores of all seeds as strip plots.
+    """
+    if len(scores.values) <= 1:
+        return _strip_plots(name, scores)
+    figures = [_scores_against_setting(name, scores)]
+    if scores.setting == "init.layers":
+        figures.append(published_transfer())
+    variants = dict.fromkeys(other.variant for _, other, _ in differences.single)
+    return figures + [
+        _differences_against_setting(name, scores, differences, variant) for variant in variants
+    ]
+
+
+def published_transfer() -> Figure:
+    """Draw Figure 2 (left) as the paper published it."""
+    numbers = paper.numbers()["figure2_left"]
+    layers = numbers["n_transfer"]
+    lines = [
+        Line("MNLI dev", layers, numbers["mnli_m_dev"], series=0, linestyle=1),
+        Line("RACE dev", layers, numbers["race_dev"], series=1, linestyle=1),
+    ]
+    ticks = {layer: _tick(layer, "init.layers") for layer in layers if layer < 1 or layer % 2 == 0}
+    return plots.draw_lines(
+        "transfer_paper",
+        "The paper: 12 layers (digitised)",
+        "The paper's Figure 2, left. Accuracy rises with the number of layers transferred: from "
+        "72.5 to 82.4 on MNLI, and from 39.6 to 60.1 on RACE.",
+        Axis("layers transferred", ticks=ticks),
+        [Panel("accuracy, dev", lines)],
+    )
+
+
+def _strip_plots(name: str, scores: Scores) -> list[Figure]:
+    """Draw the scores of all seeds, a few tasks in each figure."""
+    starts = range(0, len(scores.columns), TASKS_PER_STRIP_PLOT)
+    parts = [scores.columns[start : start + TASKS_PER_STRIP_PLOT] for start in starts]
+    if len(parts) == 1:
+        return [_strip_plot(f"{name}_seeds", scores, parts[0])]
+    return [
+        _strip_plot(f"{name}_seeds_{number}", scores, part) for number, part in enumerate(parts, 1)
+    ]
+
+
+def _strip_plot(name: str, scores: Scores, columns: Sequence[Column]) -> Figure:
+    groups = {}
+    for column in columns:
+        groups[column.title] = {
+            formatting.condition(condition, scores.setting): [
+                100 * score for score in scores.seed_scores(column, condition).values()
+            ]
+            for condition in scores.conditions
+        }
+    alt = (
+        f"The score of every seed on {formatting.names(columns)}. Bars are means. The means are "
+        "also in the table."
+    )
+    return plots.draw_strip_plot(
+        name, "All seeds (bars are means)", alt, groups, "100 x metric, dev"
+    )
+
+
+def _scores_against_setting(name: str, scores: Scores) -> Figure:
+    """Draw scores against the setting: a colour for each task, a line style for each variant."""
+    variants = list(dict.fromkeys(condition.variant for condition in scores.conditions))
+    lines = []
+    for series, column in enumerate(scores.columns):
+        for linestyle, variant in enumerate(variants):
+            estimates = {
+                scores.position(column, condition): scores.estimate(column, condition)
+                for condition in _numeric_conditions(scores, variant)
+                if scores.runs(column, condition)
+            }
+            lines += _line_with_band(column.title, estimates, series, linestyle)
+    axis = _setting_axis(scores, lines)
+    if len(variants) > 1:
+        lines += [
+            plots.line_legend(paper.variant_of(variant).short, linestyle)
+            for linestyle, variant in enumerate(variants)
+        ]
+    title = f"Our scores against {axis.label}"
+    alt = (
+        f"{title}, for {formatting.names(scores.columns)}. Bands are 95% intervals. The numbers "
+        "are in the table."
+    )
+    return plots.draw_lines(name, title, alt, axis, [Panel("100 x metric, dev", lines)])
+
+
+def _differences_against_setting(
+    name: str, scores: Scores, differences: Differences, variant: str
+) -> Figure:
+    """Draw the score of the full model minus that of a variant against the setting."""
+    lines = []
+    for series, column in enumerate(scores.columns):
+        compared = {key[1]: value for key, value in differences.single.items() if key[2] == column}
+        points = {
+            scores.position(column, other): compared[other]
+            for other in _numeric_conditions(scores, variant)
+            if other in compared
+        }
+        lines += _line_with_band(column.title, points, series)
+    axis, short = _setting_axis(scores, lines), paper.variant_of(variant).short
+    title = f"Full minus {short} against {axis.label}"
+    alt = (
+        f"{title}, for {formatting.names(scores.columns)}. Bands are 95% intervals. The numbers "
+        "are in the table of differences."
+    )
+    panel = Panel(f"full minus {short}", lines, zero=True)
+    return plots.draw_lines(f"{name}_{variant}", title, alt, axis, [panel])
+
+
+def _numeric_conditions(scores: Scores, variant: str) -> list[Condition]:
+    """Return the conditions of a variant that have a numeric value, in the order of `scores`."""
+    return [
+        condition
+        for condition in scores.conditions
+        if condition.variant == variant and condition.value in scores.values
+    ]
+
+
+def _line_with_band(
+    label: str, points: Mapping[float, Estimate | Difference], series: int, linestyle: int = 0
+) -> list[Line]:
+    """Return one line of means with its 95% band, or no line if there are no points."""
+    if not points:
+        return []
+    mean, low, high = (
+        [100 * getattr(point, name) for point in points.values()]
+        for name in ("mean", "low", "high")
+    )
+    return [Line(label, list(points), mean, low, high, series=series, linestyle=linestyle)]
+
+
+def _setting_axis(scores: Scores, lines: Sequence[Line]) -> Axis:
+    """Return the axis of the setting with a tick at every value.
+
+    The value "all labelled examples" gets no tick, because each task has another number of them.
+    """
+    positions = [x for line in lines for x in line.x]
+    smallest, largest = min(positions, default=0), max(positions, default=0)
+    log = smallest > 0 and largest >= 5 * smallest
+    values = scores.values
+    if scores.setting == EXAMPLES:
+        values = [value for value in values if 0 < value <= largest]
+    ticks = {value: _tick(value, scores.setting) for value in values}
+    return Axis(formatting.setting(scores.setting), log, ticks)
+
+
+def _tick(value: float, setting: str) -> str:
+    """Return the label of a tick.
+
+    The label for the embeddings goes one line down. With twelve layers there is no room for it
+    beside the label for nothing transferred.
+    """
+    text = formatting.value(value, setting)
+    return f"\n{text}" if setting == "init.layers" and value == 0 else text
