@@ -177,11 +177,11 @@ def _pretraining(results: Results) -> list[Section]:
     for body, run in started.items():
         if run.samples:
             title = f"Samples from the {paper.BODIES.get(body, body)}"
-            blocks.append(("samples", (title, _spread(run.samples))))
+            blocks.append(("samples", (title, _evenly_spaced(run.samples))))
     return [Section("pretraining", "Pretraining", blocks)]
 
 
-def _spread(samples: Sequence[Mapping]) -> list[Mapping]:
+def _evenly_spaced(samples: Sequence[Mapping]) -> list[Mapping]:
     """Return a few samples, from the first to the last at equal distances."""
     indices = {round(index) for index in np.linspace(0, len(samples) - 1, SAMPLES)}
     return [samples[index] for index in sorted(indices)]
