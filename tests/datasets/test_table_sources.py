@@ -1,4 +1,4 @@
-"""The same rows come out of all three sources: published files, the hub's parquet folders, TFDS's array_record."""
+"""Test that all sources return the same rows: files, the hub's parquet, TFDS's array_record."""
 
 import json
 import pathlib
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from gpt1_jax.datasets.readers.records import Table
+from gpt1_jax.datasets.readers.records import TableFormat
 from gpt1_jax.datasets.readers.tables import Tsv
 from gpt1_jax.datasets.sources import describe, has, load
 from gpt1_jax.datasets.tasks import Task
@@ -17,7 +17,7 @@ from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
 THREE = [name for name in TASKS if TASKS[name].hub and TASKS[name].tfds]
-# What published texts have and readers stumble over.
+# Published texts contain these and readers may fail on them.
 TEXTS = [
     '"Yes',
     "it's",
@@ -34,85 +34,82 @@ SCORES = (3.8, 0.0, 5.0, 2.25)
 
 
 def rows(task: Task, split: str) -> list[dict]:
-    """Four rows of a split by the column names of the hub: texts of their own, each label in turn; -1 where the split hides it."""
-    table, made = task.hub, []
+    """Return four rows of a split by the hub's columns: different texts, and each label in turn.
+
+    The label is -1 if the split hides its labels.
+    """
+    table, result = task.hub, []
+    is_hidden = (
+        split in task.test
+        and task.format not in ("choice", "substitution")
+        and table.no_label is None
+        and task.name != "scitail"
+    )
     for number in range(4):
-        text = lambda column, number=number: (
-            f"{TEXTS[(number + len(column)) % len(TEXTS)]} {task.name} {split} {column} {number}"
-        )
+
+        def text(column, number=number):
+            prefix = TEXTS[(number + len(column)) % len(TEXTS)]
+            return f"{prefix} {task.name} {split} {column} {number}"
+
         row = {column: text(column) for column in table.segments}
         if task.format == "choice":
-            row |= {
-                "article": f"passage {split} {number // 2}",
-                "options": [text(answer) for answer in "ABCD"],
-            }
+            row["article"] = f"passage {split} {number // 2}"
+            row["options"] = [text(answer) for answer in "ABCD"]
         if task.format == "substitution":
             row |= {"pronoun": "it", "candidates": [f"one {number}", f"two {number}"]}
-        hidden = (
-            split in task.test
-            and task.format not in ("choice", "substitution")
-            and task.hub.unlabelled is None
-        )
-        label = SCORES[number] if task.bins else number % len(task.labels)
-        made.append(
-            row
-            | {
-                table.label: (-1.0 if task.bins else -1)
-                if hidden and task.name != "scitail"
-                else label
-            }
-        )
-    return made
+        row[table.label] = SCORES[number] if task.bins else number % len(task.labels)
+        if is_hidden:
+            row[table.label] = -1.0 if task.bins else -1
+        result.append(row)
+    return result
 
 
 def write_hub(root: pathlib.Path, task: Task, readme: bool = True):
-    """Parquet files in the hub's layout, with the README that says so, or without one."""
+    """Write parquet files in the hub's layout, with the README that describes it or without one."""
     table = task.hub
+    text, answer = datasets.Value("string"), datasets.Value("float32")
+    has_text_labels = task.name in ("scitail", "race", "race_middle", "race_high")
+    if has_text_labels:
+        answer = text
+    elif not task.bins:
+        answer = datasets.ClassLabel(names=list(table.label_names or task.labels))
+    kinds = {
+        name: datasets.List(text) if name in ("options", "candidates") else text
+        for name in table.segments
+    }
     files = []
     for split in task.splits:
         columns = {
             name: [row[name] for row in rows(task, split)]
             for name in (*table.segments, table.label)
         }
-        text, answer = datasets.Value("string"), datasets.Value("float32")
-        if not task.bins:
-            answer = (
-                text
-                if task.name in ("scitail", "race", "race_middle", "race_high")
-                else datasets.ClassLabel(names=list(table.written or task.labels))
-            )
-            if answer == text:
-                columns[table.label] = [task.labels[label] for label in columns[table.label]]
-        kinds = {
-            name: datasets.List(text) if name in ("options", "candidates") else text
-            for name in table.segments
-        }
+        if has_text_labels:
+            columns[table.label] = [task.labels[label] for label in columns[table.label]]
         name = table.splits.get(split, split)
         file = root / table.configs[0] / f"{name}-00000-of-00001.parquet"
         file.parent.mkdir(parents=True, exist_ok=True)
-        datasets.Dataset.from_dict(
-            columns, datasets.Features(kinds | {table.label: answer})
-        ).to_parquet(file)
+        features = datasets.Features(kinds | {table.label: answer})
+        datasets.Dataset.from_dict(columns, features).to_parquet(file)
         files.append({"split": name, "path": f"{table.configs[0]}/{name}-*"})
     if readme:
-        header = json.dumps(
-            {"configs": [{"config_name": table.configs[0], "data_files": files}]}
-        )  # JSON is YAML
+        configs = [{"config_name": table.configs[0], "data_files": files}]
+        header = json.dumps({"configs": configs})  # JSON is YAML
         (root / "README.md").write_text(f"---\n{header}\n---\n# A copy\n")
 
 
 def write_tfds(root: pathlib.Path, task: Task):
-    """Array_record files as TFDS prepares them, by a builder with the data set's features; no TensorFlow."""
+    """Write array_record files with a TFDS builder that has the data set's features."""
     table, text = task.tfds, tfds.features.Text()
     if task.format == "choice":
-        each = {
-            "article": text,
-            "example_id": text,
-            "questions": tfds.features.Sequence(text),
-            "answers": tfds.features.Sequence(text),
-        }
+        texts = tfds.features.Sequence(text)
         features = tfds.features.FeaturesDict(
-            each | {"options": tfds.features.Sequence(tfds.features.Sequence(text))}
+            {
+                "article": text,
+                "example_id": text,
+                "questions": texts,
+                "answers": texts,
+                "options": tfds.features.Sequence(texts),
+            }
         )
     else:
         kinds = {
@@ -122,7 +119,7 @@ def write_tfds(root: pathlib.Path, task: Task):
         answer = (
             np.float32
             if task.bins
-            else tfds.features.ClassLabel(names=list(table.written or task.labels))
+            else tfds.features.ClassLabel(names=list(table.label_names or task.labels))
         )
         features = tfds.features.FeaturesDict(kinds | {table.label: answer})
 
@@ -150,21 +147,19 @@ def write_tfds(root: pathlib.Path, task: Task):
                 return
             for passage in range(2):
                 both = rows(task, split)[2 * passage : 2 * passage + 2]
-                listed = {"questions": "question", "options": "options"}
-                made = {plural: [row[name] for row in both] for plural, name in listed.items()}
-                answers = [task.labels[row["answer"]] for row in both]
                 yield (
                     passage,
-                    made
-                    | {
+                    {
+                        "questions": [row["question"] for row in both],
+                        "options": [row["options"] for row in both],
                         "article": both[0]["article"],
-                        "answers": answers,
+                        "answers": [task.labels[row["answer"]] for row in both],
                         "example_id": f"{split}{passage}",
                     },
                 )
 
     with pytest.MonkeyPatch.context() as patch:
-        # Lists of lists are written in plain numpy, but for this look at TensorFlow's name of their type.
+        # Without this patch, TFDS asks TensorFlow for the dtype of a list of lists.
         patch.setattr(
             tfds.core.features.feature.TensorInfo, "dtype", property(lambda info: info.np_dtype)
         )
@@ -175,116 +170,112 @@ def write_tfds(root: pathlib.Path, task: Task):
 
 
 def write_files(root: pathlib.Path, task: Task):
-    """The published files, in the first of the task's layouts."""
-    layout = task.files[0]
+    """Write the published files, in the first format of the task."""
+    reader = task.files[0]
     for split in task.splits:
-        made = rows(task, split)
-        file = root / layout.place(split)
-        if isinstance(layout, Tsv):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            answers = [row[task.hub.label] for row in made]
-            spelt = [
-                str(answer) if task.bins else (layout.written or task.labels)[answer]
-                for answer in answers
-            ]
-            texts = [[row[name] for name in task.hub.segments] for row in made]
-            hidden = answers[0] == -1
-            header = [*layout.segments, *[layout.label] * (not hidden)]
-            lines = [] if layout.headerless and not hidden else [header]
-            for number, (cells, answer) in enumerate(zip(texts, spelt, strict=True)):
-                row = dict(zip(header, [*cells, answer], strict=False))
-                lines.append(
-                    [row.get(name, str(number)) for name in layout.headerless]
-                    if layout.headerless and not hidden
-                    else list(row.values())
-                )
-            file.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+        file = root / reader.expected_path(split)
+        if isinstance(reader, Tsv):
+            write_tsv(file, task, split)
         elif task.format == "substitution":
-            file.parent.mkdir(parents=True, exist_ok=True)
-            blocks = [
-                (
-                    row["sentence"],
-                    row["pronoun"],
-                    ",".join(row["candidates"]),
-                    row["candidates"][row["label"]],
-                )
-                for row in made
-            ]
-            file.write_text("\n\n".join(map("\n".join, blocks)) + "\n", encoding="utf-8")
+            write_pronouns(file, task, split)
         else:
-            for passage in range(2):
-                both = made[2 * passage : 2 * passage + 2]
-                record = {
-                    "id": f"{split}{passage}.txt",
-                    "article": both[0]["article"],
-                    "questions": [row["question"] for row in both],
-                    "options": [row["options"] for row in both],
-                    "answers": [task.labels[row["answer"]] for row in both],
-                }
-                one = pathlib.Path(str(file).replace("*/*", "high/*").replace("*", str(passage)))
-                one.parent.mkdir(parents=True, exist_ok=True)
-                one.write_text(json.dumps(record))
+            write_passages(file, task, split)
+
+
+def write_tsv(file: pathlib.Path, task: Task, split: str):
+    reader, header = task.files[0], list(task.files[0].segments)
+    is_hidden = rows(task, split)[0][task.hub.label] == -1
+    if not is_hidden:
+        header.append(reader.label)
+    no_header = reader.headerless and not is_hidden
+    lines = [] if no_header else [header]
+    for number, row in enumerate(rows(task, split)):
+        cells = [row[name] for name in task.hub.segments]
+        if not is_hidden:
+            label = row[task.hub.label]
+            cells.append(str(label if task.bins else (reader.label_names or task.labels)[label]))
+        if no_header:
+            values = dict(zip(header, cells, strict=True))
+            cells = [values.get(name, str(number)) for name in reader.headerless]
+        lines.append(cells)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def write_pronouns(file: pathlib.Path, task: Task, split: str):
+    blocks = []
+    for row in rows(task, split):
+        both, correct = row["candidates"], row["candidates"][row["label"]]
+        blocks.append("\n".join([row["sentence"], row["pronoun"], ",".join(both), correct]))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def write_passages(pattern: pathlib.Path, task: Task, split: str):
+    for passage in range(2):
+        both = rows(task, split)[2 * passage : 2 * passage + 2]
+        record = {
+            "id": f"{split}{passage}.txt",
+            "article": both[0]["article"],
+            "questions": [row["question"] for row in both],
+            "options": [row["options"] for row in both],
+            "answers": [task.labels[row["answer"]] for row in both],
+        }
+        file = pathlib.Path(str(pattern).replace("*/*", "high/*").replace("*", str(passage)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(record))
 
 
 WRITERS: dict[str, Callable] = {"files": write_files, "hub": write_hub, "tfds": write_tfds}
 
 
 @pytest.mark.parametrize("name", [name for name in THREE if name != "race"])
-def test_the_same_rows_from_every_source(tmp_path, name):
-    task, seen = TASKS[name], {}
+def test_every_source_returns_the_same_rows(tmp_path, name):
+    task, contents, digests = TASKS[name], {}, {}
     for source, write in WRITERS.items():
         write(tmp_path / source, task)
         for split in task.splits:
             assert has(task, split, source=source, path=str(tmp_path / source))
-            found = load(task, split, source=source, path=str(tmp_path / source))
-            content = sorted(((row.segments, row.label) for row in found.examples), key=repr)
-            assert seen.setdefault(split, content) == content, (
-                f"{source} differs from files in split {split}"
-            )
-            digest = describe(task, split, found)["sha256"]
-            assert seen.setdefault(f"{split} sha256", digest) == digest
+            loaded = load(task, split, source=source, path=str(tmp_path / source))
+            content = sorted(((row.segments, row.label) for row in loaded.examples), key=repr)
+            assert contents.setdefault(split, content) == content, f"{source} differs from files"
+            digest = describe(task, split, loaded)["sha256"]
+            assert digests.setdefault(split, digest) == digest
     first = task.splits[0]
     expected = [row[task.hub.segments[0]].strip() for row in rows(task, first)]
-    assert sorted(segments[0].strip() for segments, _ in seen[first]) == sorted(expected)
-    labels = {label for _, label in seen[first]}
-    assert labels == (
-        {None} if not task.train else set(SCORES) if task.bins else set(range(len(task.labels)))
-    )
+    assert sorted(segments[0].strip() for segments, _ in contents[first]) == sorted(expected)
+    labels = {label for _, label in contents[first]}
+    if task.train:
+        assert labels == (set(SCORES) if task.bins else set(range(len(task.labels))))
+    else:
+        assert labels == {None}
 
 
-def test_race_is_middle_and_high_together(tmp_path):
+def test_race_is_high_and_middle_together(tmp_path):
     for name in ("race_middle", "race_high"):
         write_tfds(tmp_path, TASKS[name])
-    found = load(TASKS["race"], "validation", source="tfds", path=str(tmp_path))
+    examples = load(TASKS["race"], "validation", source="tfds", path=str(tmp_path)).examples
     parts = [
         load(TASKS[name], "validation", source="tfds", path=str(tmp_path))
         for name in ("race_high", "race_middle")
     ]
-    assert found.examples == [example for part in parts for example in part.examples]
-    assert len(found.examples) == 8 and all(
-        len(example.segments) == 6 for example in found.examples
-    )
+    assert examples == [example for part in parts for example in part.examples]
+    assert len(examples) == 8 and all(len(example.segments) == 6 for example in examples)
 
 
-@pytest.mark.parametrize("shape", ["readme", "bare", "own folder"])
-def test_shapes_of_a_hub_copy(tmp_path, shape):
-    """With a README that names the configurations, without one, and a configuration's folder by itself."""
+@pytest.mark.parametrize("shape", ["readme", "no readme", "folder of a configuration"])
+def test_copy_of_the_hub_may_have_several_forms(tmp_path, shape):
     rte, sst2 = TASKS["rte"], TASKS["sst2"]
     for task in (rte, sst2):
         write_hub(tmp_path, task, readme=False)
     if shape == "readme":
         write_hub(tmp_path, rte)
-    path = tmp_path / "rte" if shape == "own folder" else tmp_path
-    assert [row.label for row in load(rte, "train", source="hub", path=str(path)).examples] == [
-        0,
-        1,
-        0,
-        1,
-    ]
+    path = tmp_path / "rte" if shape == "folder of a configuration" else tmp_path
+    examples = load(rte, "train", source="hub", path=str(path)).examples
+    assert [row.label for row in examples] == [0, 1, 0, 1]
 
 
-def test_a_copy_with_its_classes_in_another_order(tmp_path):
-    """Class ids are read by their names, so a mirror that numbers them otherwise gives the same labels; strange names are refused."""
+def test_classes_are_read_by_their_names(tmp_path):
     file = tmp_path / "rte/train-00000-of-00001.parquet"
     file.parent.mkdir()
 
@@ -312,7 +303,7 @@ def test_a_copy_with_its_classes_in_another_order(tmp_path):
         write(["no", "yes"], [0, 1])
 
 
-def test_unlabelled_rows_are_left_out_and_counted(tmp_path):
+def test_unlabelled_rows_are_omitted_and_counted(tmp_path):
     snli = TASKS["snli"]
     file = tmp_path / "plain_text/train-00000-of-00001.parquet"
     file.parent.mkdir()
@@ -323,13 +314,12 @@ def test_unlabelled_rows_are_left_out_and_counted(tmp_path):
     }
     table = {"premise": list("abc"), "hypothesis": list("def"), "label": [2, -1, 0]}
     datasets.Dataset.from_dict(table, datasets.Features(kinds)).to_parquet(file)
-    found = load(snli, "train", source="hub", path=str(tmp_path))
-    assert ([row.label for row in found.examples], found.unlabelled) == ([2, 0], 1)
-    assert [row.id for row in found.examples] == ["0", "2"]
+    loaded = load(snli, "train", source="hub", path=str(tmp_path))
+    assert ([row.label for row in loaded.examples], loaded.unlabelled) == ([2, 0], 1)
+    assert [row.id for row in loaded.examples] == ["0", "2"]
 
 
-def test_a_folder_wins_over_the_hub(tmp_path, monkeypatch):
-    """A folder that is called like a data set of the hub is that folder, and never what some cache has under its name."""
+def test_folder_has_priority_over_the_hub(tmp_path, monkeypatch):
     (tmp_path / "nyu-mll").mkdir()
     write_hub(tmp_path / "nyu-mll/glue", TASKS["rte"])
     monkeypatch.chdir(tmp_path)
@@ -346,7 +336,8 @@ def test_a_folder_wins_over_the_hub(tmp_path, monkeypatch):
             "hub",
             "rte",
             "",
-            r"the hub's nyu-mll/glue is not whole in the cache .* HF_.*_OFFLINE keeps this offline: unset it",
+            r"the hub's nyu-mll/glue is not whole in the cache .* HF_.*_OFFLINE keeps this offline:"
+            r" unset it",
         ),
         (
             "hub",
@@ -370,21 +361,23 @@ def test_a_folder_wins_over_the_hub(tmp_path, monkeypatch):
             "tfds",
             "rte",
             "nowhere",
-            r"TFDS has not prepared glue/rte at nowhere; prepare it by tensorflow_datasets\.builder\('glue/rte', ",
+            r"TFDS has not prepared glue/rte at nowhere; prepare it by"
+            r" tensorflow_datasets\.builder\('glue/rte', ",
         ),
     ],
 )
-def test_out_of_reach(source, task, path, message):
-    with pytest.raises(UserError, match=message) as caught:
+def test_missing_data_set_is_refused(source, task, path, message):
+    with pytest.raises(UserError, match=message) as error:
         load(TASKS[task], "train", source=source, path=path)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_hub_copy_that_lacks_something(tmp_path):
+def test_incomplete_copy_of_the_hub_is_refused(tmp_path):
     write_hub(tmp_path, TASKS["rte"])
     with pytest.raises(
         UserError,
-        match=r"has no configuration 'sst2', only rte; expected sst2/<split>-\*\.parquet, or a README\.md",
+        match=r"has no configuration 'sst2', only rte; expected sst2/<split>-\*\.parquet,"
+        r" or a README\.md",
     ):
         load(TASKS["sst2"], "train", source="hub", path=str(tmp_path))
     (tmp_path / "rte/test-00000-of-00001.parquet").unlink()
@@ -399,8 +392,7 @@ def test_a_hub_copy_that_lacks_something(tmp_path):
         load(TASKS["rte"], "train", source="hub", path=str(tmp_path))
 
 
-def test_tfds_other_formats_are_refused(tmp_path):
-    """TFDS slices parquet wrongly and needs TensorFlow for tfrecord."""
+def test_other_formats_of_tfds_are_refused(tmp_path):
     rte = TASKS["rte"]
     write_tfds(tmp_path, rte)
     info = tmp_path / "glue/rte/1.2.10/dataset_info.json"
@@ -413,14 +405,14 @@ def test_tfds_other_formats_are_refused(tmp_path):
         load(TASKS["snli"], "train", source="tfds", path=str(info.parent))
 
 
-def test_another_configuration_is_not_taken_for_the_one_asked_for(tmp_path):
+def test_another_configuration_is_refused(tmp_path):
     write_tfds(tmp_path, TASKS["rte"])
     with pytest.raises(UserError, match=r"1\.2\.10 is TFDS's glue/rte, glue/wnli expected"):
         load(TASKS["wnli"], "train", source="tfds", path=str(tmp_path / "glue/rte"))
 
 
 @pytest.mark.parametrize("damage", ["page", "file", "script"])
-def test_a_damaged_copy_of_the_hub_is_told_in_one_line(tmp_path, damage):
+def test_damaged_copy_of_the_hub_is_a_one_line_error(tmp_path, damage):
     write_hub(tmp_path, TASKS["rte"], readme=False)
     file = tmp_path / "rte/train-00000-of-00001.parquet"
     content = bytearray(file.read_bytes())
@@ -431,20 +423,20 @@ def test_a_damaged_copy_of_the_hub_is_told_in_one_line(tmp_path, damage):
     else:
         (tmp_path / "rte/rte.py").write_text("raise SystemExit(1)\n")
     file.write_bytes(content)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         load(TASKS["rte"], "train", source="hub", path=str(tmp_path))
-    assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+    assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
 
 
-def test_the_newest_version_is_read(tmp_path):
+def test_newest_version_is_read(tmp_path):
     write_tfds(tmp_path, TASKS["rte"])
     (tmp_path / "glue/rte/1.2.9").mkdir()
     (tmp_path / "glue/rte/1.2.9/dataset_info.json").write_text("{}")
     assert len(load(TASKS["rte"], "train", source="tfds", path=str(tmp_path)).examples) == 4
 
 
-def test_places_are_named_in_full():
-    """Every table says a data set of the hub as owner/name, or a data set of TFDS."""
+def test_names_of_hub_data_sets_include_the_owner():
     for task in map(TASKS.__getitem__, TASKS):
         for table in filter(None, (task.hub, task.tfds)):
-            assert isinstance(table, Table) and (table.name.count("/") == 1) == (table is task.hub)
+            assert isinstance(table, TableFormat)
+            assert (table.name.count("/") == 1) == (table is task.hub)
