@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpt1_jax.datasets.readers.records import Columns, Label, OmittedRows, Record, Rows
+from gpt1_jax.datasets.readers.records import Columns, Example, Label, OmittedRows, Record, Rows
 from gpt1_jax.datasets.readers.tables import FileReader
 from gpt1_jax.datasets.table_sources import HubSource, TableSource, TfdsSource
 from gpt1_jax.datasets.tasks import Task
@@ -111,9 +111,7 @@ def load(
     for where, number, record in tables.records(split, omitted):
         try:
             new = list(columns.examples(record, number, parse_label, hides_labels, omitted))
-            for example in new:
-                if len(example.segments) != task.texts:
-                    raise ValueError(f"{len(example.segments)} texts found, {task.texts} expected")
+            _check_segments(task, new)
             examples += new
         except ValueError as reason:
             omitted.add_malformed(where, reason)
@@ -172,6 +170,12 @@ def _open(task: Task, source: str, path: str) -> FileSource | TableSource:
             f" choose one of: {', '.join(sorted(SOURCES))}"
         )
     return SOURCES[source](task, path)
+
+
+def _check_segments(task: Task, examples: list[Example]) -> None:
+    for example in examples:
+        if len(example.segments) != task.texts:
+            raise ValueError(f"{len(example.segments)} texts found, {task.texts} expected")
 
 
 def _label_parser(task: Task, label_names: tuple[str, ...]) -> Callable[[Any], Label]:

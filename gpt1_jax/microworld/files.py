@@ -13,7 +13,7 @@ from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.microworld.novels import generate_novels
 from gpt1_jax.microworld.task_files import write_tasks
-from gpt1_jax.microworld.world import RELATIONS, draw
+from gpt1_jax.microworld.world import RELATIONS, World, draw
 
 # Increase VERSION with every change of the written bytes, so that folders of an older version are
 # written again.
@@ -35,12 +35,11 @@ def write(
     world.json holds all facts, and the subjects whose facts the novels state.
 
     Args:
-        directory: the folder to write. A microworld with the same parameters is left as it is, one
-            with other parameters is replaced.
-        seed: the seed of the world, its novels and its rows.
+        directory: the folder to write. A microworld with other parameters is replaced.
+        seed: the seed of the world, the novels and the rows.
         words: the approximate number of words in the novels.
         train: the number of train rows of each task.
-        dev: the number of dev rows of each task, and of test rows.
+        dev: the number of dev rows of each task. There are as many test rows.
         facts: the fraction of facts that the novels state; see `generate_novels`.
         far: the fraction of far statements; see `generate_novels`.
 
@@ -55,20 +54,15 @@ def write(
     previous = _read_manifest(directory)
     if previous == manifest:
         return
-    if previous is None and directory.exists():
-        if not directory.is_dir() or storage.names(directory):
-            raise UserError(
-                f"{directory}: is not a microworld, but not empty; name a new or an empty folder"
-            )
+    if previous is None and not _is_free(directory):
+        raise UserError(f"{directory}: is not a microworld; name a new or an empty folder")
     try:
         # The folder replaces the previous one at the end, so its files are written directly.
         with storage.atomic_folder(directory) as folder:
             world = draw(seed)
             _write_novels(folder / "novels", generate_novels(world, words, seed, facts, far=far))
             write_tasks(folder, world, {"train": train, "dev": dev, "test": dev}, seed)
-            stated = {name: sorted(world.stated_subjects(name, facts)) for name in RELATIONS}
-            truth = {"world": dataclasses.asdict(world), "told": stated}
-            (folder / "world.json").write_text(json.dumps(truth, indent=1) + "\n")
+            _write_facts(folder / "world.json", world, facts)
             (folder / "manifest.json").write_text(manifest)
     except OSError as error:
         raise UserError(
@@ -101,7 +95,18 @@ def _read_manifest(directory: pathlib.Path) -> str | None:
     return text if (directory / "world.json").is_file() else None
 
 
+def _is_free(directory: pathlib.Path) -> bool:
+    """Return True if there is nothing, or an empty folder."""
+    return not directory.exists() or (directory.is_dir() and not storage.names(directory))
+
+
 def _write_novels(folder: pathlib.Path, novels: Iterable[str]) -> None:
     folder.mkdir()
     for number, text in enumerate(novels):
         (folder / f"novel_{number:04d}.txt").write_text(text)
+
+
+def _write_facts(path: pathlib.Path, world: World, facts: float) -> None:
+    stated = {name: sorted(world.stated_subjects(name, facts)) for name in RELATIONS}
+    content = {"world": dataclasses.asdict(world), "told": stated}
+    path.write_text(json.dumps(content, indent=1) + "\n")

@@ -137,14 +137,13 @@ class Author:
         with neither the subject nor the claim alone, and a small model would not find out within
         its training time that the answer depends on both.
         """
-        beginnings, form = QUESTIONS[topic]
         answers = {claim: answer for answer, group in claims.items() for claim in group}
         order = list(OBJECTS[topic][:2])
         if self.rng.random() >= GOOD_CLAIM_RATE:
             order.reverse()
         order = order[: self.rng.randint(1, 2)]
-        questions = [f"{form.format(claim=claim)}? {answers[claim]}." for claim in order]
-        return " ".join([self.rng.choice(beginnings), *questions])
+        questions = [f"{claim}? {answers[claim]}." for claim in order]
+        return " ".join([self.rng.choice(QUESTIONS[topic]), *questions])
 
     def _set_tone_slots(self, subject: str, slots: dict[str, str]) -> None:
         tone = self.world.tones[subject]

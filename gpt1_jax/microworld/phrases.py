@@ -72,20 +72,19 @@ FAR = {
     "causes": ("the {x} came while {p} was with {q} near the {spot}, and then there was a {y}.",),
 }
 
-# relation -> the beginnings of a question, and the form of a claim (World.claims): "It was a zundy
-# hill. Was it good? No. Bad? Yes." The pair tasks and the choices ask a model to compare a claim
-# with a word. A small model learns this from questions long before it would from labelled rows.
+# relation -> the beginnings of a question. A claim (World.claims) and its answer complete the
+# question: "It was a zundy hill. Was it good? No. Bad? Yes." The pair tasks and the choices ask a
+# model to compare a claim with a word. A small model learns this from questions long before it
+# would from labelled rows.
 QUESTIONS = {
     "tones": (
-        ("it was a {x} {spot}. was it", "{p} came to a {x} {spot}. was it", "was the {x} {spot}"),
-        "{claim}",
+        "it was a {x} {spot}. was it",
+        "{p} came to a {x} {spot}. was it",
+        "was the {x} {spot}",
     ),
-    "things": (("{p} had a {x}. was it", "{p} {took} a {x}. was it", "was the {x}"), "{claim}"),
-    "verbs": (("{p} {x} {q}. was {q}", "did {p}, who {x} {q}, know {q} was"), "{claim}"),
-    "causes": (
-        ("the {x} came. was there a", "{p} spoke of a {x}. was there a", "was the {x} for a"),
-        "{claim}",
-    ),
+    "things": ("{p} had a {x}. was it", "{p} {took} a {x}. was it", "was the {x}"),
+    "verbs": ("{p} {x} {q}. was {q}", "did {p}, who {x} {q}, know {q} was"),
+    "causes": ("the {x} came. was there a", "{p} spoke of a {x}. was there a", "was the {x} for a"),
 }
 
 # These patterns mention a word without its meaning, so that the words of facts that novels do not

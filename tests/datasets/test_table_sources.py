@@ -97,12 +97,11 @@ def write_hub(root: pathlib.Path, task: Task, readme: bool = True):
         (root / "README.md").write_text(f"---\n{header}\n---\n# A copy\n")
 
 
-def write_tfds(root: pathlib.Path, task: Task):
-    """Write array_record files with a TFDS builder that has the data set's features."""
+def tfds_features(task: Task) -> tfds.features.FeaturesDict:
     table, text = task.tfds, tfds.features.Text()
     if task.format == "choice":
         texts = tfds.features.Sequence(text)
-        features = tfds.features.FeaturesDict(
+        return tfds.features.FeaturesDict(
             {
                 "article": text,
                 "example_id": text,
@@ -111,17 +110,21 @@ def write_tfds(root: pathlib.Path, task: Task):
                 "options": tfds.features.Sequence(texts),
             }
         )
-    else:
-        kinds = {
-            name: tfds.features.Sequence(text, length=2) if name == "candidates" else text
-            for name in table.segments
-        }
-        answer = (
-            np.float32
-            if task.bins
-            else tfds.features.ClassLabel(names=list(table.label_names or task.labels))
-        )
-        features = tfds.features.FeaturesDict(kinds | {table.label: answer})
+    kinds = {
+        name: tfds.features.Sequence(text, length=2) if name == "candidates" else text
+        for name in table.segments
+    }
+    answer = (
+        np.float32
+        if task.bins
+        else tfds.features.ClassLabel(names=list(table.label_names or task.labels))
+    )
+    return tfds.features.FeaturesDict(kinds | {table.label: answer})
+
+
+def write_tfds(root: pathlib.Path, task: Task):
+    """Write array_record files with a TFDS builder that has the data set's features."""
+    table = task.tfds
 
     class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         VERSION = tfds.core.Version("1.2.10")
@@ -133,7 +136,7 @@ def write_tfds(root: pathlib.Path, task: Task):
         code_path = pathlib.Path(__file__)
 
         def _info(self):
-            return tfds.core.DatasetInfo(builder=self, features=features)
+            return tfds.core.DatasetInfo(builder=self, features=tfds_features(task))
 
         def _split_generators(self, _):
             return {

@@ -55,7 +55,7 @@ def test_same_parameters_keep_the_folder_and_others_replace_it(tmp_path):
 def test_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"name": "my app"}')
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(UserError, match="is not a microworld, but not empty"):
+    with pytest.raises(UserError, match="is not a microworld; name a new or an empty folder"):
         files.write(tmp_path, **SMALL)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
