@@ -9,8 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from gpt1_jax.datasets.readers.records import PassageTable, Table
-from gpt1_jax.datasets.readers.tables import HeldOutTsv, Layout, Tsv
+from gpt1_jax.datasets.readers.records import PassageTableFormat, TableFormat
+from gpt1_jax.datasets.readers.tables import FileReader, HeldOutTsv, Tsv
 from gpt1_jax.datasets.readers.texts import Jsonl, PassageFiles, PronounBlocks, StoryCsv
 from gpt1_jax.registry import TASKS
 
@@ -44,9 +44,9 @@ class Task:
     contexts: int = 1
     bins: int = 0
     metrics: tuple[str, ...]
-    files: tuple[Layout, ...]
-    hub: Table | None = None
-    tfds: Table | None = None
+    files: tuple[FileReader, ...]
+    hub: TableFormat | None = None
+    tfds: TableFormat | None = None
     train: bool = True
     validation: tuple[str, ...] = ("validation",)
     test: tuple[str, ...] = ("test",)
@@ -93,8 +93,8 @@ def _glue(
     """The task on the hub and in TFDS, which copied columns, labels and splits from one another; the server keeps the test labels."""
     place = {"configs": (config,), "segments": segments, "splits": splits}
     return {
-        "hub": Table(name="nyu-mll/glue", **place),
-        "tfds": Table(name="glue", **place),
+        "hub": TableFormat(name="nyu-mll/glue", **place),
+        "tfds": TableFormat(name="glue", **place),
         "hidden": hidden,
     }
 
@@ -113,7 +113,7 @@ _SINGLES = (
             Tsv(
                 folder="CoLA",
                 segments=("sentence",),
-                written=_DIGITS,
+                label_names=_DIGITS,
                 headerless=("source", "label", "mark", "sentence"),
             ),
         ),
@@ -126,14 +126,14 @@ _SINGLES = (
         format="single",
         labels=("negative", "positive"),
         metrics=("accuracy",),
-        files=(Tsv(folder="SST-2", segments=("sentence",), written=_DIGITS),),
+        files=(Tsv(folder="SST-2", segments=("sentence",), label_names=_DIGITS),),
         **_glue("sst2", ("sentence",)),
         sizes=_sizes(67349, 872, 1821),
         submission={"test": "SST-2"},
     ),
 )
 
-_STRINGS = {"folder": "MRPC", "segments": ("#1 String", "#2 String"), "written": _DIGITS}
+_STRINGS = {"folder": "MRPC", "segments": ("#1 String", "#2 String"), "label_names": _DIGITS}
 _MSR = {
     "train": "msr_paraphrase_train.txt",
     "validation": "msr_paraphrase_train.txt",
@@ -185,7 +185,13 @@ _SIMILARITIES = (
         labels=("not_duplicate", "duplicate"),
         metrics=("f1", "accuracy"),
         files=(
-            Tsv(folder="QQP", segments=_QUESTIONS, label="is_duplicate", written=_DIGITS, id="id"),
+            Tsv(
+                folder="QQP",
+                segments=_QUESTIONS,
+                label="is_duplicate",
+                label_names=_DIGITS,
+                id="id",
+            ),
         ),
         **_glue("qqp", _QUESTIONS),
         sizes=_sizes(363846, 40430, 390965),
@@ -204,7 +210,7 @@ _SNLI = {
     "folder": "snli_1.0",
     "segments": _SENTENCES,
     "label": "gold_label",
-    "unlabelled": "-",
+    "no_label": "-",
     "id": "pairID",
 }
 
@@ -281,7 +287,7 @@ _PAIRS = (
         format="pair",
         labels=_ENTAILED[::-1],  # The other way round than RTE.
         metrics=("accuracy",),
-        files=(Tsv(folder="WNLI", segments=_SENTENCES, written=_DIGITS),),
+        files=(Tsv(folder="WNLI", segments=_SENTENCES, label_names=_DIGITS),),
         **_glue("wnli", _SENTENCES),
         sizes=_sizes(635, 71, 146),
         submission={"test": "WNLI"},
@@ -295,10 +301,10 @@ _PAIRS = (
             Tsv(**_SNLI, optional=4, splits=_named("snli_1.0_{}.txt")),
             Jsonl(**_SNLI, splits=_named("snli_1.0_{}.jsonl")),
         ),
-        hub=Table(
-            name="stanfordnlp/snli", configs=("plain_text",), segments=_STATEMENTS, unlabelled=-1
+        hub=TableFormat(
+            name="stanfordnlp/snli", configs=("plain_text",), segments=_STATEMENTS, no_label=-1
         ),
-        tfds=Table(name="snli", segments=_STATEMENTS, unlabelled=-1),
+        tfds=TableFormat(name="snli", segments=_STATEMENTS, no_label=-1),
         sizes=_sizes(549367, 9842, 9824),
     ),
     Task(
@@ -317,12 +323,12 @@ _PAIRS = (
                 folder="SciTailV1.1/snli_format",
                 segments=_SENTENCES,
                 label="gold_label",
-                written=("entailment", "neutral"),
+                label_names=("entailment", "neutral"),
                 splits=_named("scitail_1.0_{}.txt"),
             ),
         ),
-        hub=Table(name="allenai/scitail", configs=("tsv_format",), segments=_STATEMENTS),
-        tfds=Table(name="sci_tail", segments=_STATEMENTS),
+        hub=TableFormat(name="allenai/scitail", configs=("tsv_format",), segments=_STATEMENTS),
+        tfds=TableFormat(name="sci_tail", segments=_STATEMENTS),
         sizes=_sizes(23097, 1304, 2126),
     ),
 )
@@ -344,18 +350,18 @@ def _race(name: str, hub: str, level: str, levels: tuple[str, ...], sizes: dict[
                 segments=_QUESTION,
                 label="answer",
                 id="id",
-                each=lists,
+                list_columns=lists,
                 splits=_named(f"{{}}/{level}/*.txt"),
             ),
         ),
-        hub=Table(name="ehovy/race", configs=(hub,), segments=_QUESTION, label="answer"),
-        tfds=PassageTable(
+        hub=TableFormat(name="ehovy/race", configs=(hub,), segments=_QUESTION, label="answer"),
+        tfds=PassageTableFormat(
             name="race",
             configs=levels,
             segments=_QUESTION,
             label="answer",
             id="example_id",
-            each=lists,
+            list_columns=lists,
             splits={"validation": "dev"},
         ),
         sizes=sizes,
@@ -415,16 +421,16 @@ _CHOICES = (
                 splits={"train": "train.c.txt", "test": "test.c.txt"},
             ),
         ),
-        hub=Table(
+        hub=TableFormat(
             name="community-datasets/definite_pronoun_resolution",
             configs=("plain_text",),
             segments=("sentence", "pronoun", "candidates"),
-            written=_DIGITS,
+            label_names=_DIGITS,
         ),
-        tfds=Table(
+        tfds=TableFormat(
             name="definite_pronoun_resolution",
             segments=("sentence", "pronoun", "candidates"),
-            written=_DIGITS,
+            label_names=_DIGITS,
         ),
         validation=(),
         sizes={"train": 1322, "test": 564},

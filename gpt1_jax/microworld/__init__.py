@@ -1,1 +1,4 @@
-"""The embedded data: a seeded little world that writes novels and labelled tasks; files.write is the way in."""
+"""Generate the embedded data set: a seeded small world with novels and labelled tasks.
+
+`files.write` is the entry point.
+"""

@@ -1,4 +1,7 @@
-"""How far counting words gets on each task: `python -m gpt1_jax.microworld.baselines` prints the table."""
+"""Measure the score of word counts on each task.
+
+`python -m gpt1_jax.microworld.baselines` prints the table of docs/microworld.md.
+"""
 
 import re
 
@@ -8,81 +11,94 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from gpt1_jax.microworld.row_sampler import Row
-from gpt1_jax.microworld.tasks import TASKS, rows
+from gpt1_jax.microworld.row_sampler import TaskRow
+from gpt1_jax.microworld.tasks import CEILING, TASKS, make_rows
 from gpt1_jax.microworld.world import World, draw
 
 CHANCE = {name: 0.0 if name == "stsb" else 100 / len(task.labels) for name, task in TASKS.items()}
-# Letters have no training rows: they are judged by the counts of MNLI's own.
-TRAINED_ON = {"mnli_mismatched": "mnli"}
+# Letters have no train rows. Their baseline is trained on MNLI's rows.
+TRAIN_TASK = {"mnli_mismatched": "mnli"}
 
 
-def floor(
+def baseline(
     world: World,
     name: str,
     train: int = 1500,
     dev: int = 1500,
     seed: int = 0,
     *,
-    apart: bool = True,
+    test_words: bool = True,
 ) -> float:
-    """Accuracy in percent (stsb: Pearson's r x 100) on dev rows of a linear model over counts of the train rows' words.
+    """Return the score of a linear model over word counts.
+
+    The score is the accuracy in percent, for stsb Pearson's r x 100.
 
     Args:
-        apart: False judges on further rows about the train words, which asks more of a task: that even counts of words
-            known by their labels are not enough.
+        world: the world that the rows are about.
+        name: the task.
+        train: the number of rows that the model is trained on.
+        dev: the number of rows that it is evaluated on.
+        seed: the seed of the rows.
+        test_words: evaluate on dev rows. If False, evaluate on further rows about the train words.
+            This baseline is stronger, since the train rows label the same words.
     """
-    source = TRAINED_ON.get(name, name)
-    fitted = rows(world, source, {"train": train + dev}, seed)["train"]
-    judged = rows(world, name, {"dev": dev}, seed)["dev"] if apart else fitted[train:]
+    source = TRAIN_TASK.get(name, name)
+    rows = make_rows(world, source, {"train": train + dev}, seed)["train"]
+    train_rows, test_rows = rows[:train], rows[train:]
+    if test_words:
+        test_rows = make_rows(world, name, {"dev": dev}, seed)["dev"]
+    labels = [row.label for row in test_rows]
     if name == "stsb":
-        model = make_pipeline(CountVectorizer(analyzer=words_of), Ridge())
-        scores = model.fit(fitted[:train], [row.label for row in fitted[:train]]).predict(judged)
-        return 100 * float(scipy.stats.pearsonr(scores, [row.label for row in judged]).statistic)
-    model = make_pipeline(CountVectorizer(analyzer=words_of), LogisticRegression(max_iter=1000))
-    guesses = (_choose if fitted[0].choices else _classify)(model, fitted[:train], judged)
-    return 100 * float(np.mean(guesses == [row.label for row in judged]))
+        model = make_pipeline(CountVectorizer(analyzer=row_features), Ridge())
+        scores = _classify(model, train_rows, test_rows)
+        return 100 * float(scipy.stats.pearsonr(scores, labels).statistic)
+    model = make_pipeline(CountVectorizer(analyzer=row_features), LogisticRegression(max_iter=1000))
+    predict = _choose if train_rows[0].choices else _classify
+    return 100 * float(np.mean(predict(model, train_rows, test_rows) == labels))
 
 
-def words_of(row: Row) -> list[str]:
-    """A row's words, marked with the text they are in, and the words that two texts share or do not."""
+def row_features(row: TaskRow) -> list[str]:
+    """Return a row's words, marked by their text, and by how many of two texts contain them."""
     bags = [re.findall(r"\w+", text.lower()) for text in (*row.texts, row.question, *row.choices)]
-    marked = [f"{place}:{word}" for place, bag in enumerate(bags) for word in bag]
-    first, last = set(bags[0]), set(bags[-1] if row.choices else bags[len(row.texts) - 1])
-    both = [f"both:{word}" for word in sorted(first & last)] + ["both"] * len(first & last)
-    return marked + both + [f"one:{word}" for word in sorted(first ^ last)]
+    features = [f"{i}:{word}" for i, bag in enumerate(bags) for word in bag]
+    first = set(bags[0])
+    last = set(bags[-1] if row.choices else bags[len(row.texts) - 1])
+    features += [f"both:{word}" for word in sorted(first & last)]
+    features += ["both"] * len(first & last)
+    features += [f"one:{word}" for word in sorted(first ^ last)]
+    return features
 
 
-def _classify(model: Pipeline, fitted: list[Row], judged: list[Row]) -> np.ndarray:
-    return model.fit(fitted, [row.label for row in fitted]).predict(judged)
+def _classify(model: Pipeline, train: list[TaskRow], test: list[TaskRow]) -> np.ndarray:
+    return model.fit(train, [row.label for row in train]).predict(test)
 
 
-def _choose(model: Pipeline, fitted: list[Row], judged: list[Row]) -> np.ndarray:
-    """Score each choice beside its text alone; the highest wins."""
-
-    def alone(examples):
-        return [row._replace(choices=(choice,)) for row in examples for choice in row.choices]
-
-    model.fit(
-        alone(fitted), [int(i == row.label) for row in fitted for i in range(len(row.choices))]
-    )
-    return model.decision_function(alone(judged)).reshape(len(judged), -1).argmax(axis=1)
+def _choose(model: Pipeline, train: list[TaskRow], test: list[TaskRow]) -> np.ndarray:
+    """Score each choice alone. Return for each test row the index of the best choice."""
+    labels = [int(i == row.label) for row in train for i in range(len(row.choices))]
+    model.fit(_separate_choices(train), labels)
+    scores = model.decision_function(_separate_choices(test))
+    return scores.reshape(len(test), -1).argmax(axis=1)
 
 
-def table(world: World) -> str:
-    """All tasks as a markdown table."""
+def _separate_choices(rows: list[TaskRow]) -> list[TaskRow]:
+    return [row._replace(choices=(choice,)) for row in rows for choice in row.choices]
+
+
+def baseline_table(world: World) -> str:
+    """Return the baselines of all tasks as a markdown table."""
     lines = [
-        "| task | chance | floor, test words | floor, train words | ceiling |",
+        "| task | chance | baseline, test words | baseline, train words | ceiling |",
         "|---|---|---|---|---|",
     ]
-    for name, task in TASKS.items():
-        test_words = floor(world, name)
-        train_words = "-" if name in TRAINED_ON else f"{floor(world, name, apart=False):.1f}"
-        lines.append(
-            f"| {name} | {CHANCE[name]:.1f} | {test_words:.1f} | {train_words} | {task.ceiling:.0f} |"
-        )
+    for name in TASKS:
+        cells = [name, f"{CHANCE[name]:.1f}", f"{baseline(world, name):.1f}"]
+        has_train_words = name not in TRAIN_TASK
+        cells.append(f"{baseline(world, name, test_words=False):.1f}" if has_train_words else "-")
+        cells.append(f"{CEILING:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    print(table(draw()))
+    print(baseline_table(draw()))

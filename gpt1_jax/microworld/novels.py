@@ -1,162 +1,153 @@
-"""Novels: long text in which every told fact of the world can be learned."""
+"""Generate novels: long texts from which the stated facts of the world can be learned."""
 
+import functools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gpt1_jax.microworld.phrases import (
-    ASKED,
     CLOSINGS,
     FAR,
-    HOPING,
+    GOOD_CLAIM_RATE,
     NEAR,
+    NEUTRAL,
     OPENINGS,
-    PLAIN,
+    QUESTIONS,
     SPOTS,
-    TAKINGS,
+    TAKING_VERBS,
     TIMES,
-    capital,
-    grammar,
-    is_labelled,
-    sentences,
-)  # fmt: skip
+    capitalize,
+    grammar_sentence,
+    is_reserved,
+    split_sentences,
+)
 from gpt1_jax.microworld.world import OBJECTS, RELATIONS, World
 
 NOVEL_WORDS = 20_000
-CAST = 8
-ASKING = 0.6  # the fraction of telling sentences that are questions with their answers
-# How often each relation is spoken of.
-WEIGHTS = {"tones": 22, "things": 26, "verbs": 18, "causes": 18, "grammar": 16}
+CAST_SIZE = 8
+QUESTION_RATE = 0.6  # the fraction of statements that are questions with their answers
+# topic -> its relative frequency
+TOPICS = {"tones": 22, "things": 26, "verbs": 18, "causes": 18, "grammar": 16}
 
 
-def novels(
-    world: World,
-    words: int,
-    seed: int = 0,
-    facts: float = 1.0,
-    *,
-    far: float = 0.1,
-    weights: dict[str, float] = WEIGHTS,
+def generate_novels(
+    world: World, words: int, seed: int = 0, facts: float = 1.0, *, far: float = 0.1
 ) -> Iterator[str]:
-    """Novels of about NOVEL_WORDS words, until there are `words` in all; one string each, a blank line after
-    every paragraph.
+    """Yield novels of about NOVEL_WORDS words until they have `words` words in total.
+
+    A blank line follows every paragraph. A sentence that `is_reserved` is never written, so the
+    sentences of the tasks are held out.
 
     Args:
-        facts: the fraction of every relation's facts that are told (World.told); the other words just occur.
-        far: the fraction of the telling sentences whose telling word is five or more words from its subject.
-        weights: how often each relation, and "grammar", is spoken of.
-
-    A sentence that is_labelled is never written, so the tasks' sentences are held out.
+        facts: the fraction of every relation's facts that the novels state (World.stated_subjects).
+            The other words occur without their meaning.
+        far: the fraction of statements whose object is five or more words from its subject.
     """
-    author = Author(world, random.Random(f"novels/{world.seed}/{seed}"), facts, far, weights)
-    people = author.rng.sample(list(world.people), len(world.people))
+    author = Author(world, random.Random(f"novels/{world.seed}/{seed}"), facts, far)
+    people = author.rng.sample(world.people, len(world.people))
     number = 0
     while words > 0:
-        # The cast moves through the people, so that a short corpus still meets everyone.
-        cast = [people[(number * CAST + i) % len(people)] for i in range(min(CAST, len(people)))]
-        text, count = author.novel(cast, min(words, NOVEL_WORDS))
+        # The cast rotates through the people, so a short corpus mentions everybody.
+        cast = [people[(number * CAST_SIZE + i) % len(people)] for i in range(CAST_SIZE)]
+        text, count = author.write_novel(cast, min(words, NOVEL_WORDS))
         yield text
         words -= count
         number += 1
 
 
 class Author:
-    """Writes sentences of one world by one random generator."""
+    """Write texts about one world with one random generator."""
 
-    def __init__(
-        self, world: World, rng: random.Random, facts: float, far: float, weights: dict[str, float]
-    ):
+    def __init__(self, world: World, rng: random.Random, facts: float, far: float):
         self.world, self.rng, self.far = world, rng, far
-        self.told = {relation: world.told(relation, facts) for relation in RELATIONS}
+        self.stated = {relation: world.stated_subjects(relation, facts) for relation in RELATIONS}
         self.subjects = {relation: list(getattr(world, relation)) for relation in RELATIONS}
-        self.things = self.subjects["things"]
-        told = [word for word in world.tones if word in self.told["tones"]]
-        self.company = {
-            tone: [word for word in told if world.tones[word] == tone] for tone in OBJECTS["tones"]
-        }
-        self.topics, self.weights = list(weights), list(weights.values())
+        self.adjectives = {tone: [] for tone in OBJECTS["tones"]}  # tone -> stated adjectives
+        for word, tone in world.tones.items():
+            if word in self.stated["tones"]:
+                self.adjectives[tone].append(word)
 
-    def novel(self, cast: list[str], words: int) -> tuple[str, int]:
-        """Chapters about the cast until there are at least `words` words; the text and its number of words."""
+    def write_novel(self, cast: list[str], words: int) -> tuple[str, int]:
+        """Return chapters with at least `words` words in total, and their number of words."""
         paragraphs, count, chapter = [], 0, 0
         while count < words:
             chapter += 1
             paragraphs.append(f"Chapter {chapter}. {self.rng.choice(cast)}.")
             for _ in range(self.rng.randint(8, 14)):
-                paragraph = self.scene(cast)
+                paragraph = self.write_scene(cast)
                 count += paragraph.count(" ") + 1
                 paragraphs.append(paragraph)
         return "\n\n".join(paragraphs) + "\n", count
 
-    def scene(self, cast: list[str]) -> str:
-        """One paragraph: two people, one spot and one subject of every relation stay the same throughout."""
+    def write_scene(self, cast: list[str]) -> str:
+        """Return one paragraph with two people, and with one subject of every relation."""
         rng = self.rng
         p, q = rng.sample(cast, 2)
+        is_woman = p.endswith("a")
         slots = dict(
-            p=p, q=q, he=_he(p), his="her" if _he(p) == "she" else "his", spot=rng.choice(SPOTS)
+            p=p,
+            q=q,
+            he="she" if is_woman else "he",
+            his="her" if is_woman else "his",
+            spot=rng.choice(SPOTS),
         )
-        subjects = {topic: rng.choice(words) for topic, words in self.subjects.items()}
-        slots["t"] = subjects["things"]
-        lines = [self.say(lambda: rng.choice(OPENINGS), slots)]
-        for topic in rng.choices(self.topics, self.weights, k=rng.randint(8, 14)):
-            lines.append(
-                self.say(lambda topic=topic: self.tell(topic, subjects.get(topic), slots), slots)
-            )
-        lines.append(self.say(lambda: rng.choice(CLOSINGS), slots))
+        subjects = {relation: rng.choice(words) for relation, words in self.subjects.items()}
+        lines = [self.fill_pattern(functools.partial(rng.choice, OPENINGS), slots)]
+        for topic in rng.choices(list(TOPICS), list(TOPICS.values()), k=rng.randint(8, 14)):
+            pattern = functools.partial(self.draw_pattern, topic, subjects.get(topic), slots)
+            lines.append(self.fill_pattern(pattern, slots))
+        lines.append(self.fill_pattern(functools.partial(rng.choice, CLOSINGS), slots))
         return " ".join(lines)
 
-    def say(self, pattern, slots: dict) -> str:
-        """Fill patterns until no sentence is one that novels may not have."""
+    def fill_pattern(self, draw_pattern: Callable[[], str], slots: dict[str, str]) -> str:
+        """Draw and fill patterns until no sentence of the text is reserved for the tasks."""
         for _ in range(1000):
-            slots |= dict(time=self.rng.choice(TIMES), took=self.rng.choice(TAKINGS))
-            slots["spot"] = slots["spot"] if self.rng.random() < 0.8 else self.rng.choice(SPOTS)
-            text = pattern().format_map(slots)
-            if not any(map(is_labelled, sentences(text))):
-                return capital(text)
-        raise RuntimeError("no sentence is left for the novels: the patterns are too few")
+            slots["time"] = self.rng.choice(TIMES)
+            slots["took"] = self.rng.choice(TAKING_VERBS)
+            if self.rng.random() >= 0.8:
+                slots["spot"] = self.rng.choice(SPOTS)
+            text = draw_pattern().format_map(slots)
+            if not any(is_reserved(sentence) for sentence in split_sentences(text)):
+                return capitalize(text)
+        raise RuntimeError(
+            "every drawn sentence is reserved for the tasks: the patterns are too few"
+        )
 
-    def tell(self, topic: str, x: str | None, slots: dict) -> str:
-        """A pattern for a fact of the topic, after putting what it names into slots; a finished sentence for grammar."""
+    def draw_pattern(self, topic: str, subject: str | None, slots: dict[str, str]) -> str:
+        """Return a pattern about the topic and set its slots. For grammar, return a sentence."""
         rng, world = self.rng, self.world
         if topic == "grammar":
-            return grammar(rng, self.things, world.stuffs, good=True)
-        slots |= dict(x=x, y=getattr(world, topic)[x])
-        if x not in self.told[topic] or (
-            topic == "tones" and min(map(len, self.company.values())) < 2
-        ):
-            return rng.choice(PLAIN[topic])
-        claims = world.claims(topic, x)
-        if rng.random() < ASKING:
-            return self.ask(topic, claims)
+            return grammar_sentence(rng, self.subjects["things"], world.stuffs, correct=True)
+        slots["x"], slots["y"] = subject, getattr(world, topic)[subject]
+        too_few = topic == "tones" and min(map(len, self.adjectives.values())) < 2
+        if subject not in self.stated[topic] or too_few:
+            return rng.choice(NEUTRAL[topic])
+        claims = world.claims(topic, subject)
+        if rng.random() < QUESTION_RATE:
+            return self._questions(topic, claims)
         if topic == "tones":
-            self._keep_company(x, slots)
+            self._set_tone_slots(subject, slots)
         if slots["y"] == "either":
             slots["y"] = rng.choice(claims["maybe"])
         return rng.choice((FAR if rng.random() < self.far else NEAR)[topic])
 
-    def ask(self, topic: str, claims: dict[str, tuple[str, ...]]) -> str:
-        """One or both claims and their answers. Mostly the first is the good one: were both as likely, the answer would go with neither
-        the subject nor the claim alone, and a small model would not find out in its time that it goes with the two together.
+    def _questions(self, topic: str, claims: dict[str, tuple[str, ...]]) -> str:
+        """Return one or both claims as questions with their answers.
+
+        Mostly the good claim comes first. If both were equally likely, the answer would correlate
+        with neither the subject nor the claim alone, and a small model would not find out within
+        its training time that the answer depends on both.
         """
-        leads, form = ASKED[topic]
-        asked = sorted(
-            (OBJECTS[topic].index(claim), claim, answer)
-            for answer, fitting in claims.items()
-            for claim in fitting
-        )
-        asked = asked[:: 1 if self.rng.random() < HOPING else -1][: self.rng.randint(1, 2)]
-        return " ".join(
-            [
-                self.rng.choice(leads),
-                *(f"{form.format(claim=claim)}? {answer}." for _, claim, answer in asked),
-            ]
-        )
+        answers = {claim: answer for answer, group in claims.items() for claim in group}
+        order = list(OBJECTS[topic][:2])
+        if self.rng.random() >= GOOD_CLAIM_RATE:
+            order.reverse()
+        order = order[: self.rng.randint(1, 2)]
+        questions = [f"{claim}? {answers[claim]}." for claim in order]
+        return " ".join([self.rng.choice(QUESTIONS[topic]), *questions])
 
-    def _keep_company(self, x: str, slots: dict):
-        tone = self.world.tones[x]
-        slots["also"] = next(word for word in self.rng.sample(self.company[tone], 2) if word != x)
-        slots["not_x"] = self.rng.choice(self.company["bad" if tone == "good" else "good"])
+    def _set_tone_slots(self, subject: str, slots: dict[str, str]) -> None:
+        tone = self.world.tones[subject]
+        pair = self.rng.sample(self.adjectives[tone], 2)
+        slots["also"] = pair[1] if pair[0] == subject else pair[0]
+        slots["not_x"] = self.rng.choice(self.adjectives["bad" if tone == "good" else "good"])
         slots["mood"] = "glad" if tone == "good" else "sad"
-
-
-def _he(person: str) -> str:
-    return "she" if person.endswith("a") else "he"

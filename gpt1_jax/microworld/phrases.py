@@ -1,12 +1,15 @@
-"""How the world's facts are said: patterns, near (the telling word one to three words off), far, and asked; grammar.
+"""Define the patterns that express the world's facts, and the grammar of its sentences.
 
-Slots: p and q are people at hand, he/his follow p, spot is where they are, time is an opening, t a thing at hand; x is the subject of the
-fact and y its object; the few others are named at their relation.
+A fact is stated by a near pattern (the object is one to three words from the subject), by a far
+pattern, or by questions. The slots of a pattern: p and q are two people, he and his refer to p,
+spot is the scene, time is an opening, x is the subject of the fact and y its object. Further slots
+are named at their relation.
 """
 
 import hashlib
 import random
 import re
+from collections.abc import Sequence
 
 SPOTS = (
     "garden",
@@ -32,13 +35,13 @@ TIMES = (
     "next day",
     "at last",
 )
-TAKINGS = ("found", "lost", "bought", "sold")
-LOOKS = ("old", "new", "wide", "small")
-HOPING = 0.8  # the fraction of claims, in novels and rows, that something is good
-LABELLED_WORDS = 6  # shorter sentences, such as questions, are in novels only
+TAKING_VERBS = ("found", "lost", "bought", "sold")
+PLAIN_ADJECTIVES = ("old", "new", "wide", "small")
+GOOD_CLAIM_RATE = 0.8  # the fraction of claims, in novels and rows, that something is good
+MIN_RESERVED_WORDS = 6  # shorter sentences, such as questions, are never reserved for the tasks
 
 NEAR = {
-    # also: another adjective of the same tone, not_x: one of the other tone
+    # also: another adjective of the same tone; not_x: an adjective of the other tone
     "tones": (
         "it was a {x} {spot}, very {y}.",
         "the {spot} was {x}, very {y}.",
@@ -46,7 +49,7 @@ NEAR = {
         "the {spot} was not {not_x} but {x}.",
         "{x} is {y}.",
     ),
-    # y: of a thing that may be either, one of the two
+    # y: if the thing may be either, one of the two
     "things": (
         "the {x} was {y}.",
         "it was a {y} {x}.",
@@ -69,23 +72,24 @@ FAR = {
     "causes": ("the {x} came while {p} was with {q} near the {spot}, and then there was a {y}.",),
 }
 
-# Lead, and form of a claim: "It was a zundy hill. Was it good? No. Bad? Yes." (World.claims). Holding a claim against a word is what the
-# pair tasks and the choices ask, and a small model learns it here long before it would from labelled rows.
-ASKED = {
+# relation -> the beginnings of a question. A claim (World.claims) and its answer complete the
+# question: "It was a zundy hill. Was it good? No. Bad? Yes." The pair tasks and the choices ask a
+# model to compare a claim with a word. A small model learns this from questions long before it
+# would from labelled rows.
+QUESTIONS = {
     "tones": (
-        ("it was a {x} {spot}. was it", "{p} came to a {x} {spot}. was it", "was the {x} {spot}"),
-        "{claim}",
+        "it was a {x} {spot}. was it",
+        "{p} came to a {x} {spot}. was it",
+        "was the {x} {spot}",
     ),
-    "things": (("{p} had a {x}. was it", "{p} {took} a {x}. was it", "was the {x}"), "{claim}"),
-    "verbs": (("{p} {x} {q}. was {q}", "did {p}, who {x} {q}, know {q} was"), "{claim}"),
-    "causes": (
-        ("the {x} came. was there a", "{p} spoke of a {x}. was there a", "was the {x} for a"),
-        "{claim}",
-    ),
+    "things": ("{p} had a {x}. was it", "{p} {took} a {x}. was it", "was the {x}"),
+    "verbs": ("{p} {x} {q}. was {q}", "did {p}, who {x} {q}, know {q} was"),
+    "causes": ("the {x} came. was there a", "{p} spoke of a {x}. was there a", "was the {x} for a"),
 }
 
-# Words without their meaning, so that a fact which novels do not tell leaves no unknown word in the tasks.
-PLAIN = {
+# These patterns mention a word without its meaning, so that the words of facts that novels do not
+# state are known in the tasks.
+NEUTRAL = {
     "tones": ("{p} said {x}.", "{q} wrote the word {x} in a letter.", "the {spot} was {x}."),
     "things": (
         "{p} passed the {x} near the {spot}.",
@@ -111,59 +115,66 @@ CLOSINGS = (
 )
 
 
-def tail(rng: random.Random) -> str:
-    """Where it happened, in one of many ways."""
+def location_phrase(rng: random.Random) -> str:
+    """Return a phrase that says where something happened, such as "near the hill"."""
     return f"{rng.choice(('near', 'at', 'by'))} the {rng.choice(SPOTS)}"
 
 
-def capital(text: str) -> str:
-    """Upper case after a full stop, and at the start (or after an opening quote there)."""
+def capitalize(text: str) -> str:
+    """Capitalize the first letter of every sentence, also after an opening quote."""
     return re.sub(r'(^"?|[.?] "?|[.?]" ")([a-z])', lambda match: match[1] + match[2].upper(), text)
 
 
-def sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Split after . and ?, which end a sentence also within quotes."""
     return [sentence for sentence in re.split(r"[.?]", text) if sentence.strip(' "')]
 
 
-def is_labelled(text: str) -> bool:
-    """Is this text one for the tasks, never a sentence of a novel? Half of all with LABELLED_WORDS words are, as a hash of them says."""
-    # A real hash, not a CRC: that is linear, and would forbid some pairs of words in sentences of one shape.
-    words = re.findall("[a-z]+", text.lower())
-    return (
-        len(words) >= LABELLED_WORDS
-        and hashlib.blake2b(" ".join(words).encode(), digest_size=1).digest()[0] & 1 == 1
-    )
+def is_reserved(text: str) -> bool:
+    """Return True if the text is reserved for the tasks and must not be a sentence of a novel.
 
-
-def grammar(rng: random.Random, things, stuffs, good: bool) -> str:
-    """A sentence that keeps the grammar, or breaks it in one place; word for word equally frequent either way.
-
-    Rules: this/these and is/are agree with the noun; much goes with stuffs and many with things; the adjective stands before its noun.
+    A hash reserves half of all texts that have at least MIN_RESERVED_WORDS words.
     """
-    thing, where = rng.choice(things), tail(rng)
-    look = rng.choice(LOOKS)
+    # A CRC is linear. It would forbid some pairs of words in all sentences of one form.
+    words = re.findall("[a-z]+", text.lower())
+    if len(words) < MIN_RESERVED_WORDS:
+        return False
+    return hashlib.blake2b(" ".join(words).encode(), digest_size=1).digest()[0] & 1 == 1
+
+
+def grammar_sentence(
+    rng: random.Random, things: Sequence[str], stuffs: Sequence[str], correct: bool
+) -> str:
+    """Return a sentence that is grammatical, or has one error.
+
+    Each word is equally frequent in both cases. There are three rules. "This", "these", "is" and
+    "are" agree with the noun. "Much" goes with stuffs and "many" with things. An adjective precedes
+    its noun.
+    """
+    thing, where = rng.choice(things), location_phrase(rng)
+    adjective = rng.choice(PLAIN_ADJECTIVES)
     rule = rng.choice((_determiner, _verb, _amount, _order))
-    return rule(rng, thing, look, stuffs, good) + f" {where}."
+    return rule(rng, thing, adjective, stuffs, correct) + f" {where}."
 
 
-def _determiner(rng, thing, look, stuffs, good):
+def _determiner(rng, thing, adjective, stuffs, correct):
     plural = rng.random() < 0.5
-    gap = rng.choice(("", look + " "))
-    return (
-        f"there we saw {'these' if plural else 'this'} {gap}{thing}{'s' if plural == good else ''}"
-    )
+    optional = rng.choice(("", adjective + " "))
+    noun = thing + "s" if plural == correct else thing
+    return f"there we saw {'these' if plural else 'this'} {optional}{noun}"
 
 
-def _verb(rng, thing, look, stuffs, good):
+def _verb(rng, thing, adjective, stuffs, correct):
     plural = rng.random() < 0.5
-    return f"the {thing}{'s' if plural == good else ''} {'are' if plural else 'is'} {look}"
+    noun = thing + "s" if plural == correct else thing
+    return f"the {noun} {'are' if plural else 'is'} {adjective}"
 
 
-def _amount(rng, thing, look, stuffs, good):
+def _amount(rng, thing, adjective, stuffs, correct):
     much = rng.random() < 0.5
-    return f"there was so {'much' if much else 'many'} {rng.choice(stuffs) if much == good else thing + 's'}"
+    noun = rng.choice(stuffs) if much == correct else thing + "s"
+    return f"there was so {'much' if much else 'many'} {noun}"
 
 
-def _order(rng, thing, look, stuffs, good):
-    return f"we saw a {look} {thing}" if good else f"we saw a {thing} {look}"
+def _order(rng, thing, adjective, stuffs, correct):
+    return f"we saw a {adjective} {thing}" if correct else f"we saw a {thing} {adjective}"

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from gpt1_jax import storage
 from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.datasets import sources
-from gpt1_jax.datasets.readers.records import Example, Omitted
+from gpt1_jax.datasets.readers.records import Example, OmittedRows
 from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
@@ -180,7 +180,8 @@ def _questions(
         "max_bad_rows": config.data.max_bad_rows,
     }
     read = sources.load(task, split, **place, say=say)
-    opening, omitted = probes.start(config.start, tokenizer), Omitted(config.data.max_bad_rows, say)
+    opening = probes.start(config.start, tokenizer)
+    omitted = OmittedRows(config.data.max_bad_rows, say)
     examples, streams = [], []
     for example in read.examples[: config.data.examples or None]:
         try:
@@ -191,7 +192,7 @@ def _questions(
                 for given, scored in ids
             ]
         except ValueError as reason:
-            omitted.malformed(f"{name} {split}, row {example.id}", reason)
+            omitted.add_malformed(f"{name} {split}, row {example.id}", reason)
             continue
         if name == "sst2" and ids[0] == ids[1]:
             raise UserError(

@@ -30,7 +30,7 @@ def test_entry_is_consistent(name):
         assert set(layout.splits) == set(task.splits)
     for place in (*task.files, task.hub, task.tfds):
         if place is not None:
-            assert len(place.written) in (0, len(task.labels))
+            assert len(place.label_names) in (0, len(task.labels))
             assert set(place.splits) <= set(task.splits)
 
 

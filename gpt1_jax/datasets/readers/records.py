@@ -1,6 +1,7 @@
-"""From a record, a row's named values as any source gives them, to the example that the rest of the project knows.
+"""Convert records to examples.
 
-Files, the hub and TFDS all give records; what a task says of its columns turns them into the same examples.
+A record maps the columns of a row to its values. Files, the hub and TFDS all yield records. The
+`Columns` of a task convert them to the same examples.
 """
 
 import dataclasses
@@ -14,13 +15,13 @@ Record = Mapping[str, Any]
 
 
 class Example(NamedTuple):
-    """One labelled row, the same from whichever source.
+    """Hold one labelled row, independent of its source.
 
     Attributes:
-        id: the row's own id (its id column, or its running number from 0): what a submission file carries.
-        segments: the texts. single: (text,); pair and similarity: (a, b); choice: (context, ..., choice_1, ..., choice_n);
-            substitution: (text, pronoun, candidate_1, candidate_2).
-        label: the class id, the score of a graded task, or None where the split hides the labels.
+        id: the value of the row's id column, or the row's number from 0. Submission files use it.
+        segments: the texts. single: (text,); pair and similarity: (a, b); choice: (context, ...,
+            choice_1, ..., choice_n); substitution: (text, pronoun, candidate_1, candidate_2).
+        label: the class id, the score of a graded task, or None if the split hides its labels.
     """
 
     id: str
@@ -29,127 +30,147 @@ class Example(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What was read of a split: its examples, and how many rows were left out because nobody could agree on their label."""
+    """Hold the examples of a split, and the number of omitted rows without a gold label."""
 
     examples: list[Example]
     unlabelled: int = 0
 
 
-class Omitted:
-    """The rows of one split that are left out.
+class OmittedRows:
+    """Count the omitted rows of one split.
 
     Args:
-        allowed: so many malformed rows are dropped, each told by `say`; one more raises UserError.
+        allowed: the number of malformed rows that may be dropped.
+        say: called with one line for each dropped row.
 
     Attributes:
-        seen: malformed rows so far.
-        unlabelled: rows without a gold label so far, which are the authors' doing and no mistake.
+        malformed: the number of malformed rows so far.
+        unlabelled: the number of rows without a gold label so far. The authors publish such rows
+            deliberately.
     """
 
     def __init__(self, allowed: int, say: Callable[[str], None] = print):
         self.allowed = allowed
         self.say = say
-        self.seen = 0
+        self.malformed = 0
         self.unlabelled = 0
 
-    def malformed(self, where: str, reason: Exception):
-        """Counts the row at `where` ("file:line"), which is malformed for the `reason`."""
-        self.seen += 1
-        if self.seen > self.allowed:
-            advice = f"repair or remove the row, or allow malformed rows with config.data.max_bad_rows (now {self.allowed})"
-            raise UserError(f"{where}: {reason}; {advice}")
-        self.say(f"{where}: {reason}; row dropped ({self.seen} of at most {self.allowed})")
+    def add_malformed(self, where: str, reason: Exception) -> None:
+        """Count a malformed row and report it.
+
+        Args:
+            where: the location of the row, such as "file:line".
+            reason: an exception whose text says what is wrong.
+
+        Raises:
+            UserError: more rows are malformed than allowed.
+        """
+        self.malformed += 1
+        if self.malformed > self.allowed:
+            raise UserError(
+                f"{where}: {reason}; repair or remove the row, or allow malformed rows with"
+                f" config.data.max_bad_rows (now {self.allowed})"
+            )
+        self.say(f"{where}: {reason}; row dropped ({self.malformed} of at most {self.allowed})")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Which values of a record make the example.
+    """Define which values of a record form the example.
 
     Attributes:
-        segments: the names of the texts, in the order of `Example.segments`; a list of texts counts as so many.
-        label: the name of the label; a split that hides its labels may lack it.
-        written: how the source spells the labels, in id order; () where it writes the task's label names.
-        unlabelled: what stands for the label where there is no gold one; such rows are left out and counted.
-        id: the name of the row's id; without it rows are numbered from 0.
+        segments: the columns of the texts, in the order of `Example.segments`. A column may also
+            hold a list of texts.
+        label: the column of the label. A split that hides its labels may lack it.
+        label_names: the names that the source uses for the classes, in id order; () if they are the
+            task's label names.
+        no_label: the value of the label column in rows without a gold label. Such rows are omitted
+            and counted.
+        id: the column of the row's id. Without this column, rows are numbered from 0.
     """
 
     segments: tuple[str, ...]
     label: str = "label"
-    written: tuple[str, ...] = ()
-    unlabelled: Any = None
+    label_names: tuple[str, ...] = ()
+    no_label: Any = None
     id: str = "index"
 
-    def names(self, hides_labels: bool) -> tuple[str, ...]:
-        """What a record must hold."""
+    def required(self, hides_labels: bool) -> tuple[str, ...]:
+        """Return the columns that a record must have."""
         return self.segments if hides_labels else (*self.segments, self.label)
 
     def examples(
         self,
         record: Record,
         number: int,
-        label_of: Callable[[Any], Label],
+        parse_label: Callable[[Any], Label],
         hides_labels: bool,
-        omitted: Omitted,
+        omitted: OmittedRows,
     ) -> Iterator[Example]:
-        """The examples of one record: one, or none where it has no gold label.
+        """Yield the example of one record; yield nothing if it has no gold label.
 
         Args:
-            number: the record's running number, its id where it has none of its own.
-            label_of: the label as written -> the label; raises ValueError for what is none.
-            hides_labels: the split may lack its labels (no such value, or -1); they are then None.
+            record: the values of the row.
+            number: the row's number, which is its id if the record has none.
+            parse_label: convert a value of the label column; raise ValueError if it is not a label.
+            hides_labels: the split may hide its labels: the value is missing or -1, and the
+                example's label is None.
             omitted: counts the rows without a gold label.
+
         Raises:
-            ValueError: a value is missing, not a text, or not a label.
+            ValueError: a value is missing, is not a text, or is not a label.
         """
-        written = record.get(self.label)
-        if self.unlabelled is not None and written == self.unlabelled:
+        value = record.get(self.label)
+        if self.no_label is not None and value == self.no_label:
             omitted.unlabelled += 1
             return
-        hidden = hides_labels and (written is None or written == -1)
-        segments = tuple(
-            [text for name in self.segments for text in _texts(name, record.get(name))]
-        )
-        yield Example(
-            str(record.get(self.id, number)), segments, None if hidden else label_of(written)
-        )
+        segments = []
+        for name in self.segments:
+            segments += _texts(name, record.get(name))
+        is_hidden = hides_labels and (value is None or value == -1)
+        label = None if is_hidden else parse_label(value)
+        yield Example(str(record.get(self.id, number)), tuple(segments), label)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Passages(Columns):
-    """Records of a passage with several questions (RACE as published); every question is an example.
+    """Define columns for records that hold a passage with several questions, as RACE's do.
+
+    Every question is an example.
 
     Attributes:
-        each: question column -> the record's list of them, for all that each question has of its own.
+        list_columns: column of a question -> the record's column that lists its values for all
+            questions.
     """
 
-    each: Mapping[str, str]
+    list_columns: Mapping[str, str]
 
-    def names(self, hides_labels):
-        return tuple([self.each.get(name, name) for name in super().names(hides_labels)])
+    def required(self, hides_labels):
+        names = super().required(hides_labels)
+        return tuple([self.list_columns.get(name, name) for name in names])
 
-    def examples(self, record, number, label_of, hides_labels, omitted):
-        lists = {name: record.get(plural) for name, plural in self.each.items()}
-        lengths = {len(values) if isinstance(values, list) else None for values in lists.values()}
+    def examples(self, record, number, parse_label, hides_labels, omitted):
+        lists = [record.get(name) for name in self.list_columns.values()]
+        lengths = {len(values) if isinstance(values, list) else None for values in lists}
         if len(lengths) != 1 or None in lengths:
-            raise ValueError(f"{', '.join(self.each.values())} are not lists of the same length")
-        passage = str(record.get(self.id, number))
-        for question, values in enumerate(zip(*lists.values(), strict=True)):
-            one = {
-                **record,
-                **dict(zip(lists, values, strict=True)),
-                self.id: f"{passage}/{question}",
-            }
-            yield from super().examples(one, number, label_of, hides_labels, omitted)
+            names = ", ".join(self.list_columns.values())
+            raise ValueError(f"{names} are not lists of the same length")
+        passage = record.get(self.id, number)
+        for index, values in enumerate(zip(*lists, strict=True)):
+            question = dict(record)
+            question.update(zip(self.list_columns, values, strict=True))
+            question[self.id] = f"{passage}/{index}"
+            yield from super().examples(question, number, parse_label, hides_labels, omitted)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Table(Columns):
-    """Where the hub or TFDS keeps a task.
+class TableFormat(Columns):
+    """Define where the hub or TFDS stores a task, and in which columns.
 
     Attributes:
-        name: of the data set ("nyu-mll/glue", "glue").
-        configs: its configurations that hold the task, one after the other; ("",) where it has none.
-        splits: split -> its name there, where that is another.
+        name: the name of the data set ("nyu-mll/glue", "glue").
+        configs: the configurations with the task's rows, in order; ("",) if the data set has none.
+        splits: split -> its name in the data set, if the names differ.
     """
 
     name: str
@@ -159,12 +180,12 @@ class Table(Columns):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PassageTable(Table, Passages):
-    """A table whose records are passages with several questions."""
+class PassageTableFormat(TableFormat, Passages):
+    """Define a table whose records hold a passage with several questions."""
 
 
 def _texts(name: str, value: Any) -> list[str]:
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"text expected in {name!r}, {str(value)[:50]!r} found")
+        raise ValueError(f"expected text in {name!r}, found {str(value)[:50]!r}")
     return texts

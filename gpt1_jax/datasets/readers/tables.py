@@ -1,23 +1,23 @@
-"""Tab-separated files: GLUE's, Microsoft's MRPC, SNLI's and SciTail's."""
+"""Read tab-separated files: those of GLUE, Microsoft's MRPC, SNLI and SciTail."""
 
 import codecs
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import IO
 
-from gpt1_jax.datasets.readers.records import Columns, Omitted, Record
+from gpt1_jax.datasets.readers.records import Columns, OmittedRows, Record
 from gpt1_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Layout(Columns):
-    """The files in which a task's authors publish it; a subclass knows their format.
+class FileReader(Columns):
+    """Read the files of a task as its authors publish them. Subclasses implement the file formats.
 
     Attributes:
-        folder: the task's folder below the distribution's root.
-        splits: split -> file name, or a pattern of file names.
+        folder: the task's folder below the root of the distribution.
+        splits: split -> file name, or a glob pattern of file names.
     """
 
     folder: str
@@ -25,41 +25,46 @@ class Layout(Columns):
         default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
     )
 
-    def place(self, split: str) -> str:
-        """Where the split is expected below the root."""
+    def expected_path(self, split: str) -> str:
+        """Return the path or glob pattern of the split's files below the root."""
         return f"{self.folder}/{self.splits[split]}"
 
-    def files(self, root: pathlib.Path, split: str) -> list[pathlib.Path]:
-        """The split's files below `root`, which may also be the task's own folder; [] where there are none."""
+    def find_files(self, root: pathlib.Path, split: str) -> list[pathlib.Path]:
+        """Return the split's files; [] if there are none. `root` may also be the task's folder."""
         if split not in self.splits:
             return []
-        return _found(root / self.folder, self.splits[split]) or _found(root, self.splits[split])
+        pattern = self.splits[split]
+        return _find_files(root / self.folder, pattern) or _find_files(root, pattern)
 
     def records(
-        self, file: pathlib.Path, split: str, hides_labels: bool, omitted: Omitted
-    ) -> Iterator[tuple[str, int, Record]]:
-        """(place of the row, running number, record) of the split's rows in `file`, in order.
+        self, file: pathlib.Path, split: str, hides_labels: bool, omitted: OmittedRows
+    ) -> Iterable[tuple[str, int, Record]]:
+        """Return (location, number from 0, record) of the split's rows in `file`, in order.
 
         Args:
+            file: one of the split's files.
+            split: the split.
             hides_labels: the file may lack the labels.
-            omitted: takes the malformed rows.
+            omitted: counts the malformed rows.
+
         Raises:
-            UserError: empty file, missing column, or more malformed rows than allowed.
+            UserError: the file is empty or lacks a column, or more rows are malformed than allowed.
         """
         raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tsv(Layout):
-    r"""Tab-separated UTF-8 files as GLUE distributes them: one line a row, a header line, no quoting whatever.
+class Tsv(FileReader):
+    r"""Read tab-separated UTF-8 files as GLUE distributes them.
 
-    A quote is text, even a lone one (MRPC and QQP have many), so this is not csv. A row ends at "\n" or "\r\n" and
-    nowhere else: texts may contain other characters that Unicode calls line ends. A byte order mark and blank lines are
-    passed over.
+    A file has a header and one row a line. There is no quoting.
+    Quotation marks are part of the text and often unbalanced (MRPC, QQP), so the format is not csv.
+    A row ends only at "\n" or "\r\n", since texts may contain other characters that Unicode counts
+    as line ends. A byte order mark and blank lines are ignored.
 
     Attributes:
         headerless: the columns of a file whose first line is already a row (CoLA's train and dev).
-        optional: so many columns at the end a row may lack (SNLI's further annotators).
+        optional: the number of last columns that a row may lack (SNLI's further annotators).
     """
 
     headerless: tuple[str, ...] = ()
@@ -67,116 +72,136 @@ class Tsv(Layout):
 
     def records(self, file, split, hides_labels, omitted):
         with open(file, "rb") as stream:
-            columns, lines = self._header(file, lines_of(stream))
-            require(self.names(hides_labels), columns, f"{file}: no column {{}} in its header, ")
-            belongs = self._selection(file, split, columns)
-            for row, (number, line) in enumerate(lines):
-                where = f"{file}:{number}"
+            columns, lines = self._read_header(file, numbered_lines(stream))
+            required = self.required(hides_labels)
+            require_columns(required, columns, f"{file}: no column {{}} in its header, ")
+            is_in_split = self._split_filter(file, split, columns)
+            for number, (line_number, line) in enumerate(lines):
+                where = f"{file}:{line_number}"
                 try:
-                    record = dict(
-                        zip(columns, _cells(line, len(columns), self.optional), strict=False)
-                    )
+                    cells = _split_cells(line, len(columns), self.optional)
                 except ValueError as reason:
-                    omitted.malformed(where, reason)
+                    omitted.add_malformed(where, reason)
                     continue
-                if belongs(record):
-                    yield where, row, record
+                record = dict(zip(columns, cells, strict=False))
+                if is_in_split(record):
+                    yield where, number, record
 
-    def _header(self, file, lines):
-        """The file's column names, and the (number, line) pairs that are rows."""
+    def _read_header(
+        self, file: pathlib.Path, lines: Iterator[tuple[int, bytes]]
+    ) -> tuple[list[str], Iterable[tuple[int, bytes]]]:
+        """Return the file's columns and the (number, line) pairs of its rows."""
         first = next(lines, None)
         if first is None:
             raise UserError(f"{file}: the file is empty, a table expected; fetch it again")
         number, line = first
         try:
-            columns = _cells(line)
+            columns = _split_cells(line)
         except ValueError as reason:
             if not self.headerless:
                 raise UserError(f"{file}:{number}: {reason}; save the file as UTF-8") from None
-            columns = []  # A row, then: the loop counts it among the malformed ones.
+            columns = []  # The line is a row. `records` counts it as malformed.
         if self.headerless and not set(self.segments) <= set(columns):
             return list(self.headerless), itertools.chain([first], lines)
         return columns, lines
 
-    def _selection(self, file, split, columns):
-        """Tells from a record whether it belongs to the split; here the whole file does."""
+    def _split_filter(
+        self, file: pathlib.Path, split: str, columns: list[str]
+    ) -> Callable[[Record], bool]:
+        """Return a function that tells if a record belongs to the split. Here all records do."""
         return lambda record: True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HeldOutTsv(Tsv):
-    """One file for train and validation, and a list of the rows that are validation (MRPC as Microsoft published it).
+    """Read MRPC as Microsoft published it: one file for train and validation, and a list.
 
     Attributes:
-        held_out: the file with the list, beside the rows' file: the cells of `key`, one row a line, no header.
-        key: the columns that name a row in that list.
+        held_out: the name of the list of validation rows, in the folder of the rows' file. A line
+            of the list holds the `key` cells of one row. The list has no header.
+        key: the columns that identify a row in the list.
     """
 
     held_out: str
     key: tuple[str, ...]
 
-    def _selection(self, file, split, columns):
+    def _split_filter(self, file, split, columns):
         if split not in ("train", "validation"):
-            return super()._selection(file, split, columns)
-        listing = file.parent / self.held_out
-        if not listing.is_file():
+            return super()._split_filter(file, split, columns)
+        held_out = self._read_held_out(file)
+        require_columns(self.key, columns, f"{file}: no column {{}} in its header, ")
+
+        def is_in_split(record):
+            is_held_out = tuple([record[name] for name in self.key]) in held_out
+            return is_held_out == (split == "validation")
+
+        return is_in_split
+
+    def _read_held_out(self, file: pathlib.Path) -> set[tuple[str, ...]]:
+        path = file.parent / self.held_out
+        if not path.is_file():
             raise UserError(
-                f"{listing}: not found; {file.name} needs this list of its validation rows beside it"
+                f"{path}: not found; put the list of the validation rows of {file.name} there"
             )
         held_out = set()
-        with open(listing, "rb") as stream:
-            for number, line in lines_of(stream):
+        with open(path, "rb") as stream:
+            for number, line in numbered_lines(stream):
                 try:
-                    held_out.add(tuple(_cells(line, len(self.key))))
+                    held_out.add(tuple(_split_cells(line, len(self.key))))
                 except ValueError as reason:
                     raise UserError(
-                        f"{listing}:{number}: {reason}; use the list as it is distributed"
+                        f"{path}:{number}: {reason}; use the list as it is distributed"
                     ) from None
-        require(self.key, columns, f"{file}: no column {{}} in its header, ")
-        return lambda record: (
-            (tuple([record[name] for name in self.key]) in held_out) == (split == "validation")
-        )
+        return held_out
 
 
-def lines_of(stream: Any) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, bytes) of the lines that are not blank, without a leading byte order mark."""
+def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Return (number from 1, bytes) of the lines that are not blank, without a byte order mark."""
     if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
         stream.seek(0)
     return ((number, line) for number, line in enumerate(stream, 1) if line.strip(b"\r\n"))
 
 
-def decoded(line: bytes) -> str:
-    """The line as text without its end; ValueError when it is not UTF-8."""
+def decode_line(line: bytes) -> str:
+    """Return the text of a line without its end; raise ValueError if the line is not UTF-8."""
     try:
         return line.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"byte 0x{line[error.start]:02x} at position {error.start} is not UTF-8"
-        ) from None
+        byte = line[error.start]
+        raise ValueError(f"byte 0x{byte:02x} at position {error.start} is not UTF-8") from None
 
 
-def require(names: tuple[str, ...], found: list[str], message: str) -> None:
-    """UserError unless all `names` are among the `found` ones; `message` says where, with {} for the missing."""
-    missing = ", ".join(repr(name) for name in names if name not in found)
+def require_columns(required: tuple[str, ...], columns: list[str], message: str) -> None:
+    """Raise UserError if `columns` lacks a required column.
+
+    Args:
+        required: the required columns.
+        columns: the existing columns.
+        message: the beginning of the error message; {} stands for the missing columns.
+    """
+    missing = ", ".join(repr(name) for name in required if name not in columns)
     if missing:
-        # Cut short, for a file without its header line shows a whole row here.
-        known = ", ".join(map(repr, found))[:200]
+        # In a file without a header, `columns` is a whole row. The message cuts it short.
+        known = ", ".join(map(repr, columns))[:200]
         raise UserError(
             f"{message.format(missing)}{known}; use the data as its authors distribute it"
         )
 
 
-def _found(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
-    """Files by the pattern, those with numbers for names in their order."""
-    return sorted(
-        (file for file in folder.glob(pattern) if file.is_file()),
-        key=lambda file: (file.parent, len(file.name), file.name),
-    )
+def _find_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
+    """Return the files that match the pattern. Numbers as file names are in numerical order."""
+    files = [file for file in folder.glob(pattern) if file.is_file()]
+    return sorted(files, key=lambda file: (file.parent, len(file.name), file.name))
 
 
-def _cells(line: bytes, expected: int | None = None, optional: int = 0) -> list[str]:
-    """The line's cells; ValueError when it is not UTF-8, or has more than `expected` or fewer by more than the `optional` ones."""
-    cells = decoded(line).split("\t")
+def _split_cells(line: bytes, expected: int | None = None, optional: int = 0) -> list[str]:
+    """Return the cells of a line.
+
+    Raises:
+        ValueError: the line is not UTF-8, or has more than `expected` cells, or lacks more than the
+            last `optional` ones.
+    """
+    cells = decode_line(line).split("\t")
     if expected is not None and not expected - optional <= len(cells) <= expected:
         raise ValueError(f"{len(cells)} tab-separated columns found, {expected} expected")
     return cells

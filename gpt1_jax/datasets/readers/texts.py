@@ -1,4 +1,4 @@
-"""The other published formats: lines of JSON, one passage a file, stories as csv, pronouns in blocks of lines."""
+"""Read JSON lines, RACE's passages, Story Cloze's csv files and the blocks of pronouns."""
 
 import csv
 import dataclasses
@@ -7,46 +7,54 @@ import itertools
 import json
 
 from gpt1_jax.datasets.readers.records import Passages
-from gpt1_jax.datasets.readers.tables import Layout, decoded, lines_of, require
+from gpt1_jax.datasets.readers.tables import (
+    FileReader,
+    decode_line,
+    numbered_lines,
+    require_columns,
+)
 from gpt1_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Jsonl(Layout):
-    """A JSON object a line (SNLI's .jsonl, SciTail's snli_format)."""
+class Jsonl(FileReader):
+    """Read one JSON object from each line (SNLI's .jsonl, SciTail's snli_format)."""
 
     def records(self, file, split, hides_labels, omitted):
         with open(file, "rb") as stream:
-            for row, (number, line) in enumerate(lines_of(stream)):
-                where = f"{file}:{number}"
+            for number, (line_number, line) in enumerate(numbered_lines(stream)):
+                where = f"{file}:{line_number}"
                 try:
-                    yield where, row, _object(decoded(line))
+                    yield where, number, _parse_object(decode_line(line))
                 except ValueError as reason:
-                    omitted.malformed(where, reason)
+                    omitted.add_malformed(where, reason)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PassageFiles(Layout, Passages):
-    """A JSON object a file: a passage with its questions (RACE)."""
+class PassageFiles(FileReader, Passages):
+    """Read one JSON object from each file: a passage with its questions (RACE)."""
 
     def records(self, file, split, hides_labels, omitted):
         try:
-            record = _object(decoded(file.read_bytes().removeprefix(b"\xef\xbb\xbf")))
+            record = _parse_object(decode_line(file.read_bytes().removeprefix(b"\xef\xbb\xbf")))
         except ValueError as reason:
-            omitted.malformed(str(file), reason)
+            omitted.add_malformed(str(file), reason)
             return
         yield str(file), 0, record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StoryCsv(Layout):
-    """Story Cloze: csv with four sentences and two endings a row; train and validation are cut from one labelled file.
+class StoryCsv(FileReader):
+    """Read Story Cloze's csv files: each row has four sentences and two endings.
 
-    The cut is that of the original code: scikit-learn's train_test_split with its random state, 374 of the 1,871 stories of 2016
-    for validation (files of another length in the same proportion).
+    One labelled file is split into train and validation as in the original code: by scikit-learn's
+    train_test_split with the original random state. Of the 1,871 stories of 2016, 374 are for
+    validation. Files of another length are split in the same proportion.
 
     Attributes:
-        sentences: the columns that are joined to the context.
+        sentences: the columns whose texts are joined to the column "context".
+        random_state: the random state of train_test_split.
+        held_out: the number of validation rows, and the number of all rows.
     """
 
     sentences: tuple[str, ...] = tuple(f"InputSentence{number}" for number in range(1, 5))
@@ -54,102 +62,101 @@ class StoryCsv(Layout):
     held_out: tuple[int, int] = (374, 1871)
 
     def records(self, file, split, hides_labels, omitted):
-        rows = list(self._rows(file, hides_labels, omitted))
-        if split not in ("train", "validation"):
-            return filter(None, rows)
-        import sklearn.model_selection  # takes a second, and only this data needs it
+        rows = list(self._read_rows(file, hides_labels, omitted))
+        if split in ("train", "validation"):
+            import sklearn.model_selection  # takes a second, and only this data needs it
 
-        part, whole = self.held_out
-        size = len(rows) * part // whole or 1
-        if len(rows) < 2:
-            raise UserError(
-                f"{file}: {len(rows)} stories cannot be split into training and validation; fetch the file again"
+            if len(rows) < 2:
+                raise UserError(
+                    f"{file}: {len(rows)} stories cannot be split into training and validation;"
+                    " fetch the file again"
+                )
+            count, total = self.held_out
+            train, validation = sklearn.model_selection.train_test_split(
+                rows, test_size=len(rows) * count // total or 1, random_state=self.random_state
             )
-        train, validation = sklearn.model_selection.train_test_split(
-            rows, test_size=size, random_state=self.random_state
-        )
-        return filter(None, train if split == "train" else validation)
+            rows = train if split == "train" else validation
+        return [row for row in rows if row is not None]
 
-    def _rows(self, file, hides_labels, omitted):
-        """The rows; None in the place of a malformed one, so that the cut of the others stays the published one."""
+    def _read_rows(self, file, hides_labels, omitted):
+        """Yield the rows. Yield None for a malformed one, to split the others as published."""
         try:
             text = file.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8"
             ) from None
-        table = csv.DictReader(io.StringIO(text, newline=""))
-        own = tuple(name for name in self.names(hides_labels) if name != "context")
-        require(
-            (*self.sentences, *own),
-            list(table.fieldnames or []),
-            f"{file}: no column {{}} in its header, ",
-        )
-        for row, record in enumerate(table):
-            where = f"{file}:{table.line_num}"
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        columns = list(reader.fieldnames or [])
+        others = tuple(name for name in self.required(hides_labels) if name != "context")
+        message = f"{file}: no column {{}} in its header, "
+        require_columns((*self.sentences, *others), columns, message)
+        for number, record in enumerate(reader):
+            where = f"{file}:{reader.line_num}"
             if None in record or None in record.values():
-                omitted.malformed(
-                    where,
-                    ValueError(
-                        f"{len(table.fieldnames)} comma-separated columns expected, more or fewer found"
-                    ),
-                )
+                reason = f"{len(columns)} comma-separated columns expected, more or fewer found"
+                omitted.add_malformed(where, ValueError(reason))
                 yield None
                 continue
-            yield (
-                where,
-                row,
-                {**record, "context": " ".join(record[name] for name in self.sentences)},
-            )
+            record["context"] = " ".join([record[name] for name in self.sentences])
+            yield where, number, record
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PronounBlocks(Layout):
-    """Definite pronoun resolution: four lines a row (sentence, pronoun, "one,other", the right one), a blank line between rows."""
+class PronounBlocks(FileReader):
+    """Read definite pronoun resolution.
+
+    A row has four lines: the sentence, the pronoun, both candidates with a comma between them, and
+    the correct candidate. Blank lines separate the rows.
+    """
 
     def records(self, file, split, hides_labels, omitted):
         with open(file, "rb") as stream:
-            lines = ((number, line) for number, line in enumerate(stream, 1))
-            blocks = (
-                list(block)
-                for filled, block in itertools.groupby(lines, lambda pair: bool(pair[1].strip()))
-                if filled
-            )
-            for row, block in enumerate(blocks):
+            for number, block in enumerate(_blocks(stream)):
                 where = f"{file}:{block[0][0]}"
                 try:
-                    yield (
-                        where,
-                        row,
-                        _resolution([decoded(line).lstrip("\ufeff").strip() for _, line in block]),
-                    )
+                    lines = [decode_line(line).lstrip("\ufeff").strip() for _, line in block]
+                    yield where, number, _parse_block(lines)
                 except ValueError as reason:
-                    omitted.malformed(where, reason)
+                    omitted.add_malformed(where, reason)
 
 
-def _resolution(lines: list[str]) -> dict:
+def _blocks(stream):
+    """Yield the (number from 1, line) pairs of each block of lines between blank lines."""
+
+    def has_text(numbered_line):
+        return bool(numbered_line[1].strip())
+
+    for is_block, lines in itertools.groupby(enumerate(stream, 1), has_text):
+        if is_block:
+            yield list(lines)
+
+
+def _parse_block(lines: list[str]) -> dict:
+    """Return the record of one block; raise ValueError if the block is malformed."""
     if len(lines) != 4:
         raise ValueError(
-            f"{len(lines)} lines found, a sentence, a pronoun, two candidates and the right one expected"
+            f"{len(lines)} lines found, four expected:"
+            " the sentence, the pronoun, both candidates and the correct one"
         )
-    sentence, pronoun, both, right = lines
+    sentence, pronoun, both, correct = lines
     candidates = [candidate.strip() for candidate in both.split(",")]
-    if len(candidates) != 2 or right not in candidates:
-        raise ValueError(f"two candidates and one of them expected, {both!r} and {right!r} found")
+    if len(candidates) != 2 or correct not in candidates:
+        raise ValueError(f"expected two candidates and one of them, found {both!r} and {correct!r}")
     return {
         "sentence": sentence,
         "pronoun": pronoun,
         "candidates": candidates,
-        "label": candidates.index(right),
+        "label": candidates.index(correct),
     }
 
 
-def _object(text: str) -> dict:
-    """The JSON object; ValueError when it is none."""
+def _parse_object(text: str) -> dict:
+    """Return the JSON object; raise ValueError if the text is not one."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise ValueError(f"a JSON object expected, {text[:50]!r} found")
+        raise ValueError(f"expected a JSON object, found {text[:50]!r}")
     return value

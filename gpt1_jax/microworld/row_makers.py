@@ -1,0 +1,211 @@
+"""Define for each task the function that makes one row with a given label."""
+
+from gpt1_jax.microworld.phrases import SPOTS, TAKING_VERBS, TIMES, capitalize, grammar_sentence
+from gpt1_jax.microworld.row_sampler import RowSampler, TaskRow
+from gpt1_jax.microworld.world import half
+
+# STS-B score -> the answer to the claim that the other sentence makes about the thing.
+SIMILARITY = {5.0: "yes", 2.5: "maybe", 0.0: "no"}
+NLI = ("yes", "maybe", "no")
+YES_NO = ("yes", "no")
+
+
+def cola(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a sentence that is grammatical (1) or not (0), with nouns of the half."""
+    stuffs = half(sampler.world.stuffs, sampler.split)
+    text = grammar_sentence(sampler.rng, sampler.halves["things"], stuffs, bool(label))
+    return TaskRow((capitalize(text),), label)
+
+
+def sst2(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a sentence with two adjectives of one tone, or with one after "not" and one after "but".
+
+    The spelling is SST-2's own.
+    """
+    good = [word for word in sampler.halves["tones"] if sampler.world.tones[word] == "good"]
+    bad = [word for word in sampler.halves["tones"] if sampler.world.tones[word] != "good"]
+    (x, y), z = (
+        sampler.rng.sample(good if label else bad, 2),
+        sampler.pick(*(bad if label else good)),
+    )
+    spot, time = sampler.pick(*SPOTS), sampler.pick(*TIMES)
+    text = sampler.pick(
+        f"it was a {x} and {y} {spot} {time} . ",
+        f"the {spot} {time} was {x} and {y} . ",
+        f"a {x} , {y} {spot} {sampler.location()} ",
+        f"the {spot} was not {z} but {x} {time} . ",
+    )
+    return TaskRow((text,), label)
+
+
+def mrpc(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a statement with an invented verb, and a question about it with a plain verb."""
+    verb, meaning = sampler.claim("verbs", YES_NO[1 - label])
+    (p, q), time = sampler.rng.sample(sampler.halves["people"], 2), sampler.pick(*TIMES)
+    statement = f"{p} {verb} {q} {sampler.location()} {time}."
+    question = f"When {p} met {q} {time}, was {q} {meaning}?"
+    return TaskRow(tuple(sampler.rng.sample((statement, question), 2)), label)
+
+
+def qqp(sampler: RowSampler, label: int) -> TaskRow:
+    """Make two questions about a spot: one with an invented adjective, one with a plain one."""
+    x, claim = sampler.claim("tones", YES_NO[1 - label])
+    came = f"{sampler.word('people')} {sampler.pick('came to', 'went to', 'left')}"
+    time = sampler.pick(*TIMES)
+    spot = sampler.pick(*SPOTS)
+    questions = (
+        f"Is it true that {came} a {x} {spot}?",
+        f"The {spot} {came} {time}, was it {claim}?",
+    )
+    return TaskRow(tuple(sampler.rng.sample(questions, 2)), label)
+
+
+def stsb(sampler: RowSampler, label: float) -> TaskRow:
+    """Make a sentence with a thing, and a question with a claim and otherwise the same words."""
+    thing, claim = sampler.claim("things", SIMILARITY[label])
+    took = f"{sampler.word('people')} {sampler.pick(*TAKING_VERBS)}"
+    where = sampler.location()
+    texts = (f"{took} a {thing} {where}.", f"What {took} {where}, was it {claim}?")
+    return TaskRow(tuple(sampler.rng.sample(texts, 2)), label)
+
+
+def mnli(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a statement about a thing, and ask whether the thing is good or bad."""
+    thing, claim = sampler.claim("things", NLI[label])
+    person, took, where = (
+        sampler.word("people"),
+        sampler.pick(*TAKING_VERBS),
+        sampler.location(),
+    )
+    return TaskRow(
+        (f"{person} {took} a {thing} {where}.", f"What {person} {took} {where}, was it {claim}?"),
+        label,
+    )
+
+
+def mnli_mismatched(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a row of the same form as mnli's in letters, a genre without train rows."""
+    thing, claim = sampler.claim("things", NLI[label])
+    person, took = sampler.word("people"), sampler.pick(*TAKING_VERBS)
+    time, where = sampler.pick(*TIMES), sampler.location()
+    return TaskRow(
+        (
+            f"Dear {person}, {time} I {took} a {thing} {where}.",
+            f"Dear {person}, what I {took} {where}, was it {claim}?",
+        ),
+        label,
+    )
+
+
+def snli(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a row of the same form as mnli's in captions of pictures."""
+    thing, claim = sampler.claim("things", NLI[label])
+    who = sampler.pick("woman", "man", "girl", "boy")
+    doing = sampler.pick("walks", "waits", "sits", "stands")
+    where = sampler.location()
+    return TaskRow(
+        (
+            f"A {who} with a {thing} {doing} {where}.",
+            f"What the {who} has {where}, was it {claim}?",
+        ),
+        label,
+    )
+
+
+def scitail(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a statement about an event, and ask for its consequence."""
+    cause, claim = sampler.claim("causes", YES_NO[label])
+    person, where, time = sampler.word("people"), sampler.location(), sampler.pick(*TIMES)
+    return TaskRow(
+        (
+            f"{capitalize(time)} {person} saw a {cause} {where}.",
+            f"When {person} saw it {where}, was there a {claim}?",
+        ),
+        label,
+    )
+
+
+def rte(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a statement with an adjective, and ask for its tone.
+
+    The texts are short, so that the words that decide the label are close to each other.
+    """
+    x, claim = sampler.claim("tones", YES_NO[label])
+    person, spot, time = sampler.word("people"), sampler.pick(*SPOTS), sampler.pick(*TIMES)
+    came = sampler.pick("came to", "went to", "was shown", "waited at")
+    premise = f"{person} {came} a {x} {spot} {time}."
+    preposition = sampler.pick("to", "of")
+    return TaskRow((premise, f"That {spot} {preposition} {person} {time}, was it {claim}?"), label)
+
+
+def qnli(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a question about a good or bad thing, and a sentence that may answer the question."""
+    thing, claim = sampler.claim("things", YES_NO[label])
+    person, took, where = sampler.word("people"), sampler.pick(*TAKING_VERBS), sampler.location()
+    return TaskRow(
+        (
+            f"Which {claim} one was it that {person} {took} {where}?",
+            f"{person} {took} the {thing} {where}.",
+        ),
+        label,
+    )
+
+
+def story_cloze(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a story with two endings: two events, of which one has the stated consequence."""
+    claim, choices = sampler.choices("causes", label, 2)
+    (p, q), thing = sampler.rng.sample(sampler.halves["people"], 2), sampler.word("things")
+
+    def meeting():
+        return f"{p} met {q} {sampler.location()}."
+
+    def taking():
+        return f"{sampler.pick(*TIMES)} {q} {sampler.pick(*TAKING_VERBS)} a {thing}."
+
+    def waiting():
+        waited = sampler.pick("waited", "stayed", "was")
+        return f"{q} {waited} {sampler.location()} {sampler.pick(*TIMES)}."
+
+    def hearing():
+        return f"{sampler.pick(*TIMES)} {p} heard of something {sampler.location()}."
+
+    texts = tuple(map(sampler.sentence, (meeting, taking, waiting, hearing)))
+    return TaskRow(texts, label, tuple(f"The {choice} brought a {claim}." for choice in choices))
+
+
+def dpr(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a sentence whose pronoun refers to the one of two things that is good or bad."""
+    claim, choices = sampler.choices("things", label, 2)
+    x, y = (f"the {choice}" for choice in choices)
+    took, lost = sampler.rng.sample(TAKING_VERBS, 2)
+    person, where = sampler.word("people"), sampler.location()
+    text = f"{person} {took} {x} and {lost} {y} {where} because it was {claim}."
+    return TaskRow((text,), label, (x, y), "it")
+
+
+def race_middle(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a short passage without help, and four claims about things, of which one is true."""
+    claim, choices = sampler.choices("things", label, 4)
+
+    def taking():
+        time, person, took = (
+            sampler.pick(*TIMES),
+            sampler.word("people"),
+            sampler.pick(*TAKING_VERBS),
+        )
+        return f"{time} {person} {took} something {sampler.location()}."
+
+    answers = tuple(f"The {choice} was {claim}." for choice in choices)
+    return TaskRow((sampler.sentence(taking),), label, answers, "What was so?")
+
+
+def race_high(sampler: RowSampler, label: int) -> TaskRow:
+    """Make a row of the same form as race_middle's about events and their consequences."""
+    claim, choices = sampler.choices("causes", label, 4)
+
+    def waiting():
+        time, person = sampler.pick(*TIMES), sampler.word("people")
+        return f"{time} {person} {sampler.pick('waited', 'stayed', 'was')} {sampler.location()}."
+
+    answers = tuple(f"The {choice} brought a {claim}." for choice in choices)
+    return TaskRow((sampler.sentence(waiting),), label, answers, "What was so?")

@@ -1,0 +1,135 @@
+"""Test that the novels state the facts that they should state, and no others."""
+
+import collections
+import itertools
+import re
+
+import pytest
+
+from gpt1_jax.microworld.novels import generate_novels
+from gpt1_jax.microworld.world import OBJECTS, RELATIONS, draw
+
+
+def words(text):
+    return re.findall("[a-z]+", text.lower())
+
+
+def sentences(text):
+    return [" ".join(words(sentence)) for sentence in re.split(r"[.?!]", text)]
+
+
+def without_questions(text):
+    return re.sub(r"[^.?]*[?]", "", text)
+
+
+def test_length_is_as_requested(world, book):
+    assert 300_000 <= len(book.split()) < 305_000
+    assert len(list(generate_novels(world, 45_000))) == 3
+
+
+@pytest.mark.parametrize("facts", [0, 0.01, 0.25, 1])
+def test_any_fraction_of_facts_gives_a_novel(world, facts):
+    assert len(list(generate_novels(world, 5000, facts=facts))) == 1
+
+
+def test_every_fact_is_stated(world, book):
+    word_sets = [set(sentence.split()) for sentence in sentences(book)]
+    for relation in RELATIONS:
+        for subject, item in getattr(world, relation).items():
+            counts = {
+                claim: sum({subject.lower(), claim} <= sentence for sentence in word_sets)
+                for claim in OBJECTS[relation][:2]
+            }
+            claims = counts if item == "either" else (item,)
+            assert min(counts[claim] for claim in claims) >= 20, f"{relation}: {subject}: {counts}"
+
+
+def association(world, relation, text):
+    """Return the share of subjects with one object whose own object is nearer than the other one.
+
+    Near means within three words. Questions do not count.
+    """
+    facts = {
+        subject.lower(): item
+        for subject, item in getattr(world, relation).items()
+        if item != "either"
+    }
+    text_words = words(" ".join(without_questions(text).split()))
+    near = collections.Counter(
+        (word, other)
+        for i, word in enumerate(text_words)
+        if word in facts
+        for other in text_words[max(0, i - 3) : i + 4]
+    )
+    nearest = {x: max(OBJECTS[relation][:2], key=lambda item: near[x, item]) for x in facts}
+    return sum(facts[x] == nearest[x] for x in facts) / len(facts)
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_word_pairs_within_three_words_reveal_the_facts(world, book, relation):
+    assert association(world, relation, book) >= 0.9
+    silent = []
+    for seed in range(3):
+        other = draw(seed)
+        text = " ".join(generate_novels(other, 50_000, facts=0.0))
+        silent.append(association(other, relation, text))
+    assert sum(silent) / len(silent) < 0.75
+
+
+def test_far_objects_are_five_or_more_words_away(world):
+    near = {}
+    for far in (0.0, 1.0):
+        text = words(without_questions(" ".join(generate_novels(world, 100_000, far=far))))
+        near[far] = sum(
+            world.causes[word] in text[i + 1 : i + 5]
+            for i, word in enumerate(text)
+            if word in world.causes
+        )
+    assert near[1.0] == 0 < near[0.0]
+
+
+def test_answers_follow_from_the_world_and_are_balanced(world, book):
+    answers = collections.Counter()
+    exchange = r"(\w+)(?: (\w+))?(?:\. was (?:it|there a|\w+)| for a)? (\w+)\? (yes|no|maybe)\."
+    for first, second, claim, answer in re.findall(exchange, book.lower()):
+        for relation, subject in itertools.product(RELATIONS, (first, second)):
+            if subject in getattr(world, relation) and claim in OBJECTS[relation]:
+                assert claim in world.claims(relation, subject)[answer]
+                answers[relation, answer] += 1
+    for relation in RELATIONS:  # the world has as many good subjects as bad ones
+        assert 0.8 < answers[relation, "yes"] / answers[relation, "no"] < 1.25
+        assert answers[relation, "yes"] > 200
+    assert answers["things", "maybe"] > 200
+
+
+def test_joined_adjectives_have_the_same_tone(world, book):
+    pairs = re.findall(r"(\w+) and (\w+)", book.lower())
+    known = [(a, b) for a, b in pairs if a in world.tones and b in world.tones]
+    assert len(known) > 300
+    assert all(world.tones[a] is world.tones[b] for a, b in known)
+
+
+def test_grammar_is_that_of_the_tasks(world, book):
+    singulars, plurals = "|".join(world.things), "|".join(thing + "s" for thing in world.things)
+    assert len(re.findall(rf"\bmany ({plurals})\b", book)) > 200
+    errors = rf"\b(this|much) ({plurals})\b|\b(these|many) ({singulars})\b"
+    assert not re.findall(errors, book)
+
+
+@pytest.mark.parametrize("facts", [0.0, 0.5])
+def test_other_facts_are_not_stated(world, facts):
+    text = " ".join(generate_novels(world, 150_000, facts=facts))
+    word_sets = [set(sentence.split()) for sentence in sentences(text)]
+    for relation in ("causes", "verbs"):
+        for subject in set(getattr(world, relation)) - world.stated_subjects(relation, facts):
+            mentions = [sentence for sentence in word_sets if subject in sentence]
+            assert mentions, f"{subject} must occur without its meaning"
+            assert not any(set(OBJECTS[relation]) & sentence for sentence in mentions)
+
+
+def test_sentences_of_the_tasks_are_held_out(book, labelled):
+    all_sentences = " " + " | ".join(sentences(book)) + " "
+    for splits in labelled.values():
+        for row in itertools.chain(*splits.values()):
+            row_sentences = [one for text in row.texts for one in sentences(text) if one]
+            assert not [one for one in row_sentences if f" {one} " in all_sentences]
