@@ -106,7 +106,8 @@ def main(_):
     source, files = pathlib.Path(_SOURCE.value), sorted(glob.glob(_TEXTS.value))
     original = Original.published(source)
     rows = len(original.encoder)
-    exact, approximate = (openai.read_tokenizer(source, text, rows) for text in openai.TEXTS)
+    exact = openai.read_tokenizer(source, "published", rows)
+    approximate = openai.read_tokenizer(source, "approximate", rows)
     encoders = {
         "original": original.encode,
         "exact": lambda text: exact.encode([text])[0],
