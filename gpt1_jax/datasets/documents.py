@@ -45,7 +45,8 @@ def from_files(
                 file_digest = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:
             raise UserError(
-                f"{file}: cannot be read ({error.strerror or error}); check the file and its rights"
+                f"{file}: cannot be read ({error.strerror or error}); "
+                "check the file and its permissions"
             ) from None
         digest.update(f"{file.name} {file_digest}\n".encode())
     return Documents(read, digest.hexdigest(), sum(file.stat().st_size for file in files))

@@ -134,7 +134,7 @@ def _describe(error: OSError, root: pathlib.Path) -> UserError:
     reason = error.strerror or error
     if error.filename and not str(error.filename).startswith(str(root)):
         return UserError(
-            f"{error.filename}: cannot be read ({reason}); check the file and its rights"
+            f"{error.filename}: cannot be read ({reason}); check the file and its permissions"
         )
     return UserError(
         f"config.data.cache: cannot write to {root / 'tokens'} ({reason}); "
