@@ -1,5 +1,8 @@
-"""The published tokenizer as its own repository writes it (openai/finetune-transformer-lm, text_utils.py): step for step, without any
-shortcut and slow, written from the description of the steps. What the product's is held against."""
+"""Implement the published tokenizer as its repository does, without shortcuts, as a reference.
+
+It follows openai/finetune-transformer-lm, text_utils.py, step by step and is slow. It was written
+from the description of the steps.
+"""
 
 import functools
 import json
@@ -10,7 +13,8 @@ from collections.abc import Iterable, Mapping
 import ftfy
 import spacy
 
-# The pattern was no raw string, so that the backslash meant for a fifth sign became the escape of a second plus.
+# The original pattern is not a raw string, so the backslash meant as one more sign escapes a second
+# plus.
 RUNS = r"""(-+|~+|!+|"+|;+|\?+|\++|,+|\)+|\(+|\++|/+|\*+|\[+|\]+|}+|{+|\|+|_+)"""
 CHARACTERS = {"\u2014": "-", "\u2013": "-", "\u2015": "-", "\u2026": "...", "\u00b4": "'"}
 
@@ -22,7 +26,7 @@ def english():
     return nlp
 
 
-def standardized(text: str) -> str:
+def standardize(text: str) -> str:
     for character, replacement in CHARACTERS.items():
         text = text.replace(character, replacement)
     text = re.sub(RUNS, r" \1 ", text)
@@ -32,20 +36,20 @@ def standardized(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words, of which a newline with the space after it is one."""
-    return [token.text.lower() for token in english()(standardized(ftfy.fix_text(text)))]
+    """Return the words. A newline and the space after it are one word."""
+    return [token.text.lower() for token in english()(standardize(ftfy.fix_text(text)))]
 
 
 class Original:
-    """Texts -> ids, of a vocabulary and its merges."""
+    """Encode texts with a vocabulary and its merges."""
 
     def __init__(self, encoder: Mapping[str, int], merges: Iterable[tuple[str, str]]):
         self.encoder, self.ranks = encoder, {pair: rank for rank, pair in enumerate(merges)}
-        self._pieces = {}
+        self._cache = {}
 
     @classmethod
     def published(cls, folder: pathlib.Path):
-        """The published vocabulary, from the folder with its two files."""
+        """Read the published vocabulary and merges from their folder."""
         lines = (folder / "vocab_40000.bpe").read_text(encoding="utf-8").split("\n")[1:-1]
         encoder = json.loads((folder / "encoder_bpe_40000.json").read_text(encoding="utf-8"))
         return cls(encoder, (tuple(line.split()) for line in lines))
@@ -54,11 +58,11 @@ class Original:
         return [self.encoder.get(piece, 0) for word in words(text) for piece in self.pieces(word)]
 
     def pieces(self, word: str) -> list[str]:
-        if word not in self._pieces:
-            self._pieces[word] = self._merged(word)
-        return self._pieces[word]
+        if word not in self._cache:
+            self._cache[word] = self._merge(word)
+        return self._cache[word]
 
-    def _merged(self, word: str) -> list[str]:
+    def _merge(self, word: str) -> list[str]:
         if word == "\n ":
             return ["\n</w>"]
         pieces = [*word[:-1], word[-1] + "</w>"]
@@ -69,10 +73,10 @@ class Original:
             )
             if best not in self.ranks:
                 break
-            merged, place = [], 0
-            while place < len(pieces):
-                both = tuple(pieces[place : place + 2]) == best
-                merged.append("".join(pieces[place : place + 1 + both]))
-                place += 1 + both
+            merged, index = [], 0
+            while index < len(pieces):
+                size = 2 if tuple(pieces[index : index + 2]) == best else 1
+                merged.append("".join(pieces[index : index + size]))
+                index += size
             pieces = merged
         return pieces

@@ -1,4 +1,4 @@
-"""Files -> the documents in them, as streams of text: checked, and never held whole where they are long."""
+"""Read the documents of files as streams of text and check that they are text."""
 
 import codecs
 import dataclasses
@@ -16,12 +16,13 @@ CHUNK = 1 << 20  # bytes of a .txt file read at a time
 
 @dataclasses.dataclass(frozen=True)
 class Documents:
-    """A corpus as text.
+    """Hold a corpus as text.
 
     Attributes:
-        read: gives a fresh pass over the documents at every call, each as chunks of text, to be read to its end before the next.
-        fingerprint: of everything that decides the texts.
-        size: bytes of the source, for progress; not exact.
+        read: returns a new pass over the documents at every call. A document is an iterable of
+            chunks of text, to be read to its end before the next document.
+        fingerprint: hash of everything that decides the texts.
+        size: approximate number of bytes of the source, for the progress bar.
     """
 
     read: Callable[[], Iterator[Iterable[str]]]
@@ -29,43 +30,48 @@ class Documents:
     size: int
 
 
-def of_files(
+def from_files(
     files: Sequence[pathlib.Path], column: str, read: Callable[[], Iterator[Iterable[str]]]
 ) -> Documents:
-    """Documents whose texts the content of `files` and the name `column` decide."""
+    """Return documents whose texts depend on the names and contents of `files` and on `column`.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
     digest = hashlib.sha256(column.encode())
     for file in files:
         try:
             with open(file, "rb") as content:
-                digest.update(
-                    f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode()
-                )
+                file_digest = hashlib.file_digest(content, "sha256").hexdigest()
         except OSError as error:
             raise UserError(
-                f"{file}: cannot be read ({error.strerror or error}); check the file and its rights"
+                f"{file}: cannot be read ({error.strerror or error}); "
+                "check the file and its permissions"
             ) from None
+        digest.update(f"{file.name} {file_digest}\n".encode())
     return Documents(read, digest.hexdigest(), sum(file.stat().st_size for file in files))
 
 
 def _read_txt(file: pathlib.Path, column: str) -> Iterator[Iterable[str]]:
-    yield _chunks(file)
+    yield _read_chunks(file)
 
 
-def _chunks(file: pathlib.Path) -> Iterator[str]:
-    decoder, before, begun, blank = codecs.getincrementaldecoder("utf-8")(), 0, False, True
+def _read_chunks(file: pathlib.Path) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    position, at_start, blank = 0, True, True
     with open(file, "rb") as content:
         while True:
-            read = content.read(CHUNK)
+            block = content.read(CHUNK)
             pending = len(decoder.getstate()[0])
             try:
-                chunk = decoder.decode(read, final=not read)
+                chunk = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                raise _not_utf8(file, "byte", before - pending + error.start) from None
-            if not begun and chunk:
-                begun, chunk = True, chunk.removeprefix("\ufeff")  # a byte order mark
-            before += len(read)
+                raise _not_utf8(file, "byte", position - pending + error.start) from None
+            position += len(block)
+            if at_start and chunk:
+                at_start, chunk = False, chunk.removeprefix("\ufeff")  # a byte order mark
             blank = blank and not chunk.strip()
-            if not read:
+            if not block:
                 break
             yield chunk
     if blank:
@@ -75,34 +81,36 @@ def _chunks(file: pathlib.Path) -> Iterator[str]:
 def _read_jsonl(file: pathlib.Path, column: str) -> Iterator[list[str]]:
     with open(file, "rb") as lines:
         for number, line in enumerate(lines, start=1):
+            where = f"{file}:{number}"
             if not line.strip():
                 continue
             try:
-                row = json.loads(decode(f"{file}:{number}", line, "byte of the line"))
+                row = json.loads(decode(where, line, "byte of the line"))
             except ValueError as error:
                 raise UserError(
-                    f"{file}:{number}: not JSON ({error}); expected an object a line with the field {column!r}"
+                    f"{where}: not JSON ({error}); each line must be an object with the field "
+                    f"{column!r}"
                 ) from None
             if not isinstance(row, dict) or not isinstance(row.get(column), str):
                 raise UserError(
-                    f"{file}:{number}: has no text in the field {column!r}; set config.data.column"
+                    f"{where}: has no text in the field {column!r}; set config.data.column"
                 )
-            yield [checked(f"{file}:{number}", column, row[column])]
+            yield [check_text(where, column, row[column])]
 
 
 def _read_parquet(file: pathlib.Path, column: str) -> Iterator[list[str]]:
     try:
-        table = pyarrow.parquet.ParquetFile(file)
-        if column not in table.schema_arrow.names:
+        parquet = pyarrow.parquet.ParquetFile(file)
+        columns = parquet.schema_arrow.names
+        if column not in columns:
             raise UserError(
-                f"{file}: has no column {column!r}, only {', '.join(table.schema_arrow.names)}; set config.data.column"
+                f"{file}: has no column {column!r}, only {', '.join(columns)}; "
+                "set config.data.column"
             )
-        for batch in table.iter_batches(batch_size=64, columns=[column]):
-            yield from (
-                [checked(file, column, text)]
-                for text in batch.column(0).to_pylist()
-                if text is not None
-            )
+        for batch in parquet.iter_batches(batch_size=64, columns=[column]):
+            for text in batch.column(0).to_pylist():
+                if text is not None:
+                    yield [check_text(file, column, text)]
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise UserError(
             f"{file}: not a parquet file, or damaged ({first_line(error)}); fetch it again"
@@ -113,7 +121,16 @@ READERS = {".txt": _read_txt, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
 
 def decode(where: object, content: bytes, unit: str) -> str:
-    """The text of some bytes; UserError unless they are UTF-8."""
+    """Return the text of UTF-8 bytes, without a byte order mark.
+
+    Args:
+        where: the file, and the row if there is one, for the error message.
+        content: the bytes.
+        unit: what the error message counts, such as "byte of the line".
+
+    Raises:
+        UserError: the bytes are not UTF-8.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -124,16 +141,23 @@ def _not_utf8(where: object, unit: str, position: int) -> UserError:
     return UserError(f"{where}: {unit} {position} is not UTF-8; convert the file (iconv -t UTF-8)")
 
 
-def checked(where: object, column: str, text: object) -> str:
-    """The text; UserError where it is none, or no characters (JSON can spell half of a pair, which is none)."""
+def check_text(where: object, column: str, text: object) -> str:
+    """Return the text of a row after a check.
+
+    Raises:
+        UserError: the value is not a string, or holds half a surrogate pair, which JSON can
+            express.
+    """
     if not isinstance(text, str):
         raise UserError(
-            f"{where}: has no text in the column {column!r}, but {type(text).__name__}; set config.data.column"
+            f"{where}: has no text in the column {column!r}, but {type(text).__name__}; "
+            "set config.data.column"
         )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise UserError(
-            f"{where}: character {error.start} of {column!r} is half a surrogate pair; write the text anew as UTF-8"
+            f"{where}: character {error.start} of {column!r} is half a surrogate pair; "
+            "write the text again as UTF-8"
         ) from None
     return text

@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face hub -> the folder on this disk that holds its files."""
+"""Find the local folder of a data set of the Hugging Face hub; download it if necessary."""
 
 import os
 import pathlib
@@ -11,59 +11,65 @@ import urllib.request
 
 from gpt1_jax.errors import UserError, first_line
 
-TIMEOUT = 0.8  # seconds for a connection to open; without this look ahead the library tries for 23 seconds
-OFF = (
-    "HF_HUB_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-    "HF_DATASETS_OFFLINE",
-)  # the library reads them when it is imported
+# Seconds for a connection to open. Without this probe, the library tries for 23 seconds.
+TIMEOUT = 0.8
+# The library reads these variables when it is imported.
+OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
 def folder(name: str, patterns: tuple[str, ...] | None = None) -> pathlib.Path:
-    """The files of the hub's data set `name` (owner/name): downloaded where the hub is within reach, else as they lie in its cache.
+    """Return the folder with the files of a data set: downloaded, or from the cache when offline.
 
-    Only files are fetched; no script of a data set is run. Who also takes local folders looks for them first: here a name is the hub's.
+    Only files are downloaded. No script of a data set is run. `name` is always a name of the hub,
+    so callers that accept local folders must look for them first.
 
     Args:
-        patterns: of the files that are wanted, such as "data/train-*"; all without.
+        name: owner/name.
+        patterns: patterns of the required files, such as "data/train-*"; None: all files.
 
     Raises:
-        UserError: the name cannot be one, the hub has no such data set or does not open it, or it is neither within reach nor in the
-            cache, whole.
+        UserError: the name is invalid, the hub has no such data set or denies access, or the hub
+            cannot be reached and the cache does not hold all the files.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name, flags=re.ASCII):
         raise UserError(
-            f"{name!r} is neither a folder nor a data set of the hub; give a folder, or a name such as owner/name"
+            f"{name!r} is neither a folder nor a data set of the hub; "
+            "give a folder, or a name such as owner/name"
         )
     answer = _probe_hub()
     from huggingface_hub import constants
 
-    apart = _why_offline(answer)
+    offline = _why_offline(answer)
     missing = UserError(
-        f"the hub's {name} is not whole in the cache {constants.HF_HUB_CACHE}, and {apart or 'the connection broke off: try again'}, or "
-        "give a local copy by its folder: README.md and the data files (.parquet, .jsonl, .csv or .txt) as the hub has them"
+        f"the hub's {name} is not whole in the cache {constants.HF_HUB_CACHE}, and "
+        f"{offline or 'the connection broke off: try again'}, or give a local copy by its folder: "
+        "README.md and the data files (.parquet, .jsonl, .csv or .txt) as the hub has them"
     )
-    if (
-        apart
-        and not (
-            pathlib.Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}"
-        ).exists()
-    ):
-        raise missing  # before the seconds that the library takes to be imported
+    cached = pathlib.Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}"
+    if offline and not cached.exists():
+        raise missing  # before the library is imported, which takes seconds
+    return _download(name, patterns, bool(offline), missing)
+
+
+def _download(
+    name: str, patterns: tuple[str, ...] | None, offline: bool, missing: UserError
+) -> pathlib.Path:
+    """Return the folder; raise `missing` if the files are not in the cache when offline."""
     from huggingface_hub import errors, snapshot_download
 
-    wanted = list(patterns) if patterns else None
     try:
-        return pathlib.Path(
-            snapshot_download(
-                name, repo_type="dataset", allow_patterns=wanted, local_files_only=bool(apart)
-            )
+        path = snapshot_download(
+            name,
+            repo_type="dataset",
+            allow_patterns=list(patterns) if patterns else None,
+            local_files_only=offline,
         )
     except errors.LocalEntryNotFoundError:
         raise missing from None
     except errors.RepositoryNotFoundError:
         raise UserError(
-            f"the hub has no data set {name} that you may read; check the name, or log in (hf auth login)"
+            f"the hub has no data set {name} that you may read; "
+            "check the name, or log in (hf auth login)"
         ) from None
     except errors.HFValidationError as error:
         raise UserError(
@@ -71,14 +77,16 @@ def folder(name: str, patterns: tuple[str, ...] | None = None) -> pathlib.Path:
         ) from None
     except (errors.HTTPError, OSError) as error:
         raise UserError(
-            f"the hub's {name}: the download broke off ({first_line(error)}); the same command goes on with it"
+            f"the hub's {name}: the download broke off ({first_line(error)}); "
+            "run the same command to continue it"
         ) from None
+    return pathlib.Path(path)
 
 
 def _probe_hub() -> queue.Queue:
-    """Begins to connect to the hub; the queue will hold what went wrong, or "".
+    """Start to connect to the hub; return a queue that will hold the error, or "" without one.
 
-    To look a name up can take long and cannot be stopped, so it has a thread of its own.
+    Resolving a name can take long and cannot be stopped, so a thread does it.
     """
     answer = queue.Queue()
     host, port = _address(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
@@ -90,13 +98,13 @@ def _probe_hub() -> queue.Queue:
         except OSError as error:
             answer.put(f"{host}:{port} cannot be reached ({error.strerror or error})")
 
-    if not _switched_off():
+    if not _offline_variable():
         threading.Thread(target=connect, daemon=True).start()
     return answer
 
 
 def _address(endpoint: str) -> tuple[str, int]:
-    """Host and port of the endpoint, or of the proxy on the way to it."""
+    """Return host and port of the endpoint, or of its proxy."""
     url = urllib.parse.urlsplit(endpoint)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(url.scheme) or proxies.get("all")
@@ -106,23 +114,20 @@ def _address(endpoint: str) -> tuple[str, int]:
 
 
 def _why_offline(answer: queue.Queue) -> str:
-    """Why the hub is out of reach and what to do about it; "" where it is within reach."""
-    if variable := _switched_off():
+    """Return why the hub cannot be reached and what to do about it, or "" if it can be reached."""
+    variable = _offline_variable()
+    if variable:
         return f"{variable} keeps this offline: unset it"
     try:
-        wrong = answer.get(timeout=TIMEOUT)
+        error = answer.get(timeout=TIMEOUT)
     except queue.Empty:
-        wrong = f"the hub does not answer within {TIMEOUT} s"
-    return f"{wrong}: go online" if wrong else ""
+        error = f"the hub does not answer within {TIMEOUT} s"
+    return f"{error}: go online" if error else ""
 
 
-def _switched_off() -> str:
-    """The variable of the environment that forbids going online, or ""."""
-    return next(
-        (
-            variable
-            for variable in OFF
-            if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE")
-        ),
-        "",
-    )
+def _offline_variable() -> str:
+    """Return the environment variable that forbids connections, or ""."""
+    for variable in OFFLINE_VARIABLES:
+        if os.environ.get(variable, "").upper() in ("1", "ON", "YES", "TRUE"):
+            return variable
+    return ""

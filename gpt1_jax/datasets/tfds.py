@@ -1,4 +1,7 @@
-"""Data sets that TFDS has prepared as array_record: read without TensorFlow, one record at a time, from any place."""
+"""Open data sets that TensorFlow Datasets (TFDS) has prepared as array_record, without TensorFlow.
+
+Records can be read one at a time and in any order.
+"""
 
 import os
 import pathlib
@@ -8,14 +11,17 @@ from gpt1_jax.errors import UserError, first_line
 
 
 def builder(name: str, config: str, path: str) -> Any:
-    """TFDS's read-only builder of the newest version below the data_dir `path`.
+    """Return TFDS's read-only builder of the newest version below `path`.
 
     Args:
-        name, config: of the data set; config "" where it has none.
-        path: a data_dir, a data set's folder in one, or a version's folder; "" is TFDS's default, TFDS_DATA_DIR or ~/tensorflow_datasets.
+        name: the data set.
+        config: the configuration, or "" if the data set has none.
+        path: a data_dir, the folder of a data set in it, or the folder of a version; "" is TFDS's
+            default, TFDS_DATA_DIR or ~/tensorflow_datasets.
 
     Raises:
-        UserError: it is not there, or prepared in another format (TFDS reads tfrecord with TensorFlow only, and slices parquet wrongly).
+        UserError: the data set is not there, is damaged, or is prepared in another format. (TFDS
+            needs TensorFlow to read tfrecord, and slices parquet wrongly.)
     """
     import tensorflow_datasets as tfds  # takes a second
 
@@ -23,33 +29,43 @@ def builder(name: str, config: str, path: str) -> Any:
         path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     ).expanduser()
     title = f"{name}/{config}" if config else name
-    places = (root / title, root / config, root) if config else (root / name, root)
-    versions = next((found for place in places if (found := _versions(place))), None)
-    advice = f"prepare it by tensorflow_datasets.builder({title!r}, data_dir=DIR, file_format='array_record').download_and_prepare()"
-    if versions is None:
+    advice = (
+        f"prepare it by tensorflow_datasets.builder({title!r}, data_dir=DIR, "
+        "file_format='array_record').download_and_prepare()"
+    )
+    version = _newest_version(root, name, config)
+    if version is None:
         raise UserError(
-            f"config.data.path: TFDS has not prepared {title} at {root}; {advice}, or name the data_dir that holds {title}/<version>/"
+            f"config.data.path: TFDS has not prepared {title} at {root}; {advice}, "
+            f"or name the data_dir that holds {title}/<version>/"
         )
     try:
-        found = tfds.builder_from_directory(versions[-1])
+        result = tfds.builder_from_directory(version)
     except Exception as error:  # the library raises many kinds for a damaged folder
         raise UserError(
-            f"{versions[-1]}: cannot be read as a TFDS data set ({first_line(error)}); {advice}"
+            f"{version}: cannot be read as a TFDS data set ({first_line(error)}); {advice}"
         ) from None
-    is_there = "/".join(filter(None, (found.info.name, found.info.config_name)))
-    if is_there != title:
-        raise UserError(f"config.data.path: {versions[-1]} is TFDS's {is_there}, {title} expected")
-    if found.info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
-        kind = found.info.file_format.value if found.info.file_format else "unknown"
-        raise UserError(f"{versions[-1]}: is prepared as {kind}, array_record expected; {advice}")
-    return found
+    info = result.info
+    actual_title = "/".join(filter(None, (info.name, info.config_name)))
+    if actual_title != title:
+        raise UserError(f"config.data.path: {version} is TFDS's {actual_title}, {title} expected")
+    if info.file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+        file_format = info.file_format.value if info.file_format else "unknown"
+        raise UserError(f"{version}: is prepared as {file_format}, array_record expected; {advice}")
+    return result
 
 
-def _versions(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folder itself where it is a version's, else its versions' folders in their order."""
-    if (folder / "dataset_info.json").is_file():
-        return [folder]
-    versions = [info.parent for info in folder.glob("*/dataset_info.json")]
-    return sorted(
-        versions, key=lambda version: [(len(part), part) for part in version.name.split(".")]
-    )
+def _newest_version(root: pathlib.Path, name: str, config: str) -> pathlib.Path | None:
+    """Return the folder of the newest version, or None if there is no version."""
+    title = root / name / config  # an empty `config` adds nothing
+    for folder in (title, root / config, root) if config else (title, root):
+        if (folder / "dataset_info.json").is_file():
+            return folder
+        versions = [info.parent for info in folder.glob("*/dataset_info.json")]
+        if versions:
+            return max(versions, key=_version_key)
+    return None
+
+
+def _version_key(version: pathlib.Path) -> list[tuple[int, str]]:
+    return [(len(part), part) for part in version.name.split(".")]

@@ -131,7 +131,7 @@ def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials
         specials: whether the model has rows for the three tokens of finetuning.
     """
     tokenizer.save(folder / FILE)
-    if tokenizer.words:
+    if tokenizer.word_pipeline:
         model = read_json(folder / FILE)["model"]
         bpe.assemble(model["vocab"], [tuple(pair) for pair in model["merges"]]).save(folder / FILE)
     if not specials:

@@ -68,7 +68,7 @@ def import_run(source: str, workdir: str, text: str = "") -> dict:
         "format": f"Hugging Face {MODEL_TYPE}",
         "source": source,
         "text": text,
-        "words": tokenizer.words,
+        "words": tokenizer.word_pipeline,
         "left_out": left_out,
     }
     params["tokens"] = params["tokens"][:plain]

@@ -227,8 +227,8 @@ def _differences(run: reader.SavedRun, architecture: str) -> str:
         else "the run's own, not the published one"
     )
     same = "Ids are those of training"
-    if run.tokenizer.words:
-        same = f"Texts became words by {run.tokenizer.words}, as published; tokenizer.json comes near without them. Ids are nearly the same"
+    if run.tokenizer.word_pipeline:
+        same = f"Texts became words by {run.tokenizer.word_pipeline}, as published; tokenizer.json comes near without them. Ids are nearly the same"
     lines = [
         f"The vocabulary is {whose}. {same}, but that a newline at either end of a text stays, which training strips, and that `<unk>` in "
         "a text is read as that token, unless `split_special_tokens=True`.",

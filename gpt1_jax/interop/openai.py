@@ -168,5 +168,5 @@ def import_run(source: pathlib.Path, workdir: str, text: str) -> str:
         origin,
     )
     said = ", ".join(f"{name} {size}" for name, size in {**sizes, "tokens": rows}.items())
-    words = tokenizer.words or "gpt1_jax.text.standardize, which comes near"
+    words = tokenizer.word_pipeline or "gpt1_jax.text.standardize, which comes near"
     return f"{workdir}: {said}; {sum(map(math.prod, wanted.values()))} params, sha256 {result['params_sha256']}; words by {words}"

@@ -1,7 +1,9 @@
-"""A byte-pair encoding in the published convention: end of word glued to the last character as `</w>`.
+"""Define the byte-pair encoding: tokenizer, training, files.
 
-Ids, in the order of the published vocabulary: 0 `<unk>`, the single characters, the same characters with `</w>`, the outputs of
-the merges in merge order; then, above `vocab_size`, the three tokens that finetuning adds.
+The convention is the published one: the suffix `</w>` marks the last piece of a word. Ids follow
+the order of the published vocabulary: 0 is `<unk>`, then come the single characters, the same
+characters with `</w>`, and the outputs of the merges in merge order. The three special tokens of
+finetuning have the ids from `vocab_size` on.
 """
 
 import collections
@@ -21,98 +23,113 @@ from gpt1_jax.text import openai_pipeline, standardize
 UNKNOWN = "<unk>"
 END_OF_WORD = "</w>"
 SPECIALS = ("_start_", "_delimiter_", "_classify_")
-VERSION = 2  # goes up when the same corpus would give other ids
-ALPHABET = (
-    238  # single characters at most; the published vocabulary has 238, rarer ones become <unk>
-)
+VERSION = 2  # increase it when the same corpus would give other ids
+# Upper limit of single characters. The published vocabulary has 238. Rarer ones become <unk>.
+MAX_CHARACTERS = 238
 
 
 class Tokenizer:
-    """Strings <-> ids.
+    """Convert strings to token ids and back.
 
     Attributes:
-        vocab_size: ids that pretraining knows; the special tokens follow at vocab_size, +1, +2.
+        vocab_size: number of ids that pretraining uses; the special tokens have the next three ids.
         start, delimiter, extract: ids of the special tokens.
-        newline: id of the newline, the natural context for the start of a text.
-        words: where words come from: "" the steps of `standardize`, else the libraries of the `published` pipeline.
+        newline: id of the newline, the natural context for the start of a text; None without one.
+        word_pipeline: libraries and versions of `openai_pipeline` that split texts into words, or
+            "" if the steps of `standardize` do it.
         fingerprint: sha256 of the file's content; equal fingerprints give equal ids.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, words: str = ""):
-        self._backend, self.words = backend, words
-        backend.encode_special_tokens = True  # "_start_" in a text is text, never the special token
+    def __init__(self, backend: tokenizers.Tokenizer, word_pipeline: str = ""):
+        self._backend, self.word_pipeline = backend, word_pipeline
+        backend.encode_special_tokens = True  # "_start_" in a text is text, not the special token
         self.vocab_size = backend.get_vocab_size(with_added_tokens=False)
-        self.start, self.delimiter, self.extract = (
-            backend.token_to_id(token) for token in SPECIALS
-        )
+        self.start, self.delimiter, self.extract = map(backend.token_to_id, SPECIALS)
         self.newline = backend.token_to_id("\n" + END_OF_WORD)
         self.fingerprint = hashlib.sha256(self._content().encode()).hexdigest()
-        self._pipeline = openai_pipeline.Pipeline(self._ids, words) if words else None
+        self._pipeline = None
+        if word_pipeline:
+            self._pipeline = openai_pipeline.Pipeline(self._encode_words, word_pipeline)
 
     @property
     def backslash_in_word(self) -> bool:
-        """Whether a backslash stays in its word, as for `train`."""
-        return bool(self.words) or len(self._backend.pre_tokenizer.pre_tokenize_str("a\\b")) == 1
+        """Return whether a backslash stays in its word (see `train`)."""
+        if self.word_pipeline:
+            return True
+        return len(self._backend.pre_tokenizer.pre_tokenize_str("a\\b")) == 1
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of every text, its ends stripped as published; parallel over texts, but for the published pipeline."""
+        """Return the ids of every text, without white space at its ends, as published.
+
+        Texts are encoded in parallel, except with a `word_pipeline`.
+
+        Raises:
+            UserError: a library of the word pipeline is missing or has another version.
+        """
         if self._pipeline:
             return [self._pipeline(text) for text in texts]
-        return [
-            encoding.ids
-            for encoding in self._backend.encode_batch_fast([text.strip() for text in texts])
-        ]
+        encodings = self._backend.encode_batch_fast([text.strip() for text in texts])
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of `ids`, lower-cased and spaced by words as the encoding leaves it; special tokens are dropped."""
+        """Return the text of the ids: lower case, words separated by spaces, no special tokens."""
         return self._backend.decode(list(map(int, ids)), skip_special_tokens=True)
 
     def save(self, path: pathlib.Path) -> None:
-        """One tokenizer.json, which `tokenizers.Tokenizer.from_file` reads too if it needs no `words`; written whole or not at all."""
+        """Write the tokenizer.json atomically.
+
+        `tokenizers.Tokenizer.from_file` also reads the file, unless there is a `word_pipeline`.
+        """
         storage.write_text(path, self._content(pretty=True))
 
     def _content(self, pretty: bool = False) -> str:
         content = self._backend.to_str(pretty=pretty)
-        if not self.words:
+        if not self.word_pipeline:
             return content
-        # A name that the library does not know makes it refuse the file: alone, it would take a whole text for one word.
+        # The library does not know the field "words", so it refuses the file. Without the field, it
+        # would read the file and encode a whole text as one word.
         return json.dumps(
-            {"words": self.words, **json.loads(content)},
+            {"words": self.word_pipeline, **json.loads(content)},
             indent=2 if pretty else None,
             ensure_ascii=False,
         )
 
-    def _ids(self, words: list[str]) -> list[int]:
+    def _encode_words(self, words: list[str]) -> list[int]:
         return self._backend.encode(words, is_pretokenized=True, add_special_tokens=False).ids
 
 
 def load(path: pathlib.Path) -> Tokenizer:
-    """The tokenizer stored by `Tokenizer.save`; UserError where the file is missing or is not one."""
+    """Return the tokenizer that `Tokenizer.save` has written.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or is not a tokenizer with special tokens.
+    """
+    content = storage.read_json(path, hint="name the tokenizer.json of a pretraining run")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        words = content.pop("words", "")
+        word_pipeline = content.pop("words", "")
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such tokenizer file; name the tokenizer.json of a pretraining run"
-        ) from None
     except Exception as error:  # the library raises plain Exception
         raise UserError(
-            f"{path}: not a tokenizer.json ({error}); name the file that a pretraining run has saved"
+            f"{path}: not a tokenizer.json ({error}); name the file of a pretraining run"
         ) from None
     if any(backend.token_to_id(token) is None for token in SPECIALS):
         raise UserError(
-            f"{path}: lacks the tokens {', '.join(SPECIALS)}; name the file that a pretraining run has saved"
+            f"{path}: lacks the tokens {', '.join(SPECIALS)}; name the file of a pretraining run"
         )
-    return Tokenizer(backend, words)
+    return Tokenizer(backend, word_pipeline)
 
 
 def check(vocab: Mapping[str, int]) -> None:
-    """ValueError unless the ids of the pieces are 0 and up, <unk> the first, and no special token is among them."""
+    """Check the ids of a vocabulary.
+
+    Raises:
+        ValueError: the ids are not 0 and up, 0 is not `<unk>`, or a special token is a piece.
+    """
     if sorted(vocab.values()) != list(range(len(vocab))) or vocab.get(UNKNOWN) != 0:
         raise ValueError(f"ids are not 0 to {len(vocab) - 1} with {UNKNOWN} as 0")
-    if taken := [token for token in SPECIALS if token in vocab]:
-        raise ValueError(f"{taken[0]} is among the pieces, but finetuning adds it")
+    for token in SPECIALS:
+        if token in vocab:
+            raise ValueError(f"{token} is among the pieces, but finetuning adds it")
 
 
 def assemble(
@@ -122,17 +139,18 @@ def assemble(
     published_words: bool = False,
     backslash_in_word: bool = True,
 ) -> Tokenizer:
-    """The tokenizer of a vocabulary and its merges.
+    """Return the tokenizer of a vocabulary and its merges.
 
     Args:
-        vocab: piece -> id, from 0 to the last, <unk> the first.
-        merges: pairs of pieces, the first to merge first.
-        published_words: take the words of the `published` pipeline, of the versions of its libraries that are installed.
-        backslash_in_word: as for `train`.
+        vocab: piece -> id, from 0 up; `<unk>` is 0.
+        merges: pairs of pieces; earlier pairs merge first.
+        published_words: split texts into words by `openai_pipeline`, with the installed versions of
+            its libraries.
+        backslash_in_word: see `train`.
 
     Raises:
-        UserError: a library of that pipeline is missing.
-        ValueError: what `check` raises, or the merges do not belong to the vocabulary.
+        UserError: a library of `openai_pipeline` is missing.
+        ValueError: see `check`; or the merges do not belong to the vocabulary.
     """
     check(vocab)
     try:
@@ -153,32 +171,37 @@ def assemble(
 def train(
     texts: Callable[[], Iterable[str]], vocab_size: int, *, backslash_in_word: bool = True
 ) -> Tokenizer:
-    """Learns the merges from a corpus; the same texts, however cut between words, and the same `vocab_size` give the same file.
+    """Learn the merges from a corpus.
+
+    The same corpus and `vocab_size` give the same file, wherever the texts are cut between words.
 
     Args:
-        texts: gives a fresh pass over the corpus at every call (one counts characters, one learns), in pieces that fit in memory and
-            are counted in parallel.
-        vocab_size: ids in all without the special tokens; 40,478 gives the paper's 40,000 merges. A corpus too small for that
-            many merges gives fewer.
-        backslash_in_word: a backslash stays in its word, as published; otherwise it is a word of its own.
+        texts: returns a new pass over the corpus at every call: the first pass counts characters,
+            the second learns. A pass consists of texts that fit in memory; they are counted in
+            parallel.
+        vocab_size: number of ids without the special tokens; 40,478 gives the paper's 40,000
+            merges. A corpus that is too small for that many merges gives fewer.
+        backslash_in_word: keep a backslash in its word, as published; otherwise it is its own word.
 
     Raises:
-        UserError: when the characters alone fill `vocab_size`, or there is no text.
+        UserError: there is no text, or the characters alone fill `vocab_size`.
     """
     alphabet = _alphabet(texts())
     if not alphabet:
         raise UserError("config.data.path: the corpus holds no text; name one that does")
-    if vocab_size <= 1 + 2 * len(alphabet):
+    minimum = 1 + 2 * len(alphabet)
+    if vocab_size <= minimum:
         raise UserError(
-            f"config.tokenizer.vocab_size: {vocab_size} leaves no room for merges; the corpus has {len(alphabet)} characters, "
-            f"each with and without {END_OF_WORD}: choose more than {1 + 2 * len(alphabet)}"
+            f"config.tokenizer.vocab_size: {vocab_size} leaves no room for merges, because the "
+            f"corpus has {len(alphabet)} characters, each with and without {END_OF_WORD}; "
+            f"choose more than {minimum}"
         )
     characters = [UNKNOWN, *alphabet, *(character + END_OF_WORD for character in alphabet)]
-    learner = _backend(
-        models.BPE(unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD), backslash_in_word
-    )
-    # Handing the characters over as special tokens fixes their ids; otherwise the library numbers those with `</w>` in the order
-    # of a randomly seeded hash table, and ties between merges fall differently in every process.
+    empty_model = models.BPE(unk_token=UNKNOWN, end_of_word_suffix=END_OF_WORD)
+    backend = _backend(empty_model, backslash_in_word)
+    # Passing the characters as special tokens fixes their ids. Otherwise the library numbers those
+    # with `</w>` in the order of a randomly seeded hash table, and ties between merges fall
+    # differently in every process.
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         special_tokens=characters,
@@ -188,13 +211,10 @@ def train(
         min_frequency=2,
         show_progress=False,
     )
-    learner.train_from_iterator(texts(), trainer)
-    model = json.loads(learner.to_str())["model"]
-    return assemble(
-        model["vocab"],
-        [tuple(pair) for pair in model["merges"]],
-        backslash_in_word=backslash_in_word,
-    )
+    backend.train_from_iterator(texts(), trainer)
+    model = json.loads(backend.to_str())["model"]
+    merges = [tuple(pair) for pair in model["merges"]]
+    return assemble(model["vocab"], merges, backslash_in_word=backslash_in_word)
 
 
 def _backend(model: models.BPE, backslash_in_word: bool) -> tokenizers.Tokenizer:
@@ -205,16 +225,19 @@ def _backend(model: models.BPE, backslash_in_word: bool) -> tokenizers.Tokenizer
 
 
 def _alphabet(texts: Iterable[str]) -> list[str]:
-    """The most frequent characters after normalisation, newline always among them, in code point order."""
+    """Return the most frequent characters after normalization, with the newline, by code point."""
     normalize = standardize.normalizer().normalize_str
-    raw = collections.Counter()
+    raw_counts = collections.Counter()
     for text in texts:
-        raw.update(text)
+        raw_counts.update(text)
     counts = collections.Counter()
-    for character, count in raw.items():
-        # NFC may join a letter and a combining mark; both parts are then counted, which only spends a place or two.
+    for character, count in raw_counts.items():
+        # NFC may compose a letter and a combining mark. Counting the two separately costs at most a
+        # few entries of the alphabet.
         for part in normalize(character):
             if not part.isspace():
                 counts[part] += count
-    frequent = sorted(counts, key=lambda character: (-counts[character], character))[: ALPHABET - 1]
-    return sorted([*frequent, "\n"]) if counts else []
+    if not counts:
+        return []
+    by_frequency = sorted(counts, key=lambda character: (-counts[character], character))
+    return sorted([*by_frequency[: MAX_CHARACTERS - 1], "\n"])

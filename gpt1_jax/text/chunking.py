@@ -1,70 +1,80 @@
-"""Texts as streams: cut where no word is cut, so that a text of any length is read, re-flowed and encoded a little at a time."""
+"""Cut and reflow texts of any length as streams of chunks. A cut never splits a word."""
 
 import re
 from collections.abc import Iterable, Iterator
 
-# Only white space that the normaliser and `Tokenizer.encode` drop alike may lie at a cut, and nothing that composes with it.
-LINE = re.compile(r"(?<=\S)[ \t\r]*\n[ \t\r\n]*(?=\S)")
-# Within a line: between two words, else after a mark that is always a word of its own.
-WORD = re.compile(r"(?<=\w) (?=\w)")
+# A cut may only lie at white space that both the normalizer and `Tokenizer.encode` drop, where no
+# combining character follows.
+LINE_END = re.compile(r"(?<=\S)[ \t\r]*\n[ \t\r\n]*(?=\S)")
+# Within a line, cut between two words, or else after a mark that is always its own word.
+SPACE = re.compile(r"(?<=\w) (?=\w)")
 MARK = re.compile("(?<=[,;!?\u3001\u3002\uff01\uff0c\uff1b\uff1f])(?=[^\\W_])")
 
 
 def cut(chunks: Iterable[str], size: int) -> Iterator[str]:
-    """A text that comes in chunks, in pieces of `size` to a little over twice that; a run without any space or mark is never cut.
+    """Yield a text, given as chunks, in pieces of `size` to slightly over 2 * `size` characters.
 
-    Joined, they are the text without white space at its ends, and a newline after it; a blank text has none. The ids of the text are
-    those of the pieces one after the other, with the newline's after each piece that `ends_line`. Pieces can be joined likewise.
+    A run of characters without a space or mark is never cut, so its piece may be longer. The joined
+    pieces are the text without white space at its ends, followed by a newline. A blank text has no
+    pieces. The ids of the text are the concatenated ids of the pieces, with the id of the newline
+    after each piece that `ends_line`. The same holds for joined pieces.
     """
     rest = ""
     for chunk in chunks:
         rest = rest + chunk if rest else chunk.lstrip()
         start = 0
-        while end := _end(rest, start + size, size):
+        while end := _find_cut(rest, start + size, size):
             yield rest[start:end]
             start = end
         rest = rest[start:]
-    if rest := rest.rstrip():
+    rest = rest.rstrip()
+    if rest:
         yield rest + "\n"
 
 
-def _end(text: str, start: int, size: int) -> int:
-    """Where a piece may end from `start` on: at a line's end if there is one within `size`; 0 where more text may bring one."""
+def _find_cut(text: str, start: int, size: int) -> int:
+    """Return the first cut from `start` on, or 0 if more text is needed to find one.
+
+    The cut is at the end of a line if a line ends within `size` characters.
+    """
     if len(text) < start + size:
         return 0
-    lines = "\n" in text[start : start + size]  # LINE would look at every character
-    found = (
-        lines
-        and LINE.search(text, start, start + size)
-        or WORD.search(text, start)
-        or MARK.search(text, start)
-    )
-    return found.end() if found else 0
+    match = None
+    if "\n" in text[start : start + size]:  # LINE_END is slow: it tests every character
+        match = LINE_END.search(text, start, start + size)
+    match = match or SPACE.search(text, start) or MARK.search(text, start)
+    return match.end() if match else 0
 
 
 def ends_line(piece: str) -> bool:
-    """Whether a newline follows the last word of the piece."""
+    """Return whether a newline follows the last word of the piece."""
     return "\n" in piece[len(piece.rstrip()) :]
 
 
 def reflow(chunks: Iterable[str]) -> Iterator[str]:
-    """Hard-wrapped text, a blank line between paragraphs, with each paragraph on one line."""
-    space = ""  # what lies between the chunk before and this one
+    """Yield hard-wrapped text with each paragraph on one line.
+
+    Blank lines separate paragraphs. The result does not depend on where the chunks end.
+    """
+    space = ""  # white space since the last word of the previous chunks
     for chunk in chunks:
         words = chunk.strip()
         if not words:
-            space = _space(space + chunk)
+            space = _shorten_space(space + chunk)
             continue
         begin = chunk.index(words[0])
-        yield _between(space + chunk[:begin])
+        yield _separator(space + chunk[:begin])
         yield "\n".join(" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", words))
-        space = _space(chunk[begin + len(words) :])
+        space = _shorten_space(chunk[begin + len(words) :])
 
 
-def _space(space: str) -> str:
-    """The least white space that separates as `space` does."""
+def _shorten_space(space: str) -> str:
+    """Return the shortest white space that separates like `space`."""
     return "\n" * min(space.count("\n"), 2) or space[:1]
 
 
-def _between(space: str) -> str:
-    return "\n" if space.count("\n") > 1 else space and " "
+def _separator(space: str) -> str:
+    """Return the newline between paragraphs, the space between words, or "" for no white space."""
+    if space.count("\n") > 1:
+        return "\n"
+    return " " if space else ""

@@ -1,11 +1,13 @@
-"""Figure 1 of the paper: an example as token streams, each opened by the start token and closed by the extract token.
+"""Format an example as token streams (Figure 1 of the paper).
 
-Every format takes the segments of one example, already ids, and the tokenizer, and gives its C streams:
+Every stream begins with the start token and ends with the extract token. Each format takes the
+segments of one example as token ids and returns its C streams:
 
     single      [start] text [extract]
     pair        [start] first [delimiter] second [extract]
-    similarity  both orders of a pair
-    choice      one pair of context and answer for each answer; a context of several texts (passage, question) has no delimiter in it
+    similarity  a pair in both orders
+    choice      one pair of context and answer for each answer; several context texts, such as a
+                passage and a question, are joined without a delimiter
 """
 
 import itertools
@@ -17,59 +19,76 @@ from gpt1_jax.text.bpe import Tokenizer
 Ids = Sequence[int]
 
 
-def single(segments: Sequence[Ids], tokens: Tokenizer) -> list[list[int]]:
+def single(segments: Sequence[Ids], tokenizer: Tokenizer) -> list[list[int]]:
+    """Return one stream with one text."""
     (text,) = segments
-    return [[tokens.start, *text, tokens.extract]]
+    return [[tokenizer.start, *text, tokenizer.extract]]
 
 
-def pair(segments: Sequence[Ids], tokens: Tokenizer) -> list[list[int]]:
+def pair(segments: Sequence[Ids], tokenizer: Tokenizer) -> list[list[int]]:
+    """Return one stream with two texts."""
     first, second = segments
-    return [[tokens.start, *first, tokens.delimiter, *second, tokens.extract]]
+    return [[tokenizer.start, *first, tokenizer.delimiter, *second, tokenizer.extract]]
 
 
-def similarity(segments: Sequence[Ids], tokens: Tokenizer) -> list[list[int]]:
+def similarity(segments: Sequence[Ids], tokenizer: Tokenizer) -> list[list[int]]:
+    """Return two streams with two texts in both orders."""
     first, second = segments
-    return pair((first, second), tokens) + pair((second, first), tokens)
+    return pair((first, second), tokenizer) + pair((second, first), tokenizer)
 
 
-def choice(segments: Sequence[Ids], tokens: Tokenizer) -> list[list[int]]:
+def choice(segments: Sequence[Ids], tokenizer: Tokenizer) -> list[list[int]]:
+    """Return one stream for each answer; the first segment is the context."""
     context, *answers = segments
-    return [stream for answer in answers for stream in pair((context, answer), tokens)]
+    return [stream for answer in answers for stream in pair((context, answer), tokenizer)]
 
 
 FORMATS = {"single": single, "pair": pair, "similarity": similarity, "choice": choice}
 
 
 def streams(
-    kind: str,
+    format_name: str,
     segments: Sequence[Ids],
-    tokens: Tokenizer,
+    tokenizer: Tokenizer,
     context: int,
     answers: int = 0,
     positions: int | None = None,
 ) -> list[list[int]]:
-    """The C streams of an example in the format `kind`, none longer than `context`.
+    """Return the C streams of an example, none longer than `context`.
 
-    As published, each segment keeps its first context // 2 - 2 tokens (254 of 512), so that two segments and three special
-    tokens fit. Where the context of a choice has several texts and they do not fit all the same, the first (the passage) is cut further.
+    As published, each segment is truncated to its first context // 2 - 2 tokens (254 of 512), so
+    that two segments and three special tokens fit. If a choice has several context texts and the
+    streams are still too long, the first text (the passage) is truncated further.
 
     Args:
-        answers: of a choice, how many of the segments, at the end, are answers; all but the first without.
-        positions: of a model that has fewer than `context`: segments keep less then, all the same, as much as fits.
+        format_name: a key of `FORMATS`.
+        segments: the token ids of the example's texts.
+        tokenizer: defines the special tokens.
+        context: maximal length of a stream.
+        answers: number of answers at the end of the segments of a choice; 0: all but the first.
+        positions: number of positions of a model that has fewer than `context`; the segments are
+            then truncated to the largest common length that fits.
 
     Raises:
-        UserError: `context` or `positions` leaves no room.
+        UserError: `context` or `positions` leaves no room for the texts.
     """
     limit = min(context, positions or context)
-    for most in range(context // 2 - 2, 0, -1):
-        cut = [segment[:most] for segment in segments]
-        if kind == "choice":
-            texts = cut[: -answers or 1]
-            room = max(limit - 3 - sum(map(len, texts[1:])) - max(map(len, cut[len(texts) :])), 0)
-            cut = [[*texts[0][:room], *itertools.chain(*texts[1:])], *cut[len(texts) :]]
-        made = FORMATS[kind](cut, tokens)
-        if max(map(len, made)) <= limit:
-            return made
+    for segment_limit in range(context // 2 - 2, 0, -1):
+        truncated = [segment[:segment_limit] for segment in segments]
+        if format_name == "choice":
+            texts = truncated[: -answers or 1]
+            truncated = _join_context(texts, truncated[len(texts) :], limit)
+        result = FORMATS[format_name](truncated, tokenizer)
+        if max(map(len, result)) <= limit:
+            return result
     raise UserError(
-        f"config.model.context: {limit} leaves no room for the texts between the special tokens; choose at least 6"
+        f"config.model.context: {limit} leaves no room for the texts between the special tokens; "
+        "choose at least 6"
     )
+
+
+def _join_context(texts: Sequence[Ids], answers: Sequence[Ids], limit: int) -> list[Ids]:
+    """Return the joined context texts, then the answers; truncate the first text to fit `limit`."""
+    passage, *others = texts
+    room = max(limit - 3 - sum(map(len, others)) - max(map(len, answers)), 0)
+    return [[*passage[:room], *itertools.chain(*others)], *answers]

@@ -1,6 +1,7 @@
-"""Section 5 of the paper, zero-shot: an example as texts whose probability the language model itself is asked for.
+"""Format an example as texts that a language model scores zero-shot (section 5 of the paper).
 
-Every probe gives, for each choice of an example, two texts: what is given, and what is scored as its continuation.
+For each choice of an example, a probe returns two texts: a prefix and a target. The model scores
+the probability of the target after the prefix.
 """
 
 import re
@@ -12,7 +13,13 @@ from gpt1_jax.text.bpe import Tokenizer
 
 
 class Stream(NamedTuple):
-    """Token ids, of which those from `first` on are scored; `cut` where some that came before did not fit."""
+    """Hold the token ids of one choice.
+
+    Attributes:
+        ids: token ids of prefix and target.
+        first: index of the first scored token.
+        cut: whether the beginning of the stream was dropped because it did not fit.
+    """
 
     ids: list[int]
     first: int
@@ -20,39 +27,46 @@ class Stream(NamedTuple):
 
 
 def sentence(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """The text itself, after nothing."""
+    """Return the text as target, with an empty prefix."""
     (text,) = texts
     return [("", text)]
 
 
 def continuation(texts: Sequence[str], append: str, words: Sequence[str]) -> list[tuple[str, str]]:
-    """Each of `words` after the text and `append`."""
+    """Return the text and `append` as prefix of each of `words`."""
     (text,) = texts
     return [(f"{text} {append}", word) for word in words]
 
 
 def answers(texts: Sequence[str], contexts: int) -> list[tuple[str, str]]:
-    """Each answer after the first `contexts` texts, joined."""
+    """Return the first `contexts` texts, joined, as prefix of each answer."""
     context = " ".join(texts[:contexts])
     return [(context, answer) for answer in texts[contexts:]]
 
 
 def substitution(texts: Sequence[str]) -> list[tuple[str, str]]:
-    """The rest of the sentence after each candidate, which takes the place of the pronoun where it first occurs as a whole word.
+    """Return the rest of the sentence as target after each candidate in place of the pronoun.
+
+    The pronoun is replaced where it first occurs as a whole word; its spelling is matched first
+    with case, then without.
 
     Raises:
-        ValueError: the sentence has no such word.
+        ValueError: the sentence does not contain the pronoun.
     """
     text, pronoun, *candidates = texts
     word = rf"(?<!\w){re.escape(pronoun)}(?!\w)"
-    found = re.search(word, text) or re.search(word, text, re.IGNORECASE)
-    if found is None:
+    match = re.search(word, text) or re.search(word, text, re.IGNORECASE)
+    if match is None:
         raise ValueError(f"no word {pronoun!r} found in {text[:50]!r}")
-    return [(text[: found.start()] + candidate, text[found.end() :]) for candidate in candidates]
+    return [(text[: match.start()] + candidate, text[match.end() :]) for candidate in candidates]
 
 
 def start(name: str, tokenizer: Tokenizer) -> list[int]:
-    """The tokens that open every stream: of "newline" that token, of "none" nothing, of any other text its own.
+    """Return the tokens that begin every stream.
+
+    Args:
+        name: "newline" for the newline's token, "none" for no token, or a text to encode.
+        tokenizer: encodes the text.
 
     Raises:
         UserError: the tokenizer has no newline.
@@ -70,18 +84,19 @@ def start(name: str, tokenizer: Tokenizer) -> list[int]:
 
 
 def stream(
-    opening: Sequence[int], given: Sequence[int], scored: Sequence[int], context: int
+    opening: Sequence[int], prefix: Sequence[int], target: Sequence[int], context: int
 ) -> Stream:
-    """The three one after the other. A model with `context` positions predicts so many tokens: of a longer stream the end is kept.
+    """Return the concatenated tokens as a stream with the target scored.
 
-    The very first token, which nothing precedes, is never scored.
+    A model with `context` positions predicts `context` tokens, so only the last `context` + 1
+    tokens are kept. The first token of a stream is never scored, because no token precedes it.
 
     Raises:
         ValueError: no token is left to score.
     """
-    ids = [*opening, *given, *scored]
-    kept = ids[-context - 1 :]
-    first = max(len(kept) - len(scored), 1)
-    if first >= len(kept):
+    full = [*opening, *prefix, *target]
+    ids = full[-context - 1 :]
+    first = max(len(ids) - len(target), 1)
+    if first >= len(ids):
         raise ValueError("no token to score")
-    return Stream(kept, first, cut=len(kept) < len(ids))
+    return Stream(ids, first, cut=len(ids) < len(full))

@@ -1,42 +1,57 @@
-r"""The published clean-up, as steps of the `tokenizers` library, so that it runs in Rust and is stored in tokenizer.json.
+r"""Clean up texts and split them into words by steps of the `tokenizers` library.
 
-The original pipeline is ftfy -> text_standardize -> spaCy -> lower case (openai/finetune-transformer-lm, text_utils.py). The parts
-kept here are the ones that decide ids on well-encoded text: composed characters and straight quotes (what ftfy does to such text),
-the dashes, ellipses, accents and the separated runs of text_standardize (its slip included: the backslash is not separated),
-newlines as a token of their own, lower case. spaCy's rules are approximated by `WORDS`: signs stand alone, of which only dashes,
-tildes, slashes and bars form runs; so do English contractions, full stops outside numbers other than those of initials and the
-commonest titles, and any other punctuation. `published.py` has the pipeline itself; `tests/benchmarks/openai_tokens.py` says how often
-the two agree.
+The library runs these steps in Rust and stores them in tokenizer.json. They approximate the
+original pipeline, ftfy -> text_standardize -> spaCy -> lower case (openai/finetune-transformer-lm,
+text_utils.py), which `openai_pipeline.py` implements. The steps are those that decide ids on
+well-encoded text:
+
+    ftfy              composed characters and straight quotes
+    text_standardize  dashes, ellipses and accents; separated runs of signs, with the original's
+                      slip of not separating the backslash; newlines as a token
+    spaCy             approximated by `WORDS`: signs are single words, but dashes, tildes, slashes
+                      and bars form runs; English contractions are separate words; so are full stops
+                      outside numbers, except those of initials and the commonest titles, and other
+                      punctuation
+    lower case
+
+`tests/benchmarks/openai_tokens.py` measures how often the two pipelines agree.
 """
 
 from tokenizers import Regex, normalizers, pre_tokenizers
 
-# Character for character, before anything else.
+# Pattern -> replacement, applied before anything else.
 CHARACTERS = (
     ("[\u2014\u2013\u2015]", "-"),  # em dash, en dash, horizontal bar
     ("\u2026", "..."),
-    ("[\u00b4\u2018\u2019]", "'"),  # acute accent; curly quotes are ftfy's part
+    ("[\u00b4\u2018\u2019]", "'"),  # acute accent; ftfy straightens the curly quotes
     ("[\u201c\u201d]", '"'),
     (r"\s*\n\s*", "\n"),
 )
 
 SEPARATED = r"""-+|~+|/+|[|]+|[!";?+,)(*\[\]}{_]"""
-SHORT = r"(?<!\w)(?:mrs?|dr|st|messrs|[a-z])\."
-CONTRACTED = r"(?<!\w)can(?=not\b)|(?<=[a-z])n't\b|'(?:s|re|ve|ll|d|m)\b|(?<![a-z])'em\b"
-WORDS = rf"\n|{SEPARATED}|{SHORT}|\.+(?!\d)|{CONTRACTED}|(?<![a-z])'|'(?![a-z])|[^\w\s\\.']"
+ABBREVIATION = r"(?<!\w)(?:mrs?|dr|st|messrs|[a-z])\."
+CONTRACTION = r"(?<!\w)can(?=not\b)|(?<=[a-z])n't\b|'(?:s|re|ve|ll|d|m)\b|(?<![a-z])'em\b"
+WORDS = rf"\n|{SEPARATED}|{ABBREVIATION}|\.+(?!\d)|{CONTRACTION}|(?<![a-z])'|'(?![a-z])|[^\w\s\\.']"
 
 
 def normalizer() -> normalizers.Normalizer:
-    """Text -> text: NFC, the replacements of `CHARACTERS`, lower case. Ends are not stripped (see `bpe.Tokenizer.encode`)."""
+    """Return the normalizer of texts: NFC, the replacements of `CHARACTERS`, lower case.
+
+    The normalizer does not strip white space at the ends; `bpe.Tokenizer.encode` does.
+    """
     replacements = [normalizers.Replace(Regex(pattern), content) for pattern, content in CHARACTERS]
     return normalizers.Sequence([normalizers.NFC(), *replacements, normalizers.Lowercase()])
 
 
 def pre_tokenizer(backslash_in_word: bool = True) -> pre_tokenizers.PreTokenizer:
-    """Text -> words: white space separates and is dropped, except the newline, which is a word; then the runs of `WORDS`.
+    """Return the splitter of texts into words.
+
+    White space separates words and is dropped, except the newline, which is a word. The matches of
+    `WORDS` are words, too.
 
     Args:
-        backslash_in_word: the slip is kept; otherwise the backslash is separated as its neighbours in the published pattern are.
+        backslash_in_word: keep a backslash in its word, the slip of the published pattern;
+            otherwise separate runs of it like its neighbours in that pattern.
     """
     words = WORDS if backslash_in_word else rf"\\+|{WORDS}"
     return pre_tokenizers.Sequence(

@@ -1,4 +1,4 @@
-"""Corpora by name: files of every kind, a local copy of the hub, TFDS as array_record, mixtures by weight."""
+"""Test the corpora: all kinds of files, a copy of the hub, TFDS as array_record, mixtures."""
 
 import pathlib
 
@@ -20,16 +20,16 @@ def parquet(file: pathlib.Path, **columns) -> None:
 
 
 def read(name: str, path: object, *column: str) -> list[str]:
-    """The documents of a corpus; two passes give the same."""
-    found = CORPORA[name](str(path), *column)
-    first, second = (["".join(chunks) for chunks in found.read()] for _ in range(2))
+    """Return the documents of a corpus; check that a second pass gives the same."""
+    corpus = CORPORA[name](str(path), *column)
+    first, second = (["".join(chunks) for chunks in corpus.read()] for _ in range(2))
     assert first == second
     return first
 
 
 @pytest.fixture
 def folder(tmp_path) -> pathlib.Path:
-    """Six documents in the three kinds of file, at two depths, with a file of another kind between them."""
+    """Write six documents in three kinds of file at two depths, and a file of another kind."""
     root = tmp_path / "books"
     (root / "more").mkdir(parents=True)
     (root / "a.txt").write_bytes(b"\xef\xbb\xbfa txt\nof two lines")  # with a byte order mark
@@ -45,7 +45,7 @@ def folder(tmp_path) -> pathlib.Path:
 DOCUMENTS = ["a txt\nof two lines", "row one", "row two \u00e9", "page one", "page two", "last"]
 
 
-def test_a_folder_is_read_to_its_depth_in_a_fixed_order_again_and_again(folder):
+def test_folder_is_read_recursively_in_fixed_order(folder):
     assert read("text", folder) == DOCUMENTS
     assert CORPORA["text"](str(folder)).size == sum(
         file.stat().st_size for file in folder.rglob("*.*") if file.suffix != ".md"
@@ -61,17 +61,17 @@ def test_a_folder_is_read_to_its_depth_in_a_fixed_order_again_and_again(folder):
         ("more", DOCUMENTS[3:]),
     ],
 )
-def test_a_glob_a_file_or_a_folder_below(folder, pattern, expected):
+def test_path_may_be_glob_file_or_subfolder(folder, pattern, expected):
     assert read("text", folder / pattern) == expected
 
 
-def test_the_column_can_be_chosen(tmp_path):
+def test_column_can_be_chosen(tmp_path):
     (tmp_path / "x.jsonl").write_text('{"story": "once"}\n')
     parquet(tmp_path / "y.parquet", story=["upon"], text=["no"])
     assert read("text", tmp_path, "story") == ["once", "upon"]
 
 
-def test_the_fingerprint_follows_the_content(folder):
+def test_fingerprint_depends_on_names_content_and_column(folder):
     fingerprints = {
         CORPORA["text"](str(folder)).fingerprint,
         CORPORA["text"](str(folder), "id").fingerprint,
@@ -86,7 +86,7 @@ def test_the_fingerprint_follows_the_content(folder):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 5, 1000])
-def test_a_txt_file_is_read_in_chunks_without_a_trace(tmp_path, monkeypatch, chunk):
+def test_txt_file_is_independent_of_chunk_size(tmp_path, monkeypatch, chunk):
     monkeypatch.setattr(documents, "CHUNK", chunk)
     (tmp_path / "x.txt").write_bytes("\ufeff\u732b caf\u00e9 \U0001f408\r\n".encode())
     assert read("text", tmp_path) == ["\u732b caf\u00e9 \U0001f408\r\n"]
@@ -106,7 +106,7 @@ def test_a_txt_file_is_read_in_chunks_without_a_trace(tmp_path, monkeypatch, chu
         (
             "x.jsonl",
             b'{"text": "a"}\n{"text": \n',
-            r"x\.jsonl:2: not JSON .*expected an object a line with the field 'text'",
+            r"x\.jsonl:2: not JSON .*each line must be an object with the field 'text'",
         ),
         (
             "x.jsonl",
@@ -119,20 +119,20 @@ def test_a_txt_file_is_read_in_chunks_without_a_trace(tmp_path, monkeypatch, chu
         (
             "x.jsonl",
             b'{"text": "a\\ud83d"}\n',
-            r"x\.jsonl:1: character 1 of 'text' is half a surrogate pair; write the text anew",
+            r"x\.jsonl:1: character 1 of 'text' is half a surrogate pair; write the text again",
         ),
         ("x.parquet", b"no parquet at all", r"x\.parquet: not a parquet file"),
         ("x.parquet", b"", r"x\.parquet: not a parquet file"),
     ],
 )
-def test_what_cannot_be_read_names_file_and_row(tmp_path, name, content, message):
+def test_unreadable_document_names_file_and_row(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=message) as error:
         read("text", tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_a_parquet_file_without_the_column_or_without_text_in_it_is_refused(tmp_path):
+def test_parquet_file_without_text_column_is_refused(tmp_path):
     parquet(tmp_path / "x.parquet", title=["a"], body=[1])
     with pytest.raises(
         UserError,
@@ -154,7 +154,7 @@ def test_a_parquet_file_without_the_column_or_without_text_in_it_is_refused(tmp_
         ("*.txt", r"no \.txt.* file at"),
     ],
 )
-def test_a_path_without_files_is_refused(tmp_path, path, message):
+def test_path_without_files_is_refused(tmp_path, path, message):
     (tmp_path / "notes.md").touch()
     with pytest.raises(UserError, match=r"config\.data\.path: " + message):
         CORPORA["text"](str(tmp_path / path) if path else "")
@@ -165,7 +165,10 @@ BOOKS = ["first book", "second book", "third book"]
 
 @pytest.fixture
 def copy(tmp_path) -> pathlib.Path:
-    """A local copy of a data set of the hub, with two configurations; one has no split train, and there is a row without text."""
+    """Write a copy of a data set of the hub.
+
+    It has two configurations, one without a split train, and a row without text.
+    """
     configs = "- config_name: plain\n  data_files:\n  - split: train\n    path: plain/train-*\n"
     configs += "- config_name: other\n  data_files:\n  - split: test\n    path: other/*\n"
     root = tmp_path / "copy"
@@ -180,37 +183,35 @@ def copy(tmp_path) -> pathlib.Path:
     return root
 
 
-def test_a_local_copy_of_the_hub_is_read_and_comes_before_the_hub(copy, tmp_path, monkeypatch):
+def test_local_copy_has_priority_over_the_hub(copy, tmp_path, monkeypatch):
     assert read("hub", copy / "plain") == BOOKS
     assert read("hub", copy / "plain", "title") == ["t"] * 4
-    # The same rows as the library gives for that layout, the empty one aside.
-    rows = datasets.load_dataset(
-        str(copy), "plain", split="train", cache_dir=str(tmp_path / "cache")
-    )["text"][:]
-    assert [row for row in rows if row] == BOOKS
+    # The library gives the same rows, and the one without text.
+    cache = str(tmp_path / "cache")
+    rows = datasets.load_dataset(str(copy), "plain", split="train", cache_dir=cache)
+    assert [row for row in rows["text"][:] if row] == BOOKS
     (tmp_path / "owner").mkdir()
     copy.rename(tmp_path / "owner/name")
     monkeypatch.chdir(tmp_path)
     assert read("hub", "owner/name/plain") == BOOKS
-    (tmp_path / "owner/name/plain").rename(
-        tmp_path / "owner/name/data"
-    )  # now it is only the README that knows the name
+    # Now only the README has the name of the configuration.
+    (tmp_path / "owner/name/plain").rename(tmp_path / "owner/name/data")
     readme = tmp_path / "owner/name/README.md"
     readme.write_text(readme.read_text().replace("plain/", "data/"))
     assert read("hub", "owner/name/plain") == BOOKS
 
 
-def test_two_local_folders_of_one_name_are_never_confused(tmp_path):
-    for place in ("here", "there"):
-        parquet(tmp_path / place / "books" / "train.parquet", text=[place])
-        assert read("hub", tmp_path / place / "books") == [place]
-    fingerprints = {
-        CORPORA["hub"](str(tmp_path / place / "books")).fingerprint for place in ("here", "there")
-    }
+def test_local_folders_of_equal_names_differ(tmp_path):
+    fingerprints = set()
+    for parent in ("here", "there"):
+        folder = tmp_path / parent / "books"
+        parquet(folder / "train.parquet", text=[parent])
+        assert read("hub", folder) == [parent]
+        fingerprints.add(CORPORA["hub"](str(folder)).fingerprint)
     assert len(fingerprints) == 2
 
 
-def test_jsonl_in_the_hubs_layout_is_read_too(tmp_path):
+def test_jsonl_in_the_layout_of_the_hub_is_read(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"story": "one"}\n{"story": "two"}\n')
     assert read("hub", tmp_path, "story") == ["one", "two"]
 
@@ -218,13 +219,17 @@ def test_jsonl_in_the_hubs_layout_is_read_too(tmp_path):
 @pytest.mark.parametrize(
     ("path", "column", "message"),
     [
-        ("", "text", r"config\.data\.path: .*cannot be read as a data set of the hub .*[Cc]onfig"),
+        (
+            "",
+            "text",
+            r"config\.data\.path: .*cannot be read as a data set of the hub \(.*[Cc]onfig.*\); ",
+        ),
         ("absent", "text", r"/absent' is neither a folder nor a data set of the hub"),
-        ("other", "text", r"config\.data\.path: .*cannot be read .*train"),
+        ("other", "text", r"config\.data\.path: .*cannot be read .*\(.*train.*\); check the path"),
         ("plain", "story", r"config\.data\.column: .* has no column 'story'; it has title, text"),
     ],
 )
-def test_what_a_local_copy_lacks_is_one_line(copy, path, column, message):
+def test_incomplete_local_copy_is_refused_in_one_line(copy, path, column, message):
     (copy / "other").rename(copy / "rest")
     (copy / "plain").rename(copy / "data")
     readme = (
@@ -236,13 +241,13 @@ def test_what_a_local_copy_lacks_is_one_line(copy, path, column, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_script_is_never_run(tmp_path):
+def test_script_of_a_data_set_is_not_run(tmp_path):
     (tmp_path / f"{tmp_path.name}.py").write_text("raise SystemExit('run')")
     with pytest.raises(UserError, match=r"cannot be read as a data set of the hub"):
         read("hub", tmp_path)
 
 
-def test_bookcorpusopen_is_read_from_a_local_copy_else_from_the_hub(copy):
+def test_bookcorpusopen_is_read_from_local_copy_or_hub(copy):
     assert read("bookcorpusopen", copy / "plain") == BOOKS
     with pytest.raises(
         UserError, match=r"the hub's lucadiliello/bookcorpusopen is not whole in the cache"
@@ -258,7 +263,7 @@ def prepare(
     version="1.0.0",
     file_format="array_record",
 ) -> None:
-    """Prepares a data set as the real one is, only smaller."""
+    """Prepare a small data set in the format of the real one."""
 
     def _info(self):
         return tfds.core.DatasetInfo(
@@ -285,9 +290,7 @@ def prepare(
 
 
 @pytest.mark.parametrize(("name", "column"), [("pg19", "book_text"), ("lm1b", "text")])
-def test_prepared_data_sets_are_read_whole_from_their_newest_version(
-    tmp_path, monkeypatch, name, column
-):
+def test_newest_prepared_version_is_read_completely(tmp_path, monkeypatch, name, column):
     texts = [f"text {number} \u00e9" for number in range(1500)]
     prepare(tmp_path, name, column, texts[:3], version="0.9.0")
     prepare(tmp_path, name, column, texts, version="0.10.0")
@@ -303,7 +306,7 @@ def test_prepared_data_sets_are_read_whole_from_their_newest_version(
     assert sorted(read(name, "")) == sorted(texts)
 
 
-def test_tfds_of_another_kind_is_refused_in_one_line(tmp_path):
+def test_tfds_of_other_format_or_features_is_refused(tmp_path):
     prepare(tmp_path / "parquet", "lm1b", "text", ["a"], file_format="parquet")
     with pytest.raises(
         UserError,
@@ -317,18 +320,13 @@ def test_tfds_of_another_kind_is_refused_in_one_line(tmp_path):
         CORPORA["pg19"](str(tmp_path))
 
 
-def test_a_mixture_has_its_parts_by_weight(folder, copy):
+def test_mixture_normalizes_weights(folder, copy):
     parts = corpora.parts("mixture", f"3*text:{folder},1.0*hub:{copy}/plain", "text")
     assert [(part.name, part.weight) for part in parts] == [("text", 0.75), ("hub", 0.25)]
-    assert [["".join(chunks) for chunks in part.documents.read()] for part in parts] == [
-        DOCUMENTS,
-        BOOKS,
-    ]
-    parts = corpora.parts(
-        "mixture",
-        f" 1e-1*text:{folder}/a.txt, 0.1*text:{folder}/more, 0.2*hub:{copy}/plain ",
-        "text",
-    )
+    texts = [["".join(chunks) for chunks in part.documents.read()] for part in parts]
+    assert texts == [DOCUMENTS, BOOKS]
+    path = f" 1e-1*text:{folder}/a.txt, 0.1*text:{folder}/more, 0.2*hub:{copy}/plain "
+    parts = corpora.parts("mixture", path, "text")
     assert [(part.name, round(part.weight, 6)) for part in parts] == [
         ("text1", 0.25),
         ("text2", 0.25),
@@ -336,11 +334,10 @@ def test_a_mixture_has_its_parts_by_weight(folder, copy):
     ]
 
 
-def test_a_corpus_is_a_mixture_of_one(folder):
+def test_single_corpus_is_one_part(folder):
     (part,) = corpora.parts("text", str(folder), "text")
-    assert (part.name, part.weight) == ("text", 1.0) and part.documents.fingerprint == CORPORA[
-        "text"
-    ](str(folder)).fingerprint
+    assert (part.name, part.weight) == ("text", 1.0)
+    assert part.documents.fingerprint == CORPORA["text"](str(folder)).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -358,21 +355,22 @@ def test_a_corpus_is_a_mixture_of_one(folder):
     ],
 )
 @pytest.mark.parametrize("more", ["{}", "1*text:FOLDER,{}"])
-def test_a_malformed_mixture_shows_the_form(folder, path, more):
+def test_malformed_mixture_shows_the_form(folder, path, more):
     with pytest.raises(
-        UserError, match=r"is no part of a mixture; expected WEIGHT\*CORPUS:PATH,.*weights above 0"
+        UserError,
+        match=r"is not a part of a mixture; expected WEIGHT\*CORPUS:PATH,.*weights above 0",
     ) as error:
         CORPORA["mixture"](more.format(path).replace("FOLDER", str(folder)))
     assert path in str(error.value)
 
 
-def test_a_mixture_of_mixtures_or_of_unknown_corpora_is_refused(folder):
-    with pytest.raises(UserError, match=r"'1\*mixture:x' is no part"):
+def test_nested_mixture_and_unknown_corpus_are_refused(folder):
+    with pytest.raises(UserError, match=r"'1\*mixture:x' is not a part"):
         CORPORA["mixture"]("1*mixture:x")
     with pytest.raises(UserError, match=r"no corpus is called 'txt'; choose one of: .*text"):
         CORPORA["mixture"](f"1*txt:{folder}")
 
 
-def test_the_novels_beside_the_project_are_read(real_data):
+def test_real_novels_are_read(real_data):
     documents = CORPORA["text"](str(real_data / "novels"))
     assert len("".join(next(documents.read()))) > 100_000

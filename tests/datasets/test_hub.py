@@ -1,4 +1,4 @@
-"""The hub's data sets: downloaded from a small server that speaks the hub's language, found again without it, refused in one line."""
+"""Test data sets of the hub with a small local server: download, cache, errors in one line."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ COMMIT = "0123456789" * 4
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """The data set a/tiny and, of the hub's interface, what a download needs."""
+    """Serve the data set a/tiny by the part of the hub's interface that a download needs."""
 
     def do_HEAD(self):
         self.do_GET()
@@ -47,12 +47,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
         if content is None:
             self.send_header("X-Error-Code", "RepoNotFound")
         content = content or b"{}"
-        for name, value in {
-            "X-Repo-Commit": COMMIT,
-            "ETag": f'"{self.tag(content)}"',
-            "Content-Length": str(len(content)),
-        }.items():
-            self.send_header(name, value)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{self.tag(content)}"')
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(content)
@@ -65,7 +62,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served() -> Iterator[str]:
+def serve() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("localhost", 0), Hub) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -75,14 +72,14 @@ def served() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def nowhere() -> str:
-    """An address at which nobody listens."""
+def closed_address() -> str:
+    """Return an address at which no server listens."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return f"http://localhost:{free.getsockname()[1]}"
 
 
-ASK = """
+FIND_FOLDER = """
 import sys, time
 from gpt1_jax.datasets import hub
 from gpt1_jax.errors import UserError
@@ -95,22 +92,28 @@ print(time.perf_counter() - begin)
 """
 
 
-def ask(cache: pathlib.Path, name: str, *patterns: str, **variables: str) -> tuple[str, float]:
-    """What `folder` gives in a process of its own, for the library reads its variables once; and the seconds it took."""
-    kept = {
+def find_folder(
+    cache: pathlib.Path, name: str, *patterns: str, **variables: str
+) -> tuple[str, float]:
+    """Return the result of `hub.folder` and its seconds.
+
+    It runs in a new process, because the library reads the variables once.
+    """
+    environment = {
         key: value
         for key, value in os.environ.items()
         if "OFFLINE" not in key and "proxy" not in key.lower()
     }
-    ended = subprocess.run(
-        [sys.executable, "-c", ASK, name, *patterns],
-        env=kept | {"HF_HOME": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables},
+    environment |= {"HF_HOME": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **variables}
+    process = subprocess.run(
+        [sys.executable, "-c", FIND_FOLDER, name, *patterns],
+        env=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    said, seconds = ended.stdout.splitlines()
-    return said, float(seconds)
+    result, seconds = process.stdout.splitlines()
+    return result, float(seconds)
 
 
 def files(folder: str) -> dict[str, bytes]:
@@ -122,60 +125,58 @@ def files(folder: str) -> dict[str, bytes]:
     }
 
 
-def test_a_data_set_is_downloaded_once_and_then_found_without_the_hub(tmp_path, nowhere):
-    with served() as endpoint:
-        folder, _ = ask(tmp_path, "a/tiny", HF_ENDPOINT=endpoint)
+def test_downloaded_data_set_is_found_offline(tmp_path, closed_address):
+    with serve() as endpoint:
+        folder, _ = find_folder(tmp_path, "a/tiny", HF_ENDPOINT=endpoint)
         assert files(folder) == FILES
-    assert ask(tmp_path, "a/tiny", HF_ENDPOINT=nowhere)[0] == folder
-    assert ask(tmp_path, "a/tiny", HF_HUB_OFFLINE="1")[0] == folder
+    assert find_folder(tmp_path, "a/tiny", HF_ENDPOINT=closed_address)[0] == folder
+    assert find_folder(tmp_path, "a/tiny", HF_HUB_OFFLINE="1")[0] == folder
 
 
-def test_only_the_files_asked_for_are_downloaded_and_the_rest_is_missed_offline(tmp_path, nowhere):
-    with served() as endpoint:
-        folder, _ = ask(tmp_path, "a/tiny", "README.md", "data/train-*", HF_ENDPOINT=endpoint)
+def test_only_matching_files_are_downloaded(tmp_path, closed_address):
+    with serve() as endpoint:
+        folder, _ = find_folder(
+            tmp_path, "a/tiny", "README.md", "data/train-*", HF_ENDPOINT=endpoint
+        )
     assert files(folder).keys() == {"README.md", "data/train-0.jsonl"}
-    assert ask(tmp_path, "a/tiny", "data/train-*", HF_ENDPOINT=nowhere)[0] == folder
-    said, _ = ask(tmp_path, "a/tiny", HF_ENDPOINT=nowhere)
-    assert said.startswith("UserError the hub's a/tiny is not whole in the cache")
+    assert find_folder(tmp_path, "a/tiny", "data/train-*", HF_ENDPOINT=closed_address)[0] == folder
+    result, _ = find_folder(tmp_path, "a/tiny", HF_ENDPOINT=closed_address)
+    assert result.startswith("UserError the hub's a/tiny is not whole in the cache")
 
 
 @pytest.mark.parametrize("switched_off", [False, True])
-def test_a_hub_out_of_reach_is_told_within_a_second(tmp_path, nowhere, switched_off):
-    variables = {"HF_HUB_OFFLINE": "1"} if switched_off else {"HF_ENDPOINT": nowhere}
-    said, seconds = ask(tmp_path, "a/tiny", **variables)
+def test_unreachable_hub_is_reported_within_a_second(tmp_path, closed_address, switched_off):
+    variables = {"HF_HUB_OFFLINE": "1"} if switched_off else {"HF_ENDPOINT": closed_address}
+    result, seconds = find_folder(tmp_path, "a/tiny", **variables)
     remedy = (
         "HF_HUB_OFFLINE keeps this offline: unset it"
         if switched_off
         else "cannot be reached (Connection refused): go online"
     )
-    assert (
-        said.startswith("UserError the hub's a/tiny is not whole")
-        and remedy in said
-        and "README.md and the data files" in said
-    )
+    assert result.startswith("UserError the hub's a/tiny is not whole")
+    assert remedy in result and "README.md and the data files" in result
     assert seconds < 1
 
 
-def test_a_silent_hub_and_a_dead_proxy_are_told_within_a_second(tmp_path, nowhere):
-    with socket.socket() as deaf:  # its queue of callers is full: it neither answers nor refuses
-        deaf.bind(("localhost", 0))
-        deaf.listen(0)
-        address = f"localhost:{deaf.getsockname()[1]}"
-        with contextlib.ExitStack() as callers:
+def test_silent_hub_and_dead_proxy_are_reported_within_a_second(tmp_path, closed_address):
+    with socket.socket() as silent:  # with a full queue it neither accepts nor refuses
+        silent.bind(("localhost", 0))
+        silent.listen(0)
+        address = f"localhost:{silent.getsockname()[1]}"
+        with contextlib.ExitStack() as clients:
             for _ in range(8):
-                caller = callers.enter_context(socket.socket())
-                caller.setblocking(False)
-                caller.connect_ex(deaf.getsockname())
-            said, seconds = ask(tmp_path, "a/tiny", HF_ENDPOINT=f"http://{address}")
-    assert (
-        ("does not answer" in said or "timed out" in said) and "go online" in said and seconds < 1.2
-    )
-    said, seconds = ask(tmp_path, "a/tiny", HTTPS_PROXY=nowhere)
-    assert f"{nowhere.removeprefix('http://')} cannot be reached" in said and seconds < 1
+                client = clients.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(silent.getsockname())
+            result, seconds = find_folder(tmp_path, "a/tiny", HF_ENDPOINT=f"http://{address}")
+    assert "does not answer" in result or "timed out" in result
+    assert "go online" in result and seconds < 1.2
+    result, seconds = find_folder(tmp_path, "a/tiny", HTTPS_PROXY=closed_address)
+    assert f"{closed_address.removeprefix('http://')} cannot be reached" in result and seconds < 1
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("a/absent", "the hub has no data set a/absent that you may read; check the name"),
         ("a--b/c..d", "cannot be a name of the hub"),
@@ -184,7 +185,7 @@ def test_a_silent_hub_and_a_dead_proxy_are_told_within_a_second(tmp_path, nowher
         ("a/b/c", "neither a folder"),
     ],
 )
-def test_what_is_no_data_set_of_the_hub_is_refused(tmp_path, name, says):
-    with served() as endpoint:
-        said, _ = ask(tmp_path, name, HF_ENDPOINT=endpoint)
-    assert said.startswith("UserError ") and says in said
+def test_invalid_name_is_refused(tmp_path, name, message):
+    with serve() as endpoint:
+        result, _ = find_folder(tmp_path, name, HF_ENDPOINT=endpoint)
+    assert result.startswith("UserError ") and message in result

@@ -1,4 +1,4 @@
-"""The pass over a corpus: split by document, streaming, done once, going on after any end, the same file in the end."""
+"""Test the token cache: splits, streaming, one pass per corpus, continuation, equal files."""
 
 import json
 import pathlib
@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from gpt1_jax.datasets import documents as readers
-from gpt1_jax.datasets import tokens
+from gpt1_jax.datasets import documents, tokenization, tokens
 from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import CORPORA
@@ -27,13 +26,23 @@ def tokenizer() -> bpe.Tokenizer:
     return bpe.train(lambda: SENTENCES, 90)
 
 
-def documents(texts=tuple(SENTENCES), fingerprint="f") -> Documents:
+def make_documents(texts=tuple(SENTENCES), fingerprint="f") -> Documents:
     return Documents(lambda: ([text] for text in texts), fingerprint, 100)
 
 
-def prepare(cache, tokenizer, source=None, rewrap_lines=False, validation=0.1):
+def interrupted_documents(texts=tuple(SENTENCES)) -> Documents:
+    """Return documents whose pass is interrupted after the texts."""
+
+    def read():
+        yield from ([text] for text in texts)
+        raise KeyboardInterrupt
+
+    return Documents(read, "f", 100)
+
+
+def prepare(cache, tokenizer, corpus=None, rewrap_lines=False, validation=0.1):
     return tokens.prepare(
-        source or documents(),
+        corpus or make_documents(),
         tokenizer,
         rewrap_lines=rewrap_lines,
         validation=validation,
@@ -44,18 +53,16 @@ def prepare(cache, tokenizer, source=None, rewrap_lines=False, validation=0.1):
 @pytest.mark.parametrize(
     ("validation", "every"), [(0.1, 10), (0.05, 20), (0.25, 4), (0.5, 2), (0.01, 100)]
 )
-def test_the_first_and_every_nth_document_are_held_out(tmp_path, tokenizer, validation, every):
+def test_first_and_every_nth_document_are_held_out(tmp_path, tokenizer, validation, every):
     splits = prepare(tmp_path, tokenizer, validation=validation).splits
     expected = {"train": [], "validation": []}
     for index, text in enumerate(SENTENCES):
-        expected["train" if index % every else "validation"] += [
-            *tokenizer.encode([text])[0],
-            tokenizer.newline,
-        ]
+        (ids,) = tokenizer.encode([text])
+        expected["train" if index % every else "validation"] += [*ids, tokenizer.newline]
     assert {name: ids.tolist() for name, ids in splits.items()} == expected
 
 
-def test_the_tokens_decode_to_the_text_and_the_counts_are_true(tmp_path, tokenizer):
+def test_tokens_decode_to_the_text_and_counts_are_correct(tmp_path, tokenizer):
     prepared = prepare(tmp_path, tokenizer)
     train = [text for index, text in enumerate(SENTENCES) if index % 10]
     words = "\n".join(text.replace(".", " .") for text in train)
@@ -69,51 +76,43 @@ def test_the_tokens_decode_to_the_text_and_the_counts_are_true(tmp_path, tokeniz
     assert prepared.about["tokenizer"] == tokenizer.fingerprint
 
 
-def test_no_validation_holds_nothing_out(tmp_path, tokenizer):
+def test_no_document_is_held_out_without_validation(tmp_path, tokenizer):
     splits = prepare(tmp_path, tokenizer, validation=0.0).splits
     assert len(splits["validation"]) == 0 and len(splits["train"]) > 0
 
 
 @pytest.mark.parametrize("rewrap_lines", [False, True])
-def test_the_ids_do_not_depend_on_chunks_pieces_and_batches(
+def test_ids_are_independent_of_chunks_pieces_and_batches(
     tmp_path, tokenizer, monkeypatch, rewrap_lines
 ):
     (tmp_path / "books").mkdir()
-    for number, joint in enumerate(
-        ("\n", "\n\n", " ", " \r\n ")
-    ):  # lines, paragraphs, a single line, ends of Windows
-        (tmp_path / f"books/{number}.txt").write_text(joint.join(SENTENCES) + "\n", newline="")
-    (tmp_path / "books/short.jsonl").write_text(
-        "".join(json.dumps({"text": text}) + "\n" for text in (*SENTENCES, " ", ""))
-    )
-    source = CORPORA["text"](str(tmp_path / "books"))
-    whole = prepare(tmp_path / "whole", tokenizer, source, rewrap_lines)
+    # lines, paragraphs, a single line, line ends of Windows
+    for number, separator in enumerate(("\n", "\n\n", " ", " \r\n ")):
+        text = separator.join(SENTENCES) + "\n"
+        (tmp_path / f"books/{number}.txt").write_text(text, newline="")
+    rows = [json.dumps({"text": text}) + "\n" for text in (*SENTENCES, " ", "")]
+    (tmp_path / "books/short.jsonl").write_text("".join(rows))
+    corpus = CORPORA["text"](str(tmp_path / "books"))
+    whole = prepare(tmp_path / "whole", tokenizer, corpus, rewrap_lines)
+    assert whole.about["splits"]["train"]["documents"] == 39
     for chunk, piece, batch in ((7, 20, 100), (64, 64, 64), (1000, 300, 1), (50, 10_000, 3_000)):
-        monkeypatch.setattr(readers, "CHUNK", chunk)
-        monkeypatch.setattr(tokens, "PIECE", piece)
-        monkeypatch.setattr(tokens, "BATCH", batch)
-        cut = prepare(tmp_path / f"{chunk}", tokenizer, source, rewrap_lines)
-        assert (
-            cut.about["splits"] == whole.about["splits"]
-            and whole.about["splits"]["train"]["documents"] == 39
-        )
-        for name in tokens.SPLITS:
+        monkeypatch.setattr(documents, "CHUNK", chunk)
+        monkeypatch.setattr(tokenization, "PIECE", piece)
+        monkeypatch.setattr(tokenization, "BATCH", batch)
+        cut = prepare(tmp_path / f"{chunk}", tokenizer, corpus, rewrap_lines)
+        assert cut.about["splits"] == whole.about["splits"]
+        for name in tokenization.SPLITS:
             np.testing.assert_array_equal(cut.splits[name], whole.splits[name])
-    texts = ["".join(chunks) for chunks in source.read()]
-    texts = (
-        [
-            "\n".join(" ".join(lines.split()) for lines in text.replace("\r", "").split("\n\n"))
-            for text in texts
-        ]
-        if rewrap_lines
-        else texts
-    )
+    texts = ["".join(chunks) for chunks in corpus.read()]
+    if rewrap_lines:
+        paragraphs = [text.replace("\r", "").split("\n\n") for text in texts]
+        texts = ["\n".join(" ".join(lines.split()) for lines in text) for text in paragraphs]
     for number, name in ((0, "validation"), (1, "train")):
         expected = [*tokenizer.encode([texts[number]])[0], tokenizer.newline]
         assert whole.splits[name][: len(expected)].tolist() == expected
 
 
-def test_a_corpus_is_tokenised_once(tmp_path, tokenizer):
+def test_corpus_is_tokenized_once(tmp_path, tokenizer):
     first = prepare(tmp_path, tokenizer)
 
     def read():
@@ -121,16 +120,15 @@ def test_a_corpus_is_tokenised_once(tmp_path, tokenizer):
 
     again = prepare(tmp_path, tokenizer, Documents(read, "f", 100))
     np.testing.assert_array_equal(first.splits["train"], again.splits["train"])
-    assert (
-        isinstance(again.splits["train"], np.memmap) and not again.splits["train"].flags.writeable
-    )
+    assert isinstance(again.splits["train"], np.memmap)
+    assert not again.splits["train"].flags.writeable
 
 
-def test_other_texts_tokenizers_and_settings_have_folders_of_their_own(tmp_path, tokenizer):
+def test_every_change_of_inputs_has_a_new_folder(tmp_path, tokenizer):
     other = bpe.train(lambda: SENTENCES, tokenizer.vocab_size - 1)
     prepare(tmp_path, tokenizer)
     prepare(tmp_path, other)
-    prepare(tmp_path, tokenizer, documents(fingerprint="g"))
+    prepare(tmp_path, tokenizer, make_documents(fingerprint="g"))
     prepare(tmp_path, tokenizer, rewrap_lines=True)
     prepare(tmp_path, tokenizer, validation=0.2)
     assert len(list((tmp_path / "tokens").iterdir())) == 5
@@ -138,30 +136,19 @@ def test_other_texts_tokenizers_and_settings_have_folders_of_their_own(tmp_path,
 
 @pytest.fixture
 def small(monkeypatch):
-    """Many batches of little text."""
-    monkeypatch.setattr(tokens, "PIECE", 64)
-    monkeypatch.setattr(tokens, "BATCH", 256)
+    """Make many batches of a small text."""
+    monkeypatch.setattr(tokenization, "PIECE", 64)
+    monkeypatch.setattr(tokenization, "BATCH", 256)
 
 
 @pytest.mark.parametrize("after", [1, 12, 40])
-def test_a_pass_that_breaks_off_goes_on_where_it_was(
-    tmp_path, tokenizer, small, monkeypatch, after
-):
-    def read():
-        yield from ([text] for text in SENTENCES[:after])
-        raise KeyboardInterrupt
-
+def test_interrupted_pass_continues(tmp_path, tokenizer, small, monkeypatch, after):
     with pytest.raises(KeyboardInterrupt):
-        prepare(tmp_path, tokenizer, Documents(read, "f", 100))
+        prepare(tmp_path, tokenizer, interrupted_documents(SENTENCES[:after]))
     (partial,) = (tmp_path / "tokens").iterdir()
-    record = partial / "progress.json"
-    done = (
-        json.loads(record.read_text())
-        if record.exists()
-        else {"batches": 0, "bytes": dict.fromkeys(tokens.SPLITS, 0)}
-    )
-    assert (done["batches"] > 2) == (after == 40)
-    for name in tokens.SPLITS:  # what a machine that lost its power may have left
+    done = batches(tmp_path)
+    assert (done > 2) == (after == 40)
+    for name in tokenization.SPLITS:  # a machine that loses its power may leave this
         with open(partial / f"{name}.bin", "ab") as file:
             file.write(b"torn")
     encoded, encode = [], bpe.Tokenizer.encode
@@ -169,7 +156,7 @@ def test_a_pass_that_breaks_off_goes_on_where_it_was(
         bpe.Tokenizer, "encode", lambda self, texts: encoded.extend(texts) or encode(self, texts)
     )
     again = prepare(tmp_path, tokenizer)
-    assert not done["batches"] or sum(map(len, encoded)) < sum(map(len, SENTENCES)) * 0.8
+    assert not done or sum(map(len, encoded)) < sum(map(len, SENTENCES)) * 0.8
     assert_same(again, prepare(tmp_path / "other", tokenizer))
     assert sorted(file.name for file in (tmp_path / "tokens").rglob("*") if file.is_file()) == [
         "about.json",
@@ -179,66 +166,62 @@ def test_a_pass_that_breaks_off_goes_on_where_it_was(
 
 
 def assert_same(one: tokens.TokenizedCorpus, other: tokens.TokenizedCorpus):
-    assert (
-        one.about["splits"] == other.about["splits"]
-        and one.about["pass"]["megabytes"] == other.about["pass"]["megabytes"]
-    )
-    for name in tokens.SPLITS:
+    assert one.about["splits"] == other.about["splits"]
+    assert one.about["pass"]["megabytes"] == other.about["pass"]["megabytes"]
+    for name in tokenization.SPLITS:
         assert one.splits[name].tobytes() == other.splits[name].tobytes()
 
 
-@pytest.mark.parametrize("lost", ["train.bin", "piece"])
-def test_a_record_that_no_longer_holds_is_not_gone_by(
-    tmp_path, tokenizer, small, monkeypatch, lost
-):
-    def read():
-        yield from ([text] for text in SENTENCES)
-        raise KeyboardInterrupt
-
+@pytest.mark.parametrize("change", ["train.bin", "piece"])
+def test_invalid_record_starts_a_new_pass(tmp_path, tokenizer, small, monkeypatch, change):
     with pytest.raises(KeyboardInterrupt):
-        prepare(tmp_path, tokenizer, Documents(read, "f", 100))
+        prepare(tmp_path, tokenizer, interrupted_documents())
     (partial,) = (tmp_path / "tokens").iterdir()
-    if lost == "piece":
-        monkeypatch.setattr(tokens, "PIECE", 100)
+    if change == "piece":
+        monkeypatch.setattr(tokenization, "PIECE", 100)
     else:
-        (partial / lost).write_bytes(b"")
+        (partial / change).write_bytes(b"")
     assert_same(prepare(tmp_path, tokenizer), prepare(tmp_path / "other", tokenizer))
 
 
 PASS = """
 import pathlib, sys, time
-from gpt1_jax.datasets import tokens
+from gpt1_jax.datasets import tokenization, tokens
 from gpt1_jax.registry import CORPORA
 from gpt1_jax.text import bpe
 source, cache, tokenizer = sys.argv[1:]
-tokens.PIECE, tokens.BATCH = 1 << 10, 1 << 12
+tokenization.PIECE, tokenization.BATCH = 1 << 10, 1 << 12
 encode = bpe.Tokenizer.encode
 bpe.Tokenizer.encode = lambda self, texts: time.sleep(0.05) or encode(self, texts)
-tokens.prepare(CORPORA["text"](source), bpe.load(pathlib.Path(tokenizer)), rewrap_lines=True, validation=0.3, cache=cache)
+corpus, tokenizer = CORPORA["text"](source), bpe.load(pathlib.Path(tokenizer))
+tokens.prepare(corpus, tokenizer, rewrap_lines=True, validation=0.3, cache=cache)
 """
+
+
+def write_books(folder: pathlib.Path) -> None:
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.txt").write_text("\n\n".join(SENTENCES * 20))
 
 
 @pytest.fixture
 def begin(tmp_path, tokenizer):
-    """begin(cache): starts a slow pass over four books in a process of its own."""
+    """Return begin(cache), which starts a slow pass over four books in a new process."""
+    write_books(tmp_path / "books")
     tokenizer.save(tmp_path / "tokenizer.json")
-    (tmp_path / "books").mkdir()
-    for number in range(4):
-        (tmp_path / f"books/{number}.txt").write_text("\n\n".join(SENTENCES * 20))
-    line = [sys.executable, "-c", PASS, str(tmp_path / "books")]
 
     def start(cache: pathlib.Path) -> subprocess.Popen:
-        return subprocess.Popen(
-            [*line, str(cache), str(tmp_path / "tokenizer.json")], stderr=subprocess.PIPE, text=True
-        )
+        paths = (tmp_path / "books", cache, tmp_path / "tokenizer.json")
+        command = [sys.executable, "-c", PASS, *map(str, paths)]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
     return start
 
 
-def until(condition) -> None:
+def wait_until(condition) -> None:
     end = time.monotonic() + 60
     while not condition():
-        assert time.monotonic() < end, "it did not come to that"
+        assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.01)
 
 
@@ -247,20 +230,16 @@ def files(cache: pathlib.Path) -> dict[str, bytes]:
 
 
 def batches(cache: pathlib.Path) -> int:
-    return max(
-        (
-            json.loads(file.read_text())["batches"]
-            for file in (cache / "tokens").glob("*.partial/progress.json")
-        ),
-        default=0,
-    )
+    """Return the number of recorded batches of an incomplete pass."""
+    records = (cache / "tokens").glob("*.partial/progress.json")
+    return max((json.loads(file.read_text())["batches"] for file in records), default=0)
 
 
-def test_a_pass_that_is_killed_again_and_again_ends_with_the_same_bytes(begin, tmp_path):
+def test_repeatedly_killed_pass_ends_with_equal_bytes(begin, tmp_path):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
     for more in range(3):
         process, before = begin(killed), batches(killed)
-        until(lambda: batches(killed) > before + more)  # noqa: B023
+        wait_until(lambda: batches(killed) > before + more)  # noqa: B023
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         process.stderr.close()
@@ -273,31 +252,35 @@ def test_a_pass_that_is_killed_again_and_again_ends_with_the_same_bytes(begin, t
     assert not list((killed / "tokens").glob("*.partial"))
 
 
-def test_a_second_process_waits_for_the_first_and_takes_its_tokens(begin, tmp_path):
+def test_second_process_waits_for_the_first(begin, tmp_path):
     first = begin(tmp_path)
-    until(lambda: batches(tmp_path) > 0)
+    wait_until(lambda: batches(tmp_path) > 0)
     first.send_signal(signal.SIGSTOP)
     second = begin(tmp_path)
-    assert "another process is at work in" in second.stderr.readline()
+    assert "another process writes" in second.stderr.readline()
     first.send_signal(signal.SIGCONT)
     first.wait(timeout=60)
-    (made,) = (tmp_path / "tokens").glob("*[!l]")
-    inode = (made / "train.bin").stat().st_ino
+    (folder,) = (tmp_path / "tokens").glob("*[!l]")
+    inode = (folder / "train.bin").stat().st_ino
     assert second.wait(timeout=60) == 0 and first.returncode == 0
     first.stderr.close(), second.stderr.close()
-    assert [path.name for path in (tmp_path / "tokens").iterdir()] == [made.name]
-    assert (made / "train.bin").stat().st_ino == inode and not (made / "lock").exists()
+    assert list((tmp_path / "tokens").iterdir()) == [folder]
+    assert (folder / "train.bin").stat().st_ino == inode and not (folder / "lock").exists()
 
 
-@pytest.mark.parametrize(("joint", "rewrap_lines"), [("\n", False), ("\n\n", True), (" ", True)])
-def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer, monkeypatch, joint, rewrap_lines):
-    monkeypatch.setattr(readers, "CHUNK", 1 << 12)
-    monkeypatch.setattr(tokens, "PIECE", 1 << 11)
-    monkeypatch.setattr(tokens, "BATCH", 1 << 14)
+@pytest.mark.parametrize(
+    ("separator", "rewrap_lines"), [("\n", False), ("\n\n", True), (" ", True)]
+)
+def test_memory_is_independent_of_file_size(
+    tmp_path, tokenizer, monkeypatch, separator, rewrap_lines
+):
+    monkeypatch.setattr(documents, "CHUNK", 1 << 12)
+    monkeypatch.setattr(tokenization, "PIECE", 1 << 11)
+    monkeypatch.setattr(tokenization, "BATCH", 1 << 14)
     peaks = []
     for copies in (40, 240):
         book = tmp_path / f"{copies}.txt"
-        book.write_text(joint.join(SENTENCES * copies))
+        book.write_text(separator.join(SENTENCES * copies))
         corpus = CORPORA["text"](str(book))
         tracemalloc.start()
         bpe._alphabet(tokens.texts(corpus, rewrap_lines))
@@ -308,44 +291,39 @@ def test_memory_does_not_grow_with_the_file(tmp_path, tokenizer, monkeypatch, jo
     assert peaks[1] < peaks[0] + 150_000, peaks
 
 
-def test_the_speed_is_told_over_all_starts(tmp_path, tokenizer):
-    told = prepare(tmp_path, tokenizer).about["pass"]
-    assert told["megabytes"] == sum(len(text) + 1 for text in SENTENCES) / 1e6
-    assert (
-        told["megabytes_per_second"] == pytest.approx(told["megabytes"] / told["seconds"])
-        and told["seconds"] > 0
-    )
+def test_speed_covers_the_whole_pass(tmp_path, tokenizer):
+    speed = prepare(tmp_path, tokenizer).about["pass"]
+    assert speed["megabytes"] == sum(len(text) + 1 for text in SENTENCES) / 1e6
+    assert speed["seconds"] > 0
+    assert speed["megabytes_per_second"] == pytest.approx(speed["megabytes"] / speed["seconds"])
 
 
-def test_a_full_disk_is_one_line_and_what_is_done_is_kept(tmp_path, tokenizer, small):
-    script = (
-        "import pathlib, resource, signal, sys; sys.argv[1:], limit = sys.argv[1:4], int(sys.argv[4])\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
-        + PASS
-    )
-    script = script.replace("0.05", "0.0").replace(
-        "\ntokens.prepare", "\nfrom gpt1_jax.errors import UserError\ntry: tokens.prepare"
-    )
-    script += "except UserError as error: sys.exit(str(error))\n"
-    (tmp_path / "books").mkdir()
-    for number in range(4):
-        (tmp_path / f"books/{number}.txt").write_text("\n\n".join(SENTENCES * 20))
+LIMITED_PASS = """
+import resource, signal, sys
+from gpt1_jax.errors import UserError
+limit = int(sys.argv.pop())
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    exec(sys.argv.pop())
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_full_disk_is_one_line_and_progress_is_kept(tmp_path, tokenizer):
+    write_books(tmp_path / "books")
     tokenizer.save(tmp_path / "tokenizer.json")
-    line = [
-        sys.executable,
-        "-c",
-        script,
-        str(tmp_path / "books"),
-        str(tmp_path),
-        str(tmp_path / "tokenizer.json"),
-    ]
-    ended = subprocess.run([*line, "20000"], stderr=subprocess.PIPE, text=True)
-    assert ended.returncode == 1 and ended.stderr.count("\n") == 1, ended.stderr
-    assert ended.stderr.startswith(
-        f"config.data.cache: cannot write to {tmp_path}/tokens (File too large); make room"
+    paths = (tmp_path / "books", tmp_path, tmp_path / "tokenizer.json")
+    program = PASS.replace("0.05", "0.0")
+    command = [sys.executable, "-c", LIMITED_PASS, *map(str, paths), program]
+    process = subprocess.run([*command, "20000"], stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1, process.stderr
+    assert process.stderr.startswith(
+        f"config.data.cache: cannot write to {tmp_path}/tokens (File too large); free disk space"
     )
     assert batches(tmp_path) > 2
-    assert subprocess.run([*line, "200000000"]).returncode == 0 and len(files(tmp_path)) == 2
+    assert subprocess.run([*command, "200000000"]).returncode == 0 and len(files(tmp_path)) == 2
 
 
 @pytest.mark.parametrize(("texts", "validation"), [(["only one"], 0.1), ([], 0.0), (["one"], 1.0)])
@@ -353,12 +331,12 @@ def test_too_few_documents_for_a_split_are_refused(tmp_path, tokenizer, texts, v
     with pytest.raises(
         UserError, match=r"config\.data\.validation: [01] documents cannot be split"
     ):
-        prepare(tmp_path, tokenizer, documents(texts), validation=validation)
+        prepare(tmp_path, tokenizer, make_documents(texts), validation=validation)
     assert list((tmp_path / "tokens").iterdir()) == []
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(1 << 16, np.uint16), ((1 << 16) + 1, np.uint32)])
-def test_ids_take_the_smallest_type_that_holds_them(tmp_path, size, dtype):
+def test_ids_have_the_smallest_type(tmp_path, size, dtype):
     names = ["<unk>", "\n</w>", *(f"{number}</w>" for number in range(size - 2))]
     model = tokenizers.models.BPE(
         {name: i for i, name in enumerate(names)},
@@ -371,7 +349,7 @@ def test_ids_take_the_smallest_type_that_holds_them(tmp_path, size, dtype):
     backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     backend.add_special_tokens(list(bpe.SPECIALS))
     wide = bpe.Tokenizer(backend)
-    ids = prepare(tmp_path, wide, documents(["5"]), validation=0.0).splits["train"]
+    ids = prepare(tmp_path, wide, make_documents(["5"]), validation=0.0).splits["train"]
     assert wide.vocab_size == size and ids.dtype == dtype
     assert ids.nbytes == next((tmp_path / "tokens").rglob("train.bin")).stat().st_size
 
@@ -379,9 +357,7 @@ def test_ids_take_the_smallest_type_that_holds_them(tmp_path, size, dtype):
 def test_windows_are_runs_of_tokens():
     windows = tokens.Windows(np.arange(100, dtype=np.uint16), 8)
     assert len(windows) == 92
-    batch = windows[np.array([0, 91])]
-    assert (
-        batch["tokens"].tolist() == [list(range(9)), list(range(91, 100))]
-        and batch["tokens"].dtype == np.int32
-    )
+    batch = windows[np.array([0, 91])]["tokens"]
+    assert batch.tolist() == [list(range(9)), list(range(91, 100))]
+    assert batch.dtype == np.int32
     assert len(tokens.Windows(np.arange(5, dtype=np.uint16), 8)) == 0

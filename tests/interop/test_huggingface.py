@@ -489,7 +489,7 @@ def test_the_published_vocabulary_has_the_published_words(saved, tmp_path):
     result = huggingface.import_run(str(saved), str(tmp_path / "run"))
     assert (
         result["origin"]["words"].startswith("ftfy ")
-        and reader.open_saved(str(tmp_path / "run"), "").tokenizer.words
+        and reader.open_saved(str(tmp_path / "run"), "").tokenizer.word_pipeline
     )
     huggingface.export_run(str(tmp_path / "run"), str(tmp_path / "out"))
     theirs = transformers.AutoTokenizer.from_pretrained(

@@ -124,7 +124,7 @@ def test_an_imported_run_is_finetuned_with_the_published_words(gpt1, finetuning,
     source = tmp_path / "published"
     publish(source, layers=1)
     said = openai.import_run(source, str(tmp_path / "run"), "published")
-    assert said.endswith(reader.PretrainedRun(str(tmp_path / "run")).tokenizer.words)
+    assert said.endswith(reader.PretrainedRun(str(tmp_path / "run")).tokenizer.word_pipeline)
     result = gpt1.result(
         "finetune.py:rte", tmp_path / "rte", finetuning() | {"init.path": tmp_path / "run"}
     )

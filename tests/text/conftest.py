@@ -1,4 +1,4 @@
-"""A small corpus and the tokenizer that is learnt from it."""
+"""Provide a small corpus and a tokenizer learnt from it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The byte-pair encoding: layout of the ids, determinism, the special tokens, files."""
+"""Test the byte-pair encoding: layout of the ids, determinism, special tokens, files."""
 
 import json
 import os
@@ -38,18 +38,18 @@ def test_special_tokens_follow_the_vocabulary(tokenizer):
 
 
 @pytest.mark.parametrize("text", [*bpe.SPECIALS, "the _start_ cat _classify_", "_delimiter_ hat"])
-def test_the_name_of_a_special_token_in_a_text_is_text(tokenizer, text):
+def test_special_token_name_in_text_is_text(tokenizer, text):
     (ids,) = tokenizer.encode([text])
     assert ids and max(ids) < tokenizer.vocab_size
 
 
-def test_unknown_characters_get_id_0_and_newline_its_own(tokenizer):
+def test_unknown_characters_are_id_0_and_newline_is_a_token(tokenizer):
     assert tokenizer.encode(["\u4e00", "cat\ncat"])[0] == [0]
     (cat,) = tokenizer.encode(["cat"])
     assert tokenizer.encode(["cat\ncat"]) == [[*cat, tokenizer.newline, *cat]]
 
 
-def test_decoding_gives_the_words_back(tokenizer):
+def test_decoding_restores_words(tokenizer):
     text = "the other cat sat on the hat"
     assert (
         tokenizer.decode([tokenizer.start, *tokenizer.encode([text])[0], tokenizer.extract]) == text
@@ -60,14 +60,14 @@ def test_frequent_words_become_one_token(tokenizer):
     assert len(tokenizer.encode(["cat"])[0]) == 1
 
 
-def test_two_processes_learn_the_same_file():
-    # The library's hash tables are seeded anew in every process; many ties between merges would show it.
+def test_training_is_deterministic_across_processes():
+    # The library's hash tables get a new seed in every process. Ties between merges would show it.
     script = (
         "import random; from gpt1_jax.text import bpe; r = random.Random(7);"
         "words = [''.join(r.choices('abcdefghij', k=r.randint(1, 6))) for _ in range(400)];"
         "print(bpe.train(lambda: [' '.join(words) + '.\\n'] * 2, 300).fingerprint)"
     )
-    found = [
+    processes = [
         subprocess.run(
             [sys.executable, "-c", script],
             env=os.environ | {"PYTHONHASHSEED": seed},
@@ -77,10 +77,11 @@ def test_two_processes_learn_the_same_file():
         )
         for seed in ("1", "2", "3")
     ]
-    assert len({process.stdout for process in found}) == 1 and len(found[0].stdout) == 65
+    assert len({process.stdout for process in processes}) == 1
+    assert len(processes[0].stdout) == 65
 
 
-def test_save_and_load_keep_the_fingerprint_and_the_ids(corpus, tokenizer, tmp_path):
+def test_saving_and_loading_preserve_fingerprint_and_ids(corpus, tokenizer, tmp_path):
     tokenizer.save(tmp_path / "tokenizer.json")
     loaded = bpe.load(tmp_path / "tokenizer.json")
     assert loaded.fingerprint == tokenizer.fingerprint
@@ -90,30 +91,36 @@ def test_save_and_load_keep_the_fingerprint_and_the_ids(corpus, tokenizer, tmp_p
     assert bpe.train(lambda: corpus, tokenizer.vocab_size - 1).fingerprint != tokenizer.fingerprint
 
 
-def test_a_vocabulary_without_room_for_merges_is_refused():
+def test_vocabulary_without_room_for_merges_is_refused():
     with pytest.raises(
-        UserError, match=r"config\.tokenizer\.vocab_size: 9 leaves no room .* more than 9$"
+        UserError,
+        match=r"config\.tokenizer\.vocab_size: 9 leaves no room for merges, .* more than 9$",
     ):
         bpe.train(lambda: ["abc"], 9)  # a, b, c, newline, each twice, and <unk>
     assert bpe.train(lambda: ["abc abc"], 10).vocab_size == 10
 
 
 @pytest.mark.parametrize("documents", [[], [""], [" \n \n"]])
-def test_a_corpus_without_text_is_refused(documents):
+def test_corpus_without_text_is_refused(documents):
     with pytest.raises(UserError, match=r"config\.data\.path: the corpus holds no text"):
         bpe.train(lambda: documents, 100)
 
 
-def test_files_that_are_no_tokenizer_are_refused(tmp_path):
+def test_invalid_tokenizer_file_is_refused(tmp_path):
     file = tmp_path / "tokenizer.json"
-    with pytest.raises(UserError, match="no such tokenizer file"):
+    with pytest.raises(
+        UserError, match=r"tokenizer\.json: no such file; name the tokenizer\.json of"
+    ):
+        bpe.load(file)
+    file.write_text("{")
+    with pytest.raises(UserError, match=r"tokenizer\.json: not valid JSON"):
         bpe.load(file)
     file.write_text("{}")
     with pytest.raises(UserError, match=r"tokenizer\.json: not a tokenizer\.json"):
         bpe.load(file)
 
 
-def test_a_tokenizer_without_the_special_tokens_is_refused(tokenizer, tmp_path):
+def test_tokenizer_without_special_tokens_is_refused(tokenizer, tmp_path):
     file = tmp_path / "tokenizer.json"
     tokenizer.save(file)
     content = json.loads(file.read_text())
@@ -124,6 +131,6 @@ def test_a_tokenizer_without_the_special_tokens_is_refused(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("size", [5, 40, 1000])
-def test_the_merges_do_not_depend_on_the_pieces(corpus, tokenizer, size):
-    cut = [piece for text in corpus for piece in chunking.cut([text], size)]
-    assert bpe.train(lambda: iter(cut), 100).fingerprint == tokenizer.fingerprint
+def test_merges_are_independent_of_cuts(corpus, tokenizer, size):
+    pieces = [piece for text in corpus for piece in chunking.cut([text], size)]
+    assert bpe.train(lambda: iter(pieces), 100).fingerprint == tokenizer.fingerprint

@@ -1,4 +1,4 @@
-"""Zero-shot texts: what is given, what is scored, and what of it fits."""
+"""Test the zero-shot texts: prefixes, targets, and their streams."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from gpt1_jax.text import probes
 
 
 @pytest.mark.parametrize(
-    ("text", "pronoun", "given", "scored"),
+    ("text", "pronoun", "prefix", "target"),
     [
         (
             "Ann bit Bea since it hurt, and it did.",
@@ -16,24 +16,20 @@ from gpt1_jax.text import probes
             " hurt, and it did.",
         ),
         ("Witty kits sit: it's a habit.", "it", "Witty kits sit: ANN", "'s a habit."),
-        (
-            "He saw it, he said.",
-            "he",
-            "He saw it, ANN",
-            " said.",
-        ),  # the pronoun as it is written comes first
+        # The match with the same case comes first.
+        ("He saw it, he said.", "he", "He saw it, ANN", " said."),
         ("They hid. Why?", "they", "ANN", " hid. Why?"),
         ("A price of (it) was.", "(it)", "A price of ANN", " was."),
     ],
 )
-def test_candidate_takes_the_place_of_the_first_whole_word(text, pronoun, given, scored):
+def test_candidate_replaces_the_first_whole_word(text, pronoun, prefix, target):
     assert probes.substitution((text, pronoun, "ANN", "bea")) == [
-        (given, scored),
-        (given.replace("ANN", "bea"), scored),
+        (prefix, target),
+        (prefix.replace("ANN", "bea"), target),
     ]
 
 
-def test_sentence_without_the_pronoun():
+def test_sentence_without_the_pronoun_is_refused():
     with pytest.raises(ValueError, match="no word 'it' found in 'He bit.'"):
         probes.substitution(("He bit.", "it", "a", "b"))
 
@@ -49,18 +45,15 @@ def test_texts_of_the_other_probes():
     ]
 
 
-def test_ids_of_the_parts_are_those_of_the_whole(tokenizer):
+def test_parts_have_the_ids_of_the_whole(tokenizer):
     text = "Ann's dog, it isn't here... it's 3.5 miles away; who's there? \"It,\" she said."
-    for given, scored in probes.substitution((text, "it", "the dog", "they're")) + probes.answers(
-        (text, text), 1
-    ):
-        parts = [identity for part in tokenizer.encode([given, scored]) for identity in part]
-        assert [parts] == tokenizer.encode(
-            [f"{given} {scored}" if scored == text else given + scored]
-        )
+    substituted = probes.substitution((text, "it", "the dog", "they're"))
+    for prefix, target in substituted + probes.answers((text, text), 1):
+        whole = f"{prefix} {target}" if target == text else prefix + target
+        assert [sum(tokenizer.encode([prefix, target]), [])] == tokenizer.encode([whole])
 
 
-def test_stream_is_opening_given_and_scored():
+def test_stream_is_opening_prefix_and_target():
     assert probes.stream([9], [1, 2], [3, 4], context=4) == probes.Stream(
         [9, 1, 2, 3, 4], first=3, cut=False
     )
@@ -68,20 +61,20 @@ def test_stream_is_opening_given_and_scored():
 
 @pytest.mark.parametrize(
     ("context", "ids", "first"),
-    [(3, [1, 2, 3, 4], 2), (2, [2, 3, 4], 1), (1, [3, 4], 1)],  # so many tokens can be predicted
+    [(3, [1, 2, 3, 4], 2), (2, [2, 3, 4], 1), (1, [3, 4], 1)],
 )
-def test_a_long_stream_loses_its_beginning_and_keeps_what_is_scored(context, ids, first):
+def test_long_stream_drops_its_beginning(context, ids, first):
     assert probes.stream([9], [1, 2], [3, 4], context) == probes.Stream(ids, first, cut=True)
 
 
-def test_the_first_token_of_all_is_not_scored():
+def test_first_token_is_not_scored():
     assert probes.stream([], [], [3, 4], context=4) == probes.Stream([3, 4], first=1, cut=False)
-    for opening, given, scored in (([], [], [3]), ([9], [1], [])):
+    for opening, prefix, target in (([], [], [3]), ([9], [1], [])):
         with pytest.raises(ValueError, match="no token to score"):
-            probes.stream(opening, given, scored, context=4)
+            probes.stream(opening, prefix, target, context=4)
 
 
-def test_what_opens_a_stream(tokenizer, monkeypatch):
+def test_start_is_newline_nothing_or_a_text(tokenizer, monkeypatch):
     assert probes.start("newline", tokenizer) == [tokenizer.newline]
     assert probes.start("none", tokenizer) == []
     assert [probes.start("The end.", tokenizer)] == tokenizer.encode(["The end."])
