@@ -1,6 +1,10 @@
-"""What stands on a body: the language model and the classifier, the same for every body.
+"""Define the heads on a body: the language model and the classifier. They work with every body.
 
-Both put the body's params at the top of their own tree (tokens, positions, h0, ...), so that transfer maps by name.
+Both share the scope of the body, so its params (tokens, positions, h0, ...) lie at the top of the
+tree and transfer maps them by name.
+
+Letters: B batch, C streams per example, R rows per example, L length, D width, K classes, E rows of
+the embedding (the vocabulary, then any positions).
 """
 
 import flax.linen as nn
@@ -11,7 +15,10 @@ from gpt1_jax.models.dropout import dropout
 
 
 class LanguageModel(nn.Module):
-    """Next-token prediction with the table tied to the input: the logits are hidden . table^T, formed by whoever reads them."""
+    """Predict the next token with the embedding tied to the input.
+
+    The caller forms the logits: hidden . embedding^T.
+    """
 
     body: nn.Module
 
@@ -20,21 +27,23 @@ class LanguageModel(nn.Module):
 
     def __call__(
         self, tokens: Int[Array, "B L"], train: bool
-    ) -> tuple[Float[Array, "B L D"], Float[Array, "T D"]]:
-        """Hidden states, and the table that the step drew."""
-        table = self.body.table(train)
-        return self.body(tokens, table, train), table
+    ) -> tuple[Float[Array, "B L D"], Float[Array, "E D"]]:
+        """Return the hidden states and the embedding, after dropout if `train`."""
+        embedding = self.body.embedding(train)
+        return self.body(tokens, embedding, train), embedding
 
 
 class Classifier(nn.Module):
-    """One linear layer on the state at the extract token.
+    """Apply one linear layer to the hidden state at the extract token.
 
     Attributes:
-        outputs: K', columns of the layer: the classes, or 1 where every stream is one answer.
+        body: model that returns the hidden states.
+        outputs: columns of the layer: the number of classes, or 1 if every stream is one choice.
         sum_streams: add the states of an example's streams before the layer (similarity).
-        clf_dropout: on the states.
-        shared_clf_dropout: one mask an example, shared by its streams as published; for summed streams it therefore does not matter
-            whether dropout comes before or after the sum. Otherwise every stream has its own.
+        clf_dropout: dropout rate on the states.
+        shared_clf_dropout: share one mask among the streams of an example, as published. With
+            summed streams, dropout before and after the sum are then equal. If False, every stream
+            has its own mask.
     """
 
     body: nn.Module
@@ -45,9 +54,8 @@ class Classifier(nn.Module):
 
     def setup(self):
         nn.share_scope(self, self.body)
-        self.clf = nn.Dense(
-            self.outputs, kernel_init=nn.initializers.normal(0.02)
-        )  # not zero, as published
+        # As published, the layer does not start at zero.
+        self.clf = nn.Dense(self.outputs, kernel_init=nn.initializers.normal(0.02))
 
     def __call__(
         self,
@@ -55,28 +63,29 @@ class Classifier(nn.Module):
         extract: Int[Array, "B C"],
         train: bool,
         segment_ids: Int[Array, "B R L"] | None = None,
-    ) -> tuple[Float[Array, "B S K"], Float[Array, "B R L D"], Float[Array, "T D"]]:
-        """Class scores, hidden states, and the table that the step drew.
+    ) -> tuple[Float[Array, "B S K"], Float[Array, "B R L D"], Float[Array, "E D"]]:
+        """Return class scores, hidden states and the embedding, after dropout if `train`.
 
-        The last two axes of the scores, flattened, are the classes of the task in every format: [1, K] with one stream or summed
-        ones, [C, 1] for a choice among C.
+        The last two axes [S K] of the scores, flattened, are the classes of the task in every
+        format. They are [1, K] for one stream or summed streams and [C, 1] for a choice among C.
 
         Args:
-            tokens: the R rows of every example: one for each of its C streams, or a single one in which they branch.
-            extract: where each stream ends among the R * L tokens of its example.
-            segment_ids: of rows that branch, what the body takes.
+            tokens: rows of every example: one for each of its C streams, or one packed row (R = 1).
+            extract: index of each stream's extract token among the R * L tokens of the example.
+            train: apply dropout.
+            segment_ids: segment ids of packed rows, as the body takes them.
         """
-        table = self.body.table(train)
-        rows = lambda array: array.reshape(-1, array.shape[-1])
-        hidden = self.body(
-            rows(tokens), table, train, None if segment_ids is None else rows(segment_ids)
-        )
+        embedding = self.body.embedding(train)
+        length = tokens.shape[-1]
+        if segment_ids is not None:
+            segment_ids = segment_ids.reshape(-1, length)
+        hidden = self.body(tokens.reshape(-1, length), embedding, train, segment_ids)
         states = hidden.reshape(len(tokens), -1, hidden.shape[-1])
         states = jnp.take_along_axis(states, extract[:, :, None], axis=1).astype(jnp.float32)
         if train:
-            streams = 1 if self.shared_clf_dropout else states.shape[1]
-            shape = (states.shape[0], streams, states.shape[2])
+            batch, streams, width = states.shape
+            shape = (batch, 1 if self.shared_clf_dropout else streams, width)
             states = dropout(states, self.clf_dropout, self.make_rng("dropout"), shape)
         if self.sum_streams:
             states = states.sum(axis=1, keepdims=True)
-        return self.clf(states), hidden.reshape(*tokens.shape, -1), table
+        return self.clf(states), hidden.reshape(*tokens.shape, -1), embedding

@@ -1,9 +1,13 @@
-"""The LSTM baseline of the paper (section 5): one layer of 2048 units in the same framework.
+"""Define the LSTM baseline of the paper (section 5): one layer of 2048 units.
 
-The paper says no more. Decided here: the token table stays as wide as the Transformer's and tied, a projection leads from the units
-back to it, dropout falls on the table and on the projection's output, the state is zero at the start of every window.
+The paper says no more. This module decides the rest. The embedding is as wide as the Transformer's
+and tied. A projection maps the units back to this width. Dropout acts on the embedding and on the
+output of the projection. The state is zero at the start of every window.
+
+Letters: B batch, L length, D width, U units, V vocabulary.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,65 +20,138 @@ from jaxtyping import Array, Bool, Float, Int
 from gpt1_jax.models.dropout import dropout
 from gpt1_jax.registry import MODELS
 
+State = tuple[Float[Array, "B U"], Float[Array, "B U"]]  # cell and output
 
-class Layer(nn.Module):
-    """One LSTM layer and the projection of its output to the width of its input.
 
-    Initialised as is usual for this cell (fan-in scaled inputs, orthogonal recurrence, forget bias 1): N(0, 0.02) everywhere
-    would start it with all gates half open and next to no signal, an unfair baseline.
+class LSTMLayer(nn.Module):
+    """Apply one LSTM layer and project its output to the width of its input.
+
+    The initialisation is the usual one for this cell: fan-in scaled inputs, orthogonal recurrence,
+    forget bias 1. With N(0, 0.02) everywhere, all gates would start half open and pass next to no
+    signal. The baseline would then be unfair.
     """
 
+    width: int
     units: int
     resid_dropout: float
     dtype: DTypeLike
 
-    @nn.compact
+    def setup(self):
+        self.input = nn.Dense(4 * self.units, use_bias=False, dtype=self.dtype)
+        self.recurrent = self.param(
+            "recurrent", _orthogonal_gates, (self.units, 4 * self.units)
+        ).astype(self.dtype)
+        self.bias = self.param("bias", _forget_bias, (4 * self.units,))
+        self.projection = nn.Dense(self.width, dtype=self.dtype)
+
     def __call__(
-        self,
-        x: Float[Array, "B L D"],
-        train: bool,
-        segment_ids: Int[Array, "B L"] | None,
-        lengths: Int[Array, "B"] | None = None,
+        self, x: Float[Array, "B L D"], train: bool, segment_ids: Int[Array, "B L"] | None
     ) -> Float[Array, "B L D"]:
-        batch, _, width = x.shape
-        # All inputs meet their weights in one product; only the recurrent one stays inside the loop over time.
-        inputs = nn.Dense(4 * self.units, use_bias=False, dtype=self.dtype, name="input")(x)
-        recurrent = self.param("recurrent", _orthogonal_gates, (self.units, 4 * self.units)).astype(
-            self.dtype
-        )
-        bias = self.param("bias", _forget_open, (4 * self.units,))
-
-        def step(state, at_time):
-            cell, output = state
-            forget, admit, emit, proposal = jnp.split(
-                at_time + output @ recurrent + bias[None], 4, axis=-1
-            )
-            cell = jax.nn.sigmoid(forget) * cell + jax.nn.sigmoid(admit) * jnp.tanh(proposal)
-            output = (jax.nn.sigmoid(emit) * jnp.tanh(cell)).astype(self.dtype)
-            return (cell, output), output
-
-        start = (
-            jnp.zeros((batch, self.units), jnp.float32),
-            jnp.zeros((batch, self.units), self.dtype),
-        )
-        if lengths is not None:
-            start = self.get_variable("cache", "cell"), self.get_variable("cache", "output")
-            going = jnp.arange(x.shape[1])[:, None] < lengths[None]
-            end, outputs = jax.lax.scan(_halting(step), start, (inputs.swapaxes(0, 1), going))
-            for name, state in zip(("cell", "output"), end, strict=True):
-                self.put_variable("cache", name, state)
-        elif segment_ids is None:
-            _, outputs = jax.lax.scan(step, start, inputs.swapaxes(0, 1))
+        """Return the projected outputs for whole texts."""
+        # One product covers the inputs of all steps. The scan keeps only the recurrent product.
+        inputs = self.input(x).swapaxes(0, 1)
+        step = functools.partial(lstm_step, self.recurrent, self.bias)
+        state = zero_state(len(x), self.units, self.dtype)
+        if segment_ids is None:
+            _, outputs = jax.lax.scan(step, state, inputs)
         else:
-            times = inputs.swapaxes(0, 1), *_turns(segment_ids)
-            _, outputs = jax.lax.scan(_branching(step), (start, start), times)
-        hidden = nn.Dense(width, dtype=self.dtype, name="projection")(outputs.swapaxes(0, 1))
-        return dropout(hidden, self.resid_dropout, self.make_rng("dropout")) if train else hidden
+            outputs = scan_segments(step, state, inputs, segment_ids)
+        y = self.projection(outputs.swapaxes(0, 1))
+        return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
+
+    def decode(self, x: Float[Array, "B L D"], lengths: Int[Array, "B"]) -> Float[Array, "B L D"]:
+        """Return the projected outputs for the next tokens and update the state in the cache."""
+        inputs = self.input(x).swapaxes(0, 1)
+        step = functools.partial(lstm_step, self.recurrent, self.bias)
+        state = self.get_variable("cache", "cell"), self.get_variable("cache", "output")
+        (cell, output), outputs = scan_lengths(step, state, inputs, lengths)
+        self.put_variable("cache", "cell", cell)
+        self.put_variable("cache", "output", output)
+        return self.projection(outputs.swapaxes(0, 1))
+
+
+def zero_state(batch: int, units: int, dtype: DTypeLike) -> State:
+    """Return the state before any token; the cell is float32 for every `dtype`."""
+    return jnp.zeros((batch, units), jnp.float32), jnp.zeros((batch, units), dtype)
+
+
+def lstm_step(
+    recurrent: Float[Array, "U 4*U"],
+    bias: Float[Array, "4*U"],
+    state: State,
+    inputs: Float[Array, "B 4*U"],
+) -> tuple[State, Float[Array, "B U"]]:
+    """Return the state after one token, and its output once more for the scan to stack.
+
+    Args:
+        recurrent: weights from the previous output to the gates.
+        bias: biases of the gates.
+        state: state before the token.
+        inputs: product of the token's input and the input weights.
+    """
+    cell, output = state
+    gates = inputs + output @ recurrent + bias[None]
+    forget_gate, input_gate, output_gate, candidate = jnp.split(gates, 4, axis=-1)
+    cell = jax.nn.sigmoid(forget_gate) * cell + jax.nn.sigmoid(input_gate) * jnp.tanh(candidate)
+    output = (jax.nn.sigmoid(output_gate) * jnp.tanh(cell)).astype(recurrent.dtype)
+    return (cell, output), output
+
+
+def scan_segments(
+    step: Callable,
+    state: State,
+    inputs: Float[Array, "L B 4*U"],
+    segment_ids: Int[Array, "B L"],
+) -> Float[Array, "L B U"]:
+    """Return the outputs of rows with segments.
+
+    Every segment starts from the state at the end of the shared prefix (segment 0). The scan
+    carries this state beside the current one.
+    """
+
+    def segment_step(states, xs):
+        state, prefix_state = states
+        inputs, in_prefix, starts_segment = xs
+        state, output = step(where_tree(starts_segment, prefix_state, state), inputs)
+        return (state, where_tree(in_prefix, state, prefix_state)), output
+
+    segment_ids = segment_ids.T
+    previous = jnp.concatenate([segment_ids[:1], segment_ids[:-1]])
+    xs = (inputs, segment_ids == 0, segment_ids != previous)
+    _, outputs = jax.lax.scan(segment_step, (state, state), xs)
+    return outputs
+
+
+def scan_lengths(
+    step: Callable, state: State, inputs: Float[Array, "L B 4*U"], lengths: Int[Array, "B"]
+) -> tuple[State, Float[Array, "L B U"]]:
+    """Return the state and the outputs of rows of different lengths.
+
+    A row keeps its state after its last token.
+    """
+
+    def masked_step(state, xs):
+        inputs, active = xs
+        new_state, output = step(state, inputs)
+        return where_tree(active, new_state, state), output
+
+    active = jnp.arange(len(inputs))[:, None] < lengths[None]
+    return jax.lax.scan(masked_step, state, (inputs, active))
+
+
+def where_tree(condition: Bool[Array, "B"], x: State, y: State) -> State:
+    """Return the rows of `x` where the condition is True, else the rows of `y`."""
+    return jax.tree.map(lambda x, y: jnp.where(condition[:, None], x, y), x, y)
 
 
 @MODELS.register("lstm")
 class LSTM(nn.Module):
-    """The body: tokens -> hidden states, through the layer h0; the contract is the Transformer's."""
+    """Map tokens to hidden states through the layer h0, by the interface of `Transformer`.
+
+    Attributes:
+        table_dropout: apply `embd_dropout` to the embedding matrix. If False, apply it to the
+            inputs.
+    """
 
     vocab_size: int
     context: int = 512
@@ -91,91 +168,59 @@ class LSTM(nn.Module):
         self.tokens = self.param(
             "tokens", nn.initializers.normal(0.02), (self.vocab_size, self.width)
         )
-        self.h0 = Layer(self.units, self.resid_dropout, self.dtype)
+        self.h0 = LSTMLayer(self.width, self.units, self.resid_dropout, self.dtype)
 
-    def table(self, train: bool) -> Float[Array, "T D"]:
-        """The token rows, which input and softmax share: T = vocab_size; dropped out once a step, as the Transformer's."""
-        drops = train and self.table_dropout
-        table = (
-            dropout(self.tokens, self.embd_dropout, self.make_rng("dropout"))
-            if drops
-            else self.tokens
-        )
-        return table.astype(self.dtype)
+    def embedding(self, train: bool) -> Float[Array, "V D"]:
+        """Return the embedding matrix, tied between input and softmax.
+
+        Dropout acts on the matrix once a step, as in the Transformer.
+        """
+        embedding = self.tokens
+        if train and self.table_dropout:
+            embedding = dropout(embedding, self.embd_dropout, self.make_rng("dropout"))
+        return embedding.astype(self.dtype)
 
     def __call__(
         self,
         tokens: Int[Array, "B L"],
-        table: Float[Array, "T D"],
+        embedding: Float[Array, "V D"],
         train: bool,
         segment_ids: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
-        """Hidden states of the layer, projected; arguments as the Transformer's."""
-        inputs = table[tokens]
+        """Return the projected outputs of the layer; arguments as for `Transformer`."""
+        x = embedding[tokens]
         if train and not self.table_dropout:
-            inputs = dropout(inputs, self.embd_dropout, self.make_rng("dropout"))
-        return self.h0(inputs, train, segment_ids)
+            x = dropout(x, self.embd_dropout, self.make_rng("dropout"))
+        return self.h0(x, train, segment_ids)
 
-    def cache(self, batch: int, length: int) -> dict[str, Any]:
-        """The collection "cache" before any text: the state of `batch` rows, whatever the `length` to come."""
-        state = {
-            "cell": jnp.zeros((batch, self.units), jnp.float32),
-            "output": jnp.zeros((batch, self.units), self.dtype),
-        }
-        return {"h0": state}
+    def init_cache(self, batch: int, length: int) -> dict[str, Any]:
+        """Return the collection "cache" of an empty text: the state of `batch` rows.
 
-    def resume(
-        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]
+        The size does not depend on `length`.
+        """
+        cell, output = zero_state(batch, self.units, self.dtype)
+        return {"h0": {"cell": cell, "output": output}}
+
+    def decode(
+        self,
+        tokens: Int[Array, "B L"],
+        embedding: Float[Array, "V D"],
+        lengths: Int[Array, "B"],
     ) -> Float[Array, "B L D"]:
-        """Hidden states of a piece of text that goes on from the collection "cache", as the Transformer's."""
-        return self.h0(table[tokens], False, None, lengths)
+        """Return the hidden states of the tokens that follow the cached ones; see `Transformer`."""
+        return self.h0.decode(embedding[tokens], lengths)
 
     def flops(self, length: int) -> int:
-        """Floating-point operations a token of a forward pass, whatever its `length`, without the softmax's product."""
+        """Return the operations per token of a forward pass, as `Transformer.flops`."""
         return 2 * (4 * self.units * (self.width + self.units) + self.units * self.width)
-
-
-def _pick(which: Bool[Array, "B"], one: Any, other: Any) -> Any:
-    return jax.tree.map(lambda one, other: jnp.where(which[:, None], one, other), one, other)
-
-
-def _halting(step: Callable) -> Callable:
-    """The step of a scan whose rows keep their state once they no longer go on."""
-
-    def halting_step(state, at_time):
-        inputs, going = at_time
-        following, output = step(state, inputs)
-        return _pick(going, following, state), output
-
-    return halting_step
-
-
-def _branching(step: Callable) -> Callable:
-    """The step of a scan over rows that branch: beside the state it carries the prefix's last one, from which every branch starts."""
-
-    def branching_step(states, at_time):
-        state, prefix = states
-        inputs, shared, begins = at_time
-        state, output = step(_pick(begins, prefix, state), inputs)
-        return (state, _pick(shared, state, prefix)), output
-
-    return branching_step
-
-
-def _turns(segment_ids: Int[Array, "B L"]) -> tuple[Bool[Array, "L B"], Bool[Array, "L B"]]:
-    """Where a row is on its shared prefix, and where a branch begins."""
-    segment_ids = segment_ids.T
-    before = jnp.concatenate([segment_ids[:1], segment_ids[:-1]])
-    return segment_ids == 0, segment_ids != before
 
 
 def _orthogonal_gates(key, shape: tuple[int, int], dtype=jnp.float32) -> Float[Array, "U 4*U"]:
     units = shape[0]
     square = nn.initializers.orthogonal()
-    return jnp.concatenate(
-        [square(gate, (units, units), dtype) for gate in jax.random.split(key, 4)], axis=1
-    )
+    gates = [square(gate, (units, units), dtype) for gate in jax.random.split(key, 4)]
+    return jnp.concatenate(gates, axis=1)
 
 
-def _forget_open(_, shape: tuple[int], dtype=jnp.float32) -> Float[Array, "N"]:
+def _forget_bias(_, shape: tuple[int], dtype=jnp.float32) -> Float[Array, "N"]:
     return jnp.zeros(shape, dtype).at[: shape[0] // 4].set(1.0)

@@ -1,6 +1,7 @@
-"""The GPT-1 decoder as published (openai/finetune-transformer-lm, train.py).
+"""Define the GPT-1 decoder as published (openai/finetune-transformer-lm, train.py).
 
-Letters: B batch, L length, D width, H heads, V vocabulary, T rows of the table.
+Letters: B batch, L length, S keys, D width, H heads, d = D / H, V vocabulary, E = V + context rows
+of the embedding.
 """
 
 from typing import Any
@@ -15,117 +16,138 @@ from gpt1_jax.errors import UserError
 from gpt1_jax.models.dropout import dropout
 from gpt1_jax.registry import MODELS
 
-INIT = nn.initializers.normal(0.02)  # every weight, residual projections too; biases 0
+INIT = nn.initializers.normal(0.02)  # every weight, also the residual projections; biases are 0
 
 
 class Attention(nn.Module):
-    """Masked multi-head self-attention; one projection to queries, keys and values."""
+    """Apply masked multi-head self-attention with one projection to queries, keys and values."""
 
+    width: int
     heads: int
     attn_dropout: float
     resid_dropout: float
     dtype: DTypeLike
 
-    @nn.compact
+    def setup(self):
+        self.c_attn = nn.Dense(3 * self.width, kernel_init=INIT, dtype=self.dtype)
+        self.c_proj = nn.Dense(self.width, kernel_init=INIT, dtype=self.dtype)
+
     def __call__(
-        self,
-        x: Float[Array, "B L D"],
-        seen: Bool[Array, "#B L S"] | None,
-        train: bool,
-        places: Int[Array, "B L"] | None = None,
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "#B L L"], train: bool
     ) -> Float[Array, "B L D"]:
-        """What the queries find among the keys that they have `seen`; with `places`, among those of the text so far in the cache."""
+        """Attend among whole texts; `mask` is True where a query (row) may attend to a key."""
+        q, k, v = self._project(x)
+        return self._attend(q, k, v, mask, train)
+
+    def decode(
+        self, x: Float[Array, "B L D"], positions: Int[Array, "B L"]
+    ) -> Float[Array, "B L D"]:
+        """Add keys and values of `x` to the KV cache. Attend to all keys up to each query."""
+        q, k, v = self._project(x)
+        k = self.update_cache("key", k, positions)
+        v = self.update_cache("value", v, positions)
+        mask = jnp.arange(k.shape[2])[None, None] <= positions[:, :, None]
+        return self._attend(q, k, v, mask, train=False)
+
+    def _project(self, x: Float[Array, "B L D"]) -> tuple[Float[Array, "B H L d"], ...]:
         batch, length, width = x.shape
-        qkv = nn.Dense(3 * width, kernel_init=INIT, dtype=self.dtype, name="c_attn")(x)
-        # [3 B H L d], so that the two products below are plain matrix products over the leading axes.
-        qkv = qkv.reshape(batch, length, 3, self.heads, width // self.heads).transpose(
-            2, 0, 3, 1, 4
-        )
-        query, key, value = qkv[0], qkv[1], qkv[2]
-        if places is not None:
-            key, value = self._extended("key", key, places), self._extended("value", value, places)
-            seen = jnp.arange(key.shape[2])[None, None] <= places[:, :, None]
-        scores = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
-        scores = scores / jnp.sqrt(jnp.float32(width // self.heads))
-        weights = jax.nn.softmax(jnp.where(seen[:, None], scores, -1e9))
+        qkv = self.c_attn(x).reshape(batch, length, 3, self.heads, width // self.heads)
+        # [3 B H L d]: the products of `_attend` are plain matrix products over the leading axes.
+        qkv = qkv.transpose(2, 0, 3, 1, 4)
+        return qkv[0], qkv[1], qkv[2]
+
+    def _attend(
+        self,
+        q: Float[Array, "B H L d"],
+        k: Float[Array, "B H S d"],
+        v: Float[Array, "B H S d"],
+        mask: Bool[Array, "#B L S"],
+        train: bool,
+    ) -> Float[Array, "B L D"]:
+        scores = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32)
+        scores = scores / jnp.sqrt(jnp.float32(q.shape[-1]))
+        att = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e9))
         if train:
-            weights = dropout(weights, self.attn_dropout, self.make_rng("dropout"))
-        mixed = jnp.einsum("bhqk,bhkd->bhqd", weights.astype(self.dtype), value)
-        mixed = mixed.transpose(0, 2, 1, 3).reshape(batch, length, width)
-        mixed = nn.Dense(width, kernel_init=INIT, dtype=self.dtype, name="c_proj")(mixed)
-        return dropout(mixed, self.resid_dropout, self.make_rng("dropout")) if train else mixed
+            att = dropout(att, self.attn_dropout, self.make_rng("dropout"))
+        y = jnp.einsum("bhqk,bhkd->bhqd", att.astype(self.dtype), v)
+        y = self.c_proj(y.transpose(0, 2, 1, 3).reshape(len(q), q.shape[2], self.width))
+        return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
 
-    def _extended(
-        self, name: str, piece: Float[Array, "B H L d"], places: Int[Array, "B L"]
+    def update_cache(
+        self, name: str, new: Float[Array, "B H L d"], positions: Int[Array, "B L"]
     ) -> Float[Array, "B H S d"]:
-        """The cache's keys or values with those of a piece of text at its places; a place that it has no room for is left out.
+        """Write new keys or values into the KV cache and return all of them.
 
-        They are kept as [B*H S d]: with rows and heads apart, XLA copies all of them at every token of a single row.
+        Positions beyond the size of the cache are dropped. The cache is [B*H S d]: with separate
+        axes for rows and heads, XLA copies all of it at every token of a single row.
         """
-        places = jnp.repeat(places, self.heads, axis=0)
-        rows = jnp.arange(len(places))[:, None]
-        whole = (
-            self.get_variable("cache", name)
-            .at[rows, places]
-            .set(piece.reshape(len(places), *piece.shape[2:]), mode="drop")
-        )
-        self.put_variable("cache", name, whole)
-        return whole.reshape(*piece.shape[:2], *whole.shape[1:])
+        positions = jnp.repeat(positions, self.heads, axis=0)
+        rows = jnp.arange(len(positions))[:, None]
+        new_rows = new.reshape(len(positions), *new.shape[2:])
+        cache = self.get_variable("cache", name).at[rows, positions].set(new_rows, mode="drop")
+        self.put_variable("cache", name, cache)
+        return cache.reshape(*new.shape[:2], *cache.shape[1:])
 
 
 class MLP(nn.Module):
-    """Two layers with the tanh form of GELU between them."""
+    """Apply two layers with the tanh form of GELU between them."""
 
+    width: int
     ffn: int
     resid_dropout: float
     dtype: DTypeLike
 
-    @nn.compact
+    def setup(self):
+        self.c_fc = nn.Dense(self.ffn, kernel_init=INIT, dtype=self.dtype)
+        self.c_proj = nn.Dense(self.width, kernel_init=INIT, dtype=self.dtype)
+
     def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
-        inner = nn.gelu(
-            nn.Dense(self.ffn, kernel_init=INIT, dtype=self.dtype, name="c_fc")(x), approximate=True
-        )
-        out = nn.Dense(x.shape[-1], kernel_init=INIT, dtype=self.dtype, name="c_proj")(inner)
-        return dropout(out, self.resid_dropout, self.make_rng("dropout")) if train else out
+        y = self.c_proj(nn.gelu(self.c_fc(x), approximate=True))
+        return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
 
 
 class Block(nn.Module):
-    """One layer, normalised after each residual sum (post-LN)."""
+    """Apply attention and the MLP. Normalise after each residual sum (post-LN)."""
 
+    width: int
     heads: int
     ffn: int
     attn_dropout: float
     resid_dropout: float
     dtype: DTypeLike
 
-    @nn.compact
+    def setup(self):
+        self.attn = Attention(
+            self.width, self.heads, self.attn_dropout, self.resid_dropout, self.dtype
+        )
+        self.ln_1 = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False)
+        self.mlp = MLP(self.width, self.ffn, self.resid_dropout, self.dtype)
+        self.ln_2 = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False)
+
     def __call__(
-        self,
-        x: Float[Array, "B L D"],
-        seen: Bool[Array, "#B L S"] | None,
-        train: bool,
-        places: Int[Array, "B L"] | None = None,
+        self, x: Float[Array, "B L D"], mask: Bool[Array, "#B L L"], train: bool
     ) -> Float[Array, "B L D"]:
-        attention = Attention(
-            self.heads, self.attn_dropout, self.resid_dropout, self.dtype, name="attn"
-        )
-        x = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_1")(
-            x + attention(x, seen, train, places)
-        )
-        mlp = MLP(self.ffn, self.resid_dropout, self.dtype, name="mlp")
-        return nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False, name="ln_2")(
-            x + mlp(x, train)
-        )
+        """Return the output of the block for whole texts; arguments as for `Attention`."""
+        x = self.ln_1(x + self.attn(x, mask, train))
+        return self.ln_2(x + self.mlp(x, train))
+
+    def decode(
+        self, x: Float[Array, "B L D"], positions: Int[Array, "B L"]
+    ) -> Float[Array, "B L D"]:
+        """Return the output of the block for the next tokens and update the KV cache."""
+        x = self.ln_1(x + self.attn.decode(x, positions))
+        return self.ln_2(x + self.mlp(x, train=False))
 
 
 @MODELS.register("transformer")
 class Transformer(nn.Module):
-    """The body: tokens -> hidden states, through blocks h0, h1, ...
+    """Map tokens to hidden states through the blocks h0, h1, ...
 
-    There is no padding mask: causality and padding on the right protect the real tokens.
+    There is no padding mask. Padding is on the right, so causality protects the real tokens.
 
     Attributes:
-        table_dropout: `embd_dropout` falls on the table, as published; otherwise on the sums of token and position.
+        table_dropout: apply `embd_dropout` to the embedding matrix, as published. If False, apply
+            it to the sums of token and position embeddings.
     """
 
     vocab_size: int
@@ -144,94 +166,121 @@ class Transformer(nn.Module):
         if self.width % self.heads:
             raise UserError(
                 f"config.model.heads: {self.heads} does not divide config.model.width={self.width}"
+                "; choose a divisor of the width"
             )
         self.tokens = self.param("tokens", INIT, (self.vocab_size, self.width))
         self.positions = self.param("positions", INIT, (self.context, self.width))
-        for layer in range(self.layers):
-            block = Block(self.heads, self.ffn, self.attn_dropout, self.resid_dropout, self.dtype)
-            setattr(self, f"h{layer}", block)
+        sizes = {"width": self.width, "heads": self.heads, "ffn": self.ffn}
+        rates = {"attn_dropout": self.attn_dropout, "resid_dropout": self.resid_dropout}
+        self.blocks = [
+            Block(**sizes, **rates, dtype=self.dtype, name=f"h{layer}")
+            for layer in range(self.layers)
+        ]
 
-    def table(self, train: bool) -> Float[Array, "T D"]:
-        """Token rows, then position rows, which input and softmax share: T = vocab_size + context.
+    def embedding(self, train: bool) -> Float[Array, "E D"]:
+        """Return the embedding matrix, tied between input and softmax: token rows, then positions.
 
-        As published, dropout falls on the table itself, once a step: all occurrences of a token lose the same features, and the
-        softmax sees the same losses.
+        As published, dropout acts on the matrix once a step. All occurrences of a token lose the
+        same features, and the softmax uses the same matrix.
         """
-        table = jnp.concatenate([self.tokens, self.positions])
+        embedding = jnp.concatenate([self.tokens, self.positions])
         if train and self.table_dropout:
-            table = dropout(table, self.embd_dropout, self.make_rng("dropout"))
-        return table.astype(self.dtype)
+            embedding = dropout(embedding, self.embd_dropout, self.make_rng("dropout"))
+        return embedding.astype(self.dtype)
 
     def __call__(
         self,
         tokens: Int[Array, "B L"],
-        table: Float[Array, "T D"],
+        embedding: Float[Array, "E D"],
         train: bool,
         segment_ids: Int[Array, "B L"] | None = None,
     ) -> Float[Array, "B L D"]:
-        """Hidden states after the last block.
+        """Return the hidden states after the last block.
 
         Args:
-            table: what `table(train)` gave.
-            segment_ids: of rows that hold several streams with a common beginning: 0 on the shared prefix, then 1, 2, ... on what
-                follows it in each of the streams, one after the other, and -1 on padding. A branch sees the prefix and itself, so
-                its hidden states are those of the prefix and the branch alone.
+            tokens: token ids of whole texts.
+            embedding: the result of `embedding(train)`.
+            train: apply dropout.
+            segment_ids: segments of rows that hold several streams with a common prefix: 0 on the
+                prefix, then 1, 2, ... on the rest of each stream, and -1 on padding. A segment
+                attends to the prefix and to itself, so its hidden states equal those of a row with
+                the prefix and this segment alone.
         """
         if segment_ids is None:
-            seen, positions = causal(tokens.shape[-1])[None], jnp.arange(tokens.shape[-1])[None]
+            mask = causal_mask(tokens.shape[-1])[None]
+            positions = jnp.arange(tokens.shape[-1])[None]
         else:
-            seen = branching(segment_ids)
-            positions = jnp.minimum(
-                seen.sum(axis=-1) - 1, self.context - 1
-            )  # only padding may see more than a context
-        hidden = table[tokens] + table[self.vocab_size + positions]
+            mask = segment_mask(segment_ids)
+            # Only padding may attend to more than a context.
+            positions = jnp.minimum(mask.sum(axis=-1) - 1, self.context - 1)
+        x = embedding[tokens] + embedding[self.vocab_size + positions]
         if train and not self.table_dropout:
-            hidden = dropout(hidden, self.embd_dropout, self.make_rng("dropout"))
-        for layer in range(self.layers):
-            hidden = getattr(self, f"h{layer}")(hidden, seen, train)
-        return hidden
+            x = dropout(x, self.embd_dropout, self.make_rng("dropout"))
+        for block in self.blocks:
+            x = block(x, mask, train)
+        return x
 
-    def cache(self, batch: int, length: int) -> dict[str, Any]:
-        """The collection "cache" before any text: of `batch` rows, with room for `length` tokens each, at most the context.
+    def init_cache(self, batch: int, length: int) -> dict[str, Any]:
+        """Return the collection "cache" of an empty text.
 
-        "past" [B] counts the tokens so far; of every block the keys and values [B*H S d] of their places.
-        """
-        shape = (batch * self.heads, length, self.width // self.heads)
-        empty = lambda: {"attn": {name: jnp.zeros(shape, self.dtype) for name in ("key", "value")}}
-        return {
-            "past": jnp.zeros(batch, jnp.int32),
-            **{f"h{layer}": empty() for layer in range(self.layers)},
-        }
-
-    def resume(
-        self, tokens: Int[Array, "B L"], table: Float[Array, "T D"], lengths: Int[Array, "B"]
-    ) -> Float[Array, "B L D"]:
-        """Hidden states of a piece of text that goes on from the mutable collection "cache", which is moved on past it.
+        It holds "past" [B], the number of tokens so far, and every block's keys and values
+        [B*H S d] with S = `length`.
 
         Args:
-            table: what `table(False)` gave.
-            lengths: tokens of every row's piece. What is right of them is padding: its states mean nothing and nobody sees it.
+            batch: number of rows.
+            length: number of tokens that fit into each row, at most the context.
+        """
+        shape = (batch * self.heads, length, self.width // self.heads)
+        cache: dict[str, Any] = {"past": jnp.zeros(batch, jnp.int32)}
+        for layer in range(self.layers):
+            key_value = {name: jnp.zeros(shape, self.dtype) for name in ("key", "value")}
+            cache[f"h{layer}"] = {"attn": key_value}
+        return cache
+
+    def decode(
+        self,
+        tokens: Int[Array, "B L"],
+        embedding: Float[Array, "E D"],
+        lengths: Int[Array, "B"],
+    ) -> Float[Array, "B L D"]:
+        """Return the hidden states of the tokens that follow the cached ones.
+
+        The mutable collection "cache" moves forward by `lengths`.
+
+        Args:
+            tokens: token ids of the next part of every text, padded on the right.
+            embedding: the result of `embedding(False)`.
+            lengths: number of tokens in every row before the padding. Nothing attends to padding,
+                and its hidden states are meaningless.
         """
         past = self.get_variable("cache", "past")
-        places = past[:, None] + jnp.arange(tokens.shape[-1])[None]
-        hidden = table[tokens] + table[self.vocab_size + jnp.minimum(places, self.context - 1)]
-        for layer in range(self.layers):
-            hidden = getattr(self, f"h{layer}")(hidden, None, False, places)
+        positions = past[:, None] + jnp.arange(tokens.shape[-1])[None]
+        x = embedding[tokens]
+        x = x + embedding[self.vocab_size + jnp.minimum(positions, self.context - 1)]
+        for block in self.blocks:
+            x = block.decode(x, positions)
         self.put_variable("cache", "past", past + lengths)
-        return hidden
+        return x
 
     def flops(self, length: int) -> int:
-        """Floating-point operations a token of a forward pass over `length` tokens, without the softmax's product."""
+        """Return the operations per token of a forward pass, without the product of the softmax.
+
+        Args:
+            length: number of tokens of a text.
+        """
         block = 4 * self.width**2 + 2 * self.width * self.ffn + 2 * length * self.width
         return 2 * self.layers * block
 
 
-def causal(length: int) -> Bool[Array, "L L"]:
-    """True where a query (row) may see a key (column)."""
+def causal_mask(length: int) -> Bool[Array, "L L"]:
+    """Return the mask that is True where a query (row) may attend to a key (column)."""
     return jnp.tril(jnp.ones((length, length), bool))
 
 
-def branching(segment_ids: Int[Array, "B L"]) -> Bool[Array, "B L L"]:
-    """The same where a row segment_ids (`Transformer.__call__`): no query sees the segment_ids beside its own."""
+def segment_mask(segment_ids: Int[Array, "B L"]) -> Bool[Array, "B L L"]:
+    """Return the causal mask of rows with segments, without attention between segments.
+
+    `Transformer.__call__` describes the segment ids.
+    """
     query, key = segment_ids[:, :, None], segment_ids[:, None, :]
-    return causal(segment_ids.shape[-1])[None] & ((key == 0) | (key == query))
+    return causal_mask(segment_ids.shape[-1])[None] & ((key == 0) | (key == query))

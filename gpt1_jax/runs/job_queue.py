@@ -1,8 +1,9 @@
-"""Many runs below one folder, shared by processes and machines: each is done once, by whoever claims it first.
+"""Run many jobs below one folder, shared by processes and machines. Each job runs once.
 
-A job is settled by what lies in its folder: result.json, or failed.json. Claims are file locks, which the system drops with the
-process, however it dies; what was half done is then resumed by the next. Machines whose file system has no locks in common (a mounted
-bucket) want a share of the jobs each (`share`), and wait for what another share has to do first.
+A job is done when its folder holds result.json or failed.json. A process holds the lock of its job.
+The system releases the lock when the process ends, however it ends. The next process then resumes
+the unfinished job. Machines whose file system has no common locks (a mounted bucket) take one shard
+of the jobs each (`shard_jobs`), and wait for the jobs of other shards that theirs need.
 """
 
 import contextlib
@@ -17,12 +18,18 @@ from typing import NamedTuple
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
 
-LOCKS = ".locks"  # folder of the jobs' locks, below that of the jobs
-WAIT = 0.5  # seconds between looks at what others are doing
+LOCKS = ".locks"  # folder of the jobs' locks, below the folder of the jobs
+WAIT = 0.5  # seconds between looks at the jobs of other processes
 
 
 class Job(NamedTuple):
-    """One run: its folder's name, the names of the jobs that must be finished first, and what does it, given the folder."""
+    """Describe one run.
+
+    Attributes:
+        name: name of the job and of its folder.
+        needs: names of the jobs that must finish first.
+        run: function that does the work; takes the path of the job's folder.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -30,103 +37,145 @@ class Job(NamedTuple):
 
 
 def shard_jobs(jobs: Sequence[Job], shard: str) -> list[Job]:
-    """The jobs of `part`, "i/n": every n-th from the i-th on; UserError if it is no part. What they need may be another part's."""
+    """Return the jobs of shard "i/n": every n-th job from the i-th on.
+
+    Jobs may need jobs of other shards.
+
+    Raises:
+        UserError: `shard` is not of the form i/n with 1 <= i <= n.
+    """
     try:
-        own, parts = map(int, shard.split("/"))
+        index, count = map(int, shard.split("/"))
     except ValueError:
-        own, parts = 0, 0
-    if not 1 <= own <= parts:
-        raise UserError(f"config.shard: {shard!r} found, such as 3/8 expected: the third of eight shares")
-    return list(jobs[own - 1 :: parts])
+        index, count = 0, 0
+    if not 1 <= index <= count:
+        raise UserError(
+            f"config.shard: {shard!r} found; give i/n with i from 1 to n, "
+            "such as 3/8 for the third of eight shards"
+        )
+    return list(jobs[index - 1 :: count])
 
 
 def is_finished(folder: pathlib.Path, name: str) -> bool:
-    """Whether the job has its result."""
+    """Return whether the job has its result."""
     return (folder / name / "result.json").exists()
 
 
 def failure(folder: pathlib.Path, name: str) -> str:
-    """What stopped the job; "" where nothing has."""
+    """Return the error that stopped the job, or "" if it has not failed."""
     if is_finished(folder, name):
         return ""
     return storage.read_json(folder / name / "failed.json", missing={"error": ""})["error"]
 
 
 def is_done(folder: pathlib.Path, name: str) -> bool:
-    """Whether there is nothing more to do for the job in this start."""
+    """Return whether the job has finished or failed."""
     return is_finished(folder, name) or bool(failure(folder, name))
 
 
-def run_jobs(jobs: Sequence[Job], folder: pathlib.Path, done: Callable[[str], None] = lambda name: None) -> None:
-    """Does the jobs in their order until each is settled, by this process or another; calls `done` after each of its own.
+def run_jobs(
+    jobs: Sequence[Job],
+    folder: pathlib.Path,
+    on_done: Callable[[str], None] = lambda name: None,
+) -> None:
+    """Run the jobs in order until each is done, by this process or by another one.
 
-    A job that raises is recorded, and the rest go on; one that needs it is recorded, too.
+    A job that raises is recorded as failed, and so are the jobs that need it. Other jobs continue.
+
+    Args:
+        jobs: the jobs.
+        folder: folder that holds the folder of every job.
+        on_done: called with the name of every job that this process has run.
     """
-    pending, told = list(jobs), set()
-    while pending:
-        pending = [job for job in pending if not is_done(folder, job.name)]
-        for job in pending:
-            if broken := next((name for name in job.needs if failure(folder, name)), None):
-                record_failure(folder, job.name, f"needs {broken}, which failed")
-                break
-            if all(is_finished(folder, name) for name in job.needs) and _attempt(job, folder):
-                done(job.name)
-                break
-        else:
-            if pending:
-                waited_for = {name for job in pending for name in job.needs if not is_finished(folder, name)} or {job.name for job in pending}
-                if waited_for != told:
-                    print(f"waiting for {', '.join(sorted(waited_for)[:4])}, which others do", flush=True)
-                told = waited_for
-                time.sleep(WAIT)
+    pending, last_blockers = list(jobs), set()
+    while pending := [job for job in pending if not is_done(folder, job.name)]:
+        if _run_first_ready(pending, folder, on_done):
+            continue
+        needs = {name for job in pending for name in job.needs if not is_finished(folder, name)}
+        blockers = needs or {job.name for job in pending}
+        if blockers != last_blockers:
+            names = ", ".join(sorted(blockers)[:4])
+            print(f"waiting for other processes to finish {names}", flush=True)
+        last_blockers = blockers
+        time.sleep(WAIT)
+
+
+def _run_first_ready(
+    pending: Sequence[Job], folder: pathlib.Path, on_done: Callable[[str], None]
+) -> bool:
+    """Run the first job that can run. Return False if all jobs wait for other processes."""
+    for job in pending:
+        failed_needs = [name for name in job.needs if failure(folder, name)]
+        if failed_needs:
+            record_failure(folder, job.name, f"needs {failed_needs[0]}, which failed")
+            return True
+        if all(is_finished(folder, name) for name in job.needs) and _attempt(job, folder):
+            on_done(job.name)
+            return True
+    return False
 
 
 def _attempt(job: Job, folder: pathlib.Path) -> bool:
-    """Does the job unless another process has it or has done it; whether it did."""
-    with job_lock(folder, job.name) as mine:
-        if not mine or is_done(folder, job.name):
+    """Run the job. Return False if another process has its lock or has done it."""
+    with job_lock(folder, job.name) as acquired:
+        if not acquired or is_done(folder, job.name):
             return False
         try:
             job.run(str(folder / job.name))
         except UserError as error:
             record_failure(folder, job.name, str(error))
-        except Exception as error:  # one cell's bug or lack of memory is no reason to lose the others
-            record_failure(folder, job.name, f"{type(error).__name__}: {first_line(error)}", traceback.format_exc())
+        except Exception as error:  # a bug or lack of memory in one job must not stop the others
+            message = f"{type(error).__name__}: {first_line(error)}"
+            record_failure(folder, job.name, message, traceback.format_exc())
         return True
 
 
 @contextlib.contextmanager
 def job_lock(folder: pathlib.Path, name: str, wait: bool = False) -> Iterator[bool]:
-    """Acquire the lock of the job `name` for the duration of the block. Yield False if another process holds it, unless `wait`."""
+    """Acquire the lock of the job `name` for the duration of the block.
+
+    Yield False if another process holds it, unless `wait` is True.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     with contextlib.ExitStack() as stack:
         try:
             acquired = stack.enter_context(storage.lock(folder / LOCKS / name, wait))
         except OSError as error:
-            raise UserError(f"--workdir: cannot write to {folder} ({error.strerror}); choose another folder") from None
+            raise UserError(
+                f"--workdir: cannot write to {folder} ({error.strerror}); choose another folder"
+            ) from None
         yield acquired
 
 
 def record_failure(folder: pathlib.Path, name: str, error: str, trace: str = "") -> None:
-    """Notes that the job has failed."""
-    noted = {"error": error, "time": time.strftime("%Y-%m-%d %H:%M:%S"), **({"traceback": trace} if trace else {})}
-    storage.write_json(folder / name / "failed.json", noted)
+    """Write failed.json of the job, with the traceback if there is one."""
+    record = {"error": error, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
+    if trace:
+        record["traceback"] = trace
+    storage.write_json(folder / name / "failed.json", record)
 
 
 def clear_failures(jobs: Sequence[Job], folder: pathlib.Path) -> None:
-    """Makes the failed ones of an earlier start due again."""
+    """Delete failed.json of the jobs that no process runs, so that they run again."""
     for job in jobs:
-        with job_lock(folder, job.name) as mine:
-            if mine:
+        with job_lock(folder, job.name) as acquired:
+            if acquired:
                 (folder / job.name / "failed.json").unlink(missing_ok=True)
 
 
 def locked_by(folder: pathlib.Path, process: int) -> list[str]:
-    """The jobs that a process, now dead, had claimed when it died."""
+    """Return the unfinished jobs whose locks a dead process held when it died."""
     locks = folder / LOCKS
-    return [name for name in storage.names(locks) if storage.is_locked_by(locks / name, process) and not is_done(folder, name)]
+    return [
+        name
+        for name in storage.names(locks)
+        if storage.is_locked_by(locks / name, process) and not is_done(folder, name)
+    ]
 
 
 def exit_with_parent(parent) -> None:
-    """In a thread of a child process: ends it when its parent is gone, so that nothing works on unseen."""
+    """Kill this process when its parent process ends. Call it in a thread of a child process."""
     parent.join()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""A run's folder: one process owns it, one configuration made it, one result ends it.
+"""Manage the folder of a run, which has one process, one configuration and one result.
 
-config.json  log.txt  metrics.jsonl  tb/  checkpoints/  result.json
+The folder holds config.json, log.txt, metrics.jsonl, tb/, checkpoints/ and result.json.
 """
 
 import contextlib
@@ -17,19 +17,26 @@ from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs.log import Log
 
-# Settings that may change between the starts of one run: they decide what is seen and kept, not what is computed.
+# Settings that may change between the starts of one run. They decide what is written, not what is
+# computed.
 CHANGEABLE = ("log", "checkpoint")
 
 
 class OpenRun(NamedTuple):
-    """A run's folder, open: where it is, its log, and its result if it is finished already."""
+    """Hold the open folder of a run.
+
+    Attributes:
+        workdir: the folder.
+        log: its log.
+        result: its result if the run has finished before, else None.
+    """
 
     workdir: pathlib.Path
     log: Log
     result: dict | None
 
     def finish(self, result: Mapping[str, Any]) -> dict:
-        """Writes result.json; the run is finished."""
+        """Write result.json, which ends the run, and return the result."""
         if jax.process_index() == 0:
             storage.write_json(self.workdir / "result.json", result)
         self.log.line(f"finished: {self.workdir / 'result.json'}")
@@ -38,82 +45,120 @@ class OpenRun(NamedTuple):
 
 @contextlib.contextmanager
 def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
-    """The folder `path`, owned and made ready for a run of exactly these settings; raises what `own_folder` and `store_config` raise.
+    """Lock the folder `path` and prepare it for a run with exactly this configuration.
 
-    A UserError inside, before training has begun here or in a folder below, leaves the folder as it was: the corrected command
-    starts afresh.
+    A UserError inside the block leaves the folder as it was, unless training has begun in it or in
+    a folder below. The corrected command then starts from the beginning.
+
+    Raises:
+        UserError: as `lock_workdir` and `store_config`.
     """
-    workdir, primary = pathlib.Path(path), jax.process_index() == 0
-    existed, before = os.path.isdir(workdir), set(workdir.glob("*"))
-    with own_folder(workdir) if primary else contextlib.nullcontext():
+    workdir, is_primary = pathlib.Path(path), jax.process_index() == 0
+    existed, old_entries = os.path.isdir(workdir), set(workdir.glob("*"))
+    with lock_workdir(workdir) if is_primary else contextlib.nullcontext():
         try:
-            if primary:
+            if is_primary:
                 store_config(workdir, config)
-            with contextlib.closing(Log(workdir, enabled=primary)) as log:
-                finished = workdir / "result.json"
-                run = OpenRun(workdir, log, storage.read_json(finished, missing=None))
+            with contextlib.closing(Log(workdir, enabled=is_primary)) as log:
+                result_path = workdir / "result.json"
+                run = OpenRun(workdir, log, storage.read_json(result_path, missing=None))
                 if run.result is not None:
-                    log.line(f"finished before: {finished}")
+                    log.line(f"finished before: {result_path}")
                 yield run
         except UserError:
-            if primary and not any(workdir.rglob("metrics.jsonl")):
-                for made in set(workdir.glob("*")) - before:
-                    shutil.rmtree(made) if made.is_dir() else made.unlink()
+            if is_primary and not any(workdir.rglob("metrics.jsonl")):
+                for entry in set(workdir.glob("*")) - old_entries:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
                 if not existed:
                     workdir.rmdir()
             raise
 
 
 @contextlib.contextmanager
-def own_folder(workdir: pathlib.Path) -> Iterator[None]:
-    """Makes the folder and owns it until the end, or the death, of this process; UserError where that cannot be."""
+def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
+    """Create the folder and lock it for the duration of the block, at most until this process ends.
+
+    Raises:
+        UserError: the folder cannot be written, or another process holds its lock.
+    """
     with contextlib.ExitStack() as stack:
         try:
             acquired = stack.enter_context(storage.lock(workdir / ".lock"))
         except OSError as error:
-            raise UserError(f"--workdir: cannot write to {workdir} ({error.strerror}); choose another folder") from None
+            raise UserError(
+                f"--workdir: cannot write to {workdir} ({error.strerror}); choose another folder"
+            ) from None
         if not acquired:
-            raise UserError(f"--workdir: another run is at work in {workdir}; wait for it or choose another folder")
+            raise UserError(
+                f"--workdir: another process runs in {workdir}; "
+                "wait for it or choose another folder"
+            )
         yield
 
 
 def store_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = CHANGEABLE) -> None:
-    """Stores the configuration of a new run; for a known run, UserError with the first differences unless it is the same.
+    """Write the configuration of a new run, or of a known run with the same configuration.
 
     Args:
-        free: the top-level settings that may differ.
+        workdir: folder of the run.
+        config: nested settings.
+        free: top-level settings that may differ from those of the known run.
+
+    Raises:
+        UserError: the known run has another configuration; the message lists the first differences.
     """
     check_config(workdir, config, free)
     storage.write_json(workdir / "config.json", config)
 
 
 def check_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = CHANGEABLE) -> None:
-    """UserError with the first differences where a run of another configuration has begun; writes nothing."""
+    """Raise the UserError of `store_config` without writing anything; arguments as there."""
     path = workdir / "config.json"
     config = json.loads(json.dumps(config))
     if not path.exists():
         return
-    stored, wanted = flatten(storage.read_json(path)), flatten(config)
-    names = sorted(name for name in stored.keys() | wanted.keys() if name.split(".")[0] not in free)
-    changes = [f"{name}={stored.get(name)!r} (now {wanted.get(name)!r})" for name in names if stored.get(name) != wanted.get(name)]
+    old, new = flatten(storage.read_json(path)), flatten(config)
+    changes = [
+        f"{name}={old.get(name)!r} (now {new.get(name)!r})"
+        for name in sorted(old.keys() | new.keys())
+        if name.split(".")[0] not in free and old.get(name) != new.get(name)
+    ]
     if changes:
-        raise UserError(f"{path}: this run was started with {', '.join(changes[:4])}; give the same again or another --workdir")
+        raise UserError(
+            f"{path}: this run was started with {', '.join(changes[:4])}; "
+            "give the same again or another --workdir"
+        )
 
 
 def check_data(workdir: pathlib.Path, fingerprints: Mapping[str, str]) -> None:
-    """UserError where a known run has read other data: its data.json has other "fingerprints", of the parts by their names."""
+    """Compare the run's data with the data of its first start, as data.json records it.
+
+    Args:
+        workdir: folder of the run.
+        fingerprints: name of each part of the data -> its fingerprint.
+
+    Raises:
+        UserError: data.json exists and a fingerprint differs.
+    """
     path = workdir / "data.json"
     if not path.exists():
         return
     stored = storage.read_json(path)["fingerprints"]
-    changed = sorted(name for name in stored.keys() | fingerprints.keys() if stored.get(name) != fingerprints.get(name))
-    if changed:
-        raise UserError(f"{path}: {', '.join(changed)} changed since this run began; restore it, or give another --workdir")
+    names = sorted(stored.keys() | fingerprints.keys())
+    changes = [name for name in names if stored.get(name) != fingerprints.get(name)]
+    if changes:
+        raise UserError(
+            f"{path}: {', '.join(changes)} changed since this run began; "
+            "restore the data or give another --workdir"
+        )
 
 
 def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
-    """Nested settings -> dotted name: value."""
+    """Return the values of nested settings by their dotted names."""
     flat = {}
     for name, value in tree.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
     return flat

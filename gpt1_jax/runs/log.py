@@ -1,4 +1,4 @@
-"""What a run says while it works: the console, log.txt, metrics.jsonl and TensorBoard, with one call for all. Never imports jax."""
+"""Write the log of a run to the console and to its files. Never import jax."""
 
 import contextlib
 import pathlib
@@ -12,10 +12,10 @@ from gpt1_jax import progress, storage
 
 
 class Log:
-    """Writes lines and metrics into a run's folder and onto the console.
+    """Write lines and metrics to the folder of a run and to the console.
 
     Args:
-        workdir: the run's folder.
+        workdir: folder of the run.
         enabled: False on all processes but one.
     """
 
@@ -27,40 +27,51 @@ class Log:
             self._text = self._files.enter_context(storage.appender(workdir / "log.txt"))
 
     def start(self, step: int) -> None:
-        """Makes ready for metrics after update `step`; those of later updates, left by a start that died, are taken out."""
-        if self._enabled:
-            path = self._workdir / "metrics.jsonl"
-            storage.write_json_lines(path, (line for line in storage.read_json_lines(path) if line["step"] <= step))
-            self._metrics = self._files.enter_context(storage.appender(path))
-            self._board = self._files.enter_context(SummaryWriter(str(self._workdir / "tb"), purge_step=step + 1))
+        """Open the files of metrics after step `step`, and delete the metrics of later steps.
+
+        A start that died may have left such metrics.
+        """
+        if not self._enabled:
+            return
+        path, board = self._workdir / "metrics.jsonl", self._workdir / "tb"
+        lines = [line for line in storage.read_json_lines(path) if line["step"] <= step]
+        storage.write_json_lines(path, lines)
+        self._metrics = self._files.enter_context(storage.appender(path))
+        self._board = self._files.enter_context(SummaryWriter(str(board), purge_step=step + 1))
 
     def line(self, text: str) -> None:
-        """One or more lines for people: console and log.txt."""
+        """Write one or more lines to the console and to log.txt."""
         if self._enabled:
             self._console.print(text)
             self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers of one update: all four places."""
+        """Write the numbers of one step to the console and to all files."""
         if not self._enabled:
             return
         storage.append_json_line(self._metrics, {"step": step, **values})
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
-        self.line(f"step {step}  " + "  ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        columns = [f"step {step}", *(f"{name} {value:.4g}" for name, value in values.items())]
+        self.line("  ".join(columns))
 
     def sample(self, step: int, text: str) -> None:
-        """A text that the model wrote after update `step`: console, log.txt, samples.jsonl and TensorBoard."""
-        if self._enabled:
-            with storage.appender(self._workdir / "samples.jsonl") as file:
-                storage.append_json_line(file, {"step": step, "text": text})
-            self._board.add_text("sample", text, step)
-            self.line(f"step {step}  writes: {text}")
+        """Write a text that the model generated after step `step`, also to samples.jsonl."""
+        if not self._enabled:
+            return
+        with storage.appender(self._workdir / "samples.jsonl") as file:
+            storage.append_json_line(file, {"step": step, "text": text})
+        self._board.add_text("sample", text, step)
+        self.line(f"step {step}  sample: {text}")
 
     def close(self) -> None:
-        """Flushes everything to the disk."""
+        """Flush and close all files."""
         self._files.close()
 
-    def bar(self, what: str):
-        """A progress bar on the terminal (see `bar`); the lines of `metrics` show the way elsewhere."""
-        return progress.bar(what, console=self._console if self._enabled else None, plain_every=float("inf"))
+    def bar(self, title: str):
+        """Return a progress bar (`progress.bar`) that is shown on a terminal only.
+
+        Elsewhere the lines of `metrics` show the progress.
+        """
+        console = self._console if self._enabled else None
+        return progress.bar(title, console=console, plain_every=float("inf"))

@@ -1,4 +1,4 @@
-"""Runs' folders as other programs read them: of pretraining and of finetuning; and how params from elsewhere become one."""
+"""Read the folders of runs, and write params from elsewhere as such a folder."""
 
 import functools
 import pathlib
@@ -8,40 +8,49 @@ from typing import Any
 import numpy as np
 
 from gpt1_jax import storage
-from gpt1_jax.errors import UserError
-from gpt1_jax.text import bpe
 from gpt1_jax.engine import checkpoint, fingerprint
+from gpt1_jax.errors import UserError
 from gpt1_jax.runs import lifecycle
+from gpt1_jax.text import bpe
 
 
 class SavedRun:
-    """What the runs of both trainers have in common; UserError where the folder `path` is not of `trainer`, or has no checkpoint.
+    """Read the folder of a run; the base of the classes for both trainers.
 
     Args:
         path: the run's folder, or one of its checkpoints, DIR/checkpoints/STEP.
-        flag: the setting that `path` was given by, for messages.
+        flag: the flag or setting that gave `path`, for error messages.
 
     Attributes:
         workdir: the folder.
         config: its config.json.
-        body: the name of its body.
-        sizes: the arguments of that body, but for vocab_size.
-        steps: the updates whose checkpoints are there, ascending.
-        step: the one to take by default: that of `path`, else the last.
+        body: name of the body.
+        sizes: arguments of the body except vocab_size.
+        steps: steps of the checkpoints in the folder, ascending.
+        step: the step to use by default: that of `path`, else the last.
         tokenizer: its tokenizer.
+
+    Raises:
+        UserError: the folder does not belong to a run of `trainer`, or has no such checkpoint.
     """
 
-    trainer = ""
+    trainer = ""  # the config's name of the trainer
+    program = ""  # the same in words
 
     def __init__(self, path: str, flag: str):
-        self.workdir, chosen = _place(path, flag)
-        self.config = _config(self.workdir, flag)
+        self.workdir, step = _parse_path(path, flag)
+        self.config = _read_config(self.workdir, flag)
         if self.config["trainer"] != self.trainer:
-            raise UserError(f"{flag}: {self.workdir} is a run of {self.config['trainer']}; name one of {self.trainer.removesuffix('e')}ing")
+            raise UserError(
+                f"{flag}: {self.workdir} is a run of {self.config['trainer']}; "
+                f"name one of {self.program}"
+            )
         self.steps = checkpoint.steps(self.workdir, flag)
-        if chosen is not None and chosen not in self.steps:
-            raise UserError(f"{flag}: {self.workdir} has no checkpoint of update {chosen}; it has {self.steps}")
-        self.step = self._default_step() if chosen is None else chosen
+        if step is not None and step not in self.steps:
+            raise UserError(
+                f"{flag}: {self.workdir} has no checkpoint of step {step}; choose from {self.steps}"
+            )
+        self.step = self._default_step() if step is None else step
         self.sizes = self._model()
         self.body = self.sizes.pop("name")
         self.tokenizer = bpe.load(self.workdir / "tokenizer.json")
@@ -53,44 +62,57 @@ class SavedRun:
         return dict(self.config["model"])
 
     def meta(self, step: int) -> dict:
-        """What is stored beside the params of a checkpoint; UserError where it is of another tokenizer than the run's."""
+        """Return the metadata of the checkpoint of step `step`.
+
+        Raises:
+            UserError: the checkpoint belongs to another tokenizer than that of the folder.
+        """
         meta = checkpoint.read_meta(self.workdir, step)
         if meta["tokenizer"] != self.tokenizer.fingerprint:
-            raise UserError(f"{self.workdir / 'tokenizer.json'}: is not the one this checkpoint was trained with; restore the file")
+            path = self.workdir / "tokenizer.json"
+            raise UserError(
+                f"{path}: differs from the tokenizer of checkpoint {step}; restore the file"
+            )
         return meta
 
     def params(self, step: int) -> dict:
-        """All params of the checkpoint of update `step`, verified."""
+        """Return all params of the checkpoint of step `step`; verify their checksums."""
         return checkpoint.read_all_params(self.workdir, step)
 
 
 class PretrainedRun(SavedRun):
-    """A finished or running pretraining run."""
+    """Read the folder of a finished or running pretraining run."""
 
     trainer = "pretrain"
+    program = "pretraining"
 
     def __init__(self, path: str, flag: str = "config.init.path"):
         if not path and flag == "config.init.path":
-            raise UserError(f"{flag}: is empty; name the folder of a pretraining run (init.layers=-1 takes only its tokenizer and sizes)")
+            raise UserError(
+                f"{flag}: is empty; name the folder of a pretraining run "
+                "(init.layers=-1 takes only its tokenizer and sizes)"
+            )
         super().__init__(path, flag)
 
 
 class FinetunedRun(SavedRun):
-    """A finished finetuning run.
+    """Read the folder of a finished finetuning run.
 
-    Attributes (those of `SavedRun`, and):
+    Attributes (besides those of `SavedRun`):
         result: its result.json.
-        task: the name of its task.
-        streams: how its examples become token streams: "format", "labels", "contexts" and "bins" of its task, and "context", the one of
-            the pretrained run, by which texts are cut; UserError where the run is too old to say.
-        step: by default the update with the best score.
+        task: name of its task.
+        streams: how the task's examples become token streams: "format", "labels", "contexts" and
+            "bins" of the task, and "context", the context of the pretrained model, which limits the
+            texts.
+        step: by default the step with the best score.
     """
 
     trainer = "finetune"
+    program = "finetuning"
 
     def _default_step(self) -> int:
         if not (self.workdir / "result.json").exists():
-            raise UserError(f"{self.workdir}: is not finished; give its command again to finish it")
+            raise UserError(f"{self.workdir}: is not finished; repeat its command to finish it")
         return self.result["best_step"]
 
     @functools.cached_property
@@ -103,59 +125,80 @@ class FinetunedRun(SavedRun):
 
     @property
     def streams(self) -> dict[str, Any]:
-        return self._told("streams", "the format of the task")
+        return self._read_result("streams", "the format of the task")
 
     def _model(self) -> dict[str, Any]:
-        return dict(self._told("model", "the sizes of the model"))
+        return dict(self._read_result("model", "the sizes of the model"))
 
-    def _told(self, name: str, what: str) -> dict[str, Any]:
+    def _read_result(self, name: str, description: str) -> dict[str, Any]:
         if name not in self.result:
-            raise UserError(f"{self.workdir / 'result.json'}: does not say {what} (an older run); finetune anew")
+            raise UserError(
+                f"{self.workdir / 'result.json'}: does not say {description} (an older run); "
+                "finetune anew"
+            )
         return self.result[name]
 
 
 def open_saved(path: str, flag: str) -> PretrainedRun | FinetunedRun:
-    """The run in a folder, of whichever of the two trainers; arguments and errors as for `SavedRun`."""
-    folder, _ = _place(path, flag)
-    return (FinetunedRun if _config(folder, flag)["trainer"] == FinetunedRun.trainer else PretrainedRun)(path, flag)
+    """Return the run in a folder, of either trainer; arguments and errors as for `SavedRun`."""
+    folder, _ = _parse_path(path, flag)
+    is_finetuned = _read_config(folder, flag)["trainer"] == FinetunedRun.trainer
+    return FinetunedRun(path, flag) if is_finetuned else PretrainedRun(path, flag)
 
 
-def _config(folder: pathlib.Path, flag: str) -> dict:
-    """The run's config.json; others' folders have one too."""
+def _read_config(folder: pathlib.Path, flag: str) -> dict:
+    """Return the run's config.json; refuse that of another program."""
     config = storage.read_json(folder / "config.json")
     if not isinstance(config, dict) or "trainer" not in config:
-        raise UserError(f"{flag}: {folder} is no folder of a run; make one of a Hugging Face one by gpt1 import")
+        raise UserError(
+            f"{flag}: {folder} is not the folder of a run; "
+            "import a folder of Hugging Face with gpt1 import"
+        )
     return config
 
 
-def _place(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
-    """The run's folder, and the update where `path` names one of its checkpoints."""
+def _parse_path(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
+    """Return the run's folder, and the step if `path` names one of its checkpoints."""
     if not path:
         raise UserError(f"{flag}: is empty; name the folder of a run")
-    given = pathlib.Path(path).expanduser()
-    if given.parent.name == checkpoint.FOLDER and given.name.isdecimal():
-        return given.parent.parent, int(given.name)
-    return given, None
+    folder = pathlib.Path(path).expanduser()
+    if folder.parent.name == checkpoint.FOLDER and folder.name.isdecimal():
+        return folder.parent.parent, int(folder.name)
+    return folder, None
 
 
-def write_pretrained(path: str, model: Mapping[str, Any], params: Mapping, tokenizer: bpe.Tokenizer, origin: Mapping[str, Any]) -> dict:
-    """Makes the folder `path` a finished pretraining run, at update 0, of params that come from elsewhere; gives its result.json.
+def write_pretrained(
+    path: str,
+    model: Mapping[str, Any],
+    params: Mapping,
+    tokenizer: bpe.Tokenizer,
+    origin: Mapping[str, Any],
+) -> dict:
+    """Write params from elsewhere as a finished pretraining run at step 0; return its result.json.
 
-    The same params, tokenizer and origin again are found finished; UserError where the folder is another run's.
+    A second call with the same params, tokenizer and origin finds the run finished.
 
     Args:
-        model: the body's "name" and sizes, as in a config's model section.
+        path: folder of the run.
+        model: "name" and sizes of the body, as in the model section of a config.
         params: nested dict of float32 arrays, named as the body names them.
-        origin: where they come from: JSON values, which config.json keeps, with the fingerprints of params and tokenizer.
+        origin: source of the params, as JSON values. config.json keeps them with the fingerprints
+            of params and tokenizer.
+
+    Raises:
+        UserError: the folder holds another run.
     """
-    origin = {**origin, "params_sha256": fingerprint.params_sha256(params), "tokenizer": tokenizer.fingerprint}
+    params_sha256 = fingerprint.params_sha256(params)
+    origin = {**origin, "params_sha256": params_sha256, "tokenizer": tokenizer.fingerprint}
     config = {"trainer": "pretrain", "model": dict(model), "origin": origin}
     with lifecycle.open_run(path, config) as run:
         if run.result is not None:
             return run.result
         tokenizer.save(run.workdir / "tokenizer.json")
         checkpoints = checkpoint.Checkpoints(run.workdir, keep=1, say=run.log.line)
-        none = {"count": np.zeros((), np.int32)}  # no optimiser has moved them here
-        checkpoints.save(0, {"params": params, "opt_state": none}, {"tokenizer": tokenizer.fingerprint})
+        opt_state = {"count": np.zeros((), np.int32)}  # no optimiser has updated these params
+        state = {"params": params, "opt_state": opt_state}
+        checkpoints.save(0, state, {"tokenizer": tokenizer.fingerprint})
         checkpoints.close()
-        return run.finish({"trainer": "pretrain", "steps": 0, "origin": origin, "params_sha256": origin["params_sha256"]})
+        result = {"trainer": "pretrain", "steps": 0}
+        return run.finish({**result, "origin": origin, "params_sha256": params_sha256})

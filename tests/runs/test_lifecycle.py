@@ -1,4 +1,4 @@
-"""A run's folder: one owner, one configuration, one result."""
+"""Check the folder of a run: one process, one configuration, one result."""
 
 import json
 import os
@@ -12,32 +12,45 @@ from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import lifecycle
 
-CONFIG = {"seed": 0, "model": {"width": 8, "name": "lstm"}, "log": {"every": 10}, "checkpoint": {"keep_steps": (0,)}}
+CONFIG = {
+    "seed": 0,
+    "model": {"width": 8, "name": "lstm"},
+    "log": {"every": 10},
+    "checkpoint": {"keep_steps": (0,)},
+}
 
 
-def test_a_second_process_is_refused_until_the_first_one_dies(tmp_path):
+def test_second_process_is_refused_until_the_first_ends(tmp_path):
     script = (
         "import pathlib, sys, time; from gpt1_jax.runs import lifecycle\n"
-        f"with lifecycle.own_folder(pathlib.Path({str(tmp_path)!r})): print('mine', flush=True); time.sleep(60)"
+        f"with lifecycle.lock_workdir(pathlib.Path({str(tmp_path)!r})):\n"
+        "    print('locked', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as owner:
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
         try:
-            assert owner.stdout.readline() == "mine\n"
-            with pytest.raises(UserError, match="--workdir: another run is at work in"), lifecycle.own_folder(tmp_path):
+            assert owner.stdout.readline() == "locked\n"
+            with (
+                pytest.raises(UserError, match="--workdir: another process runs in"),
+                lifecycle.lock_workdir(tmp_path),
+            ):
                 pass
         finally:
             os.kill(owner.pid, signal.SIGKILL)
-    with lifecycle.own_folder(tmp_path):
+    with lifecycle.lock_workdir(tmp_path):
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="--workdir: cannot write to .*choose another folder"), lifecycle.own_folder(tmp_path / "file" / "run"):
+    with (
+        pytest.raises(UserError, match="--workdir: cannot write to .*choose another folder"),
+        lifecycle.lock_workdir(tmp_path / "file" / "run"),
+    ):
         pass
 
 
-def test_the_same_configuration_may_start_again(tmp_path):
+def test_same_configuration_may_start_again(tmp_path):
     lifecycle.store_config(tmp_path, CONFIG)
     lifecycle.store_config(tmp_path, CONFIG)
     assert storage.read_json(tmp_path / "config.json") == json.loads(json.dumps(CONFIG))
@@ -51,20 +64,22 @@ def test_the_same_configuration_may_start_again(tmp_path):
         ({"extra": 3}, r"extra=None \(now 3\)"),
     ],
 )
-def test_another_configuration_is_refused_by_its_fields(tmp_path, changes, message):
+def test_other_configuration_is_refused_with_its_fields(tmp_path, changes, message):
     lifecycle.store_config(tmp_path, CONFIG)
-    with pytest.raises(UserError, match=r"config\.json: this run was started with " + message + "; give the same again"):
+    expected = r"config\.json: this run was started with " + message + "; give the same again"
+    with pytest.raises(UserError, match=expected):
         lifecycle.store_config(tmp_path, {**CONFIG, **changes})
     assert storage.read_json(tmp_path / "config.json")["seed"] == 0
 
 
-def test_what_is_seen_and_kept_may_change(tmp_path):
+def test_log_and_checkpoint_settings_may_change(tmp_path):
     lifecycle.store_config(tmp_path, CONFIG)
-    lifecycle.store_config(tmp_path, {**CONFIG, "log": {"every": 1}, "checkpoint": {"keep_steps": (0, 5)}})
+    changes = {"log": {"every": 1}, "checkpoint": {"keep_steps": (0, 5)}}
+    lifecycle.store_config(tmp_path, {**CONFIG, **changes})
     assert storage.read_json(tmp_path / "config.json")["log"] == {"every": 1}
 
 
-def test_a_finished_run_says_so(tmp_path):
+def test_finished_run_returns_its_result(tmp_path):
     with lifecycle.open_run(str(tmp_path / "run"), CONFIG) as run:
         assert run.result is None
         assert run.finish({"loss": 1.5}) == {"loss": 1.5}
@@ -73,12 +88,13 @@ def test_a_finished_run_says_so(tmp_path):
     assert "finished before" in (tmp_path / "run" / "log.txt").read_text()
 
 
-def test_json_files_are_written_whole_and_read_with_care(tmp_path):
+def test_json_files_are_written_atomically_and_checked(tmp_path):
     file = tmp_path / "x.json"
     storage.write_json(file, {"a": 1})
     with pytest.raises(TypeError):
         storage.write_json(file, {"a": object()})
-    assert storage.read_json(file) == {"a": 1} and [path.name for path in tmp_path.iterdir()] == ["x.json"]
+    assert storage.read_json(file) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
     file.write_text('{"a": ')
     with pytest.raises(UserError, match=r"x\.json: not valid JSON .*the file is damaged"):
         storage.read_json(file)
@@ -86,5 +102,5 @@ def test_json_files_are_written_whole_and_read_with_care(tmp_path):
         storage.read_json(tmp_path / "y.json")
 
 
-def test_settings_are_flattened_to_dotted_names():
+def test_flatten_gives_dotted_names():
     assert lifecycle.flatten({"a": 1, "b": {"c": {"d": 2}}, "e": {}}) == {"a": 1, "b.c.d": 2}

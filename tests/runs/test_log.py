@@ -1,4 +1,4 @@
-"""What a run writes: log.txt, metrics.jsonl, TensorBoard; and what a restart takes out of them."""
+"""Check log.txt, metrics.jsonl and TensorBoard, and what a restart deletes from them."""
 
 import contextlib
 import json
@@ -11,52 +11,65 @@ from gpt1_jax import progress
 from gpt1_jax.runs import log
 
 
-def events(workdir) -> dict[tuple[str, int], float]:
-    """(name, step) -> value of the scalars in TensorBoard's files, whose records are: length, CRC, Event, CRC."""
-    found = {}
+def read_scalars(workdir) -> dict[tuple[str, int], float]:
+    """Return (name, step) -> value of the scalars in TensorBoard's files.
+
+    A record is: length, CRC, Event, CRC.
+    """
+    scalars = {}
     for file in sorted((workdir / "tb").iterdir()):
         content = file.read_bytes()
         while content:
             (length,) = struct.unpack("<Q", content[:8])
             event = Event.FromString(content[12 : 12 + length])
-            found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+            for value in event.summary.value:
+                scalars[value.tag, event.step] = value.simple_value
             content = content[16 + length :]
-    return found
+    return scalars
 
 
-def written(workdir) -> list[dict]:
+def read_metrics(workdir) -> list[dict]:
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
 @contextlib.contextmanager
-def opened(workdir, step: int):
+def open_log(workdir, step: int):
     with contextlib.closing(log.Log(workdir)) as run:
         run.start(step)
         yield run
 
 
-def test_metrics_go_to_all_places(tmp_path, capsys):
-    with opened(tmp_path, 0) as run:
+def test_metrics_are_written_everywhere(tmp_path, capsys):
+    with open_log(tmp_path, 0) as run:
         run.metrics(10, {"loss": 2.5, "lr": 0.001})
         run.metrics(20, {"loss": 1.25})
-    assert written(tmp_path) == [{"step": 10, "loss": 2.5, "lr": 0.001}, {"step": 20, "loss": 1.25}]
-    assert events(tmp_path) == pytest.approx({("loss", 10): 2.5, ("lr", 10): 0.001, ("loss", 20): 1.25})
+    assert read_metrics(tmp_path) == [
+        {"step": 10, "loss": 2.5, "lr": 0.001},
+        {"step": 20, "loss": 1.25},
+    ]
+    assert read_scalars(tmp_path) == pytest.approx(
+        {("loss", 10): 2.5, ("lr", 10): 0.001, ("loss", 20): 1.25}
+    )
     for text in (capsys.readouterr().out, (tmp_path / "log.txt").read_text()):
         assert "step 10  loss 2.5  lr 0.001" in text and "step 20  loss 1.25" in text
 
 
-def test_a_restart_takes_out_what_came_after_its_checkpoint(tmp_path):
-    with opened(tmp_path, 0) as run:
+def test_restart_deletes_later_metrics(tmp_path):
+    with open_log(tmp_path, 0) as run:
         for step in (10, 20, 30):
             run.metrics(step, {"loss": float(step)})
     with open(tmp_path / "metrics.jsonl", "a") as file:
-        file.write('{"step": 15, "lo')  # killed while it wrote
-    with opened(tmp_path, 20) as run:
+        file.write('{"step": 15, "lo')  # killed while writing
+    with open_log(tmp_path, 20) as run:
         run.metrics(30, {"loss": 0.5})
-    assert written(tmp_path) == [{"step": 10, "loss": 10.0}, {"step": 20, "loss": 20.0}, {"step": 30, "loss": 0.5}]
+    assert read_metrics(tmp_path) == [
+        {"step": 10, "loss": 10.0},
+        {"step": 20, "loss": 20.0},
+        {"step": 30, "loss": 0.5},
+    ]
 
 
-def test_lines_of_earlier_starts_stay_in_the_log(tmp_path):
+def test_restart_keeps_lines_of_the_log(tmp_path):
     for text in ("first", "second\nthird"):
         with contextlib.closing(log.Log(tmp_path)) as run:
             run.line(text)
@@ -64,7 +77,7 @@ def test_lines_of_earlier_starts_stay_in_the_log(tmp_path):
     assert content.index("first") < content.index("second") < content.index("third")
 
 
-def test_text_in_square_brackets_is_not_markup(tmp_path, capsys):
+def test_square_brackets_are_not_markup(tmp_path, capsys):
     with contextlib.closing(log.Log(tmp_path)) as run:
         run.line("[bold]x[/bold] " + "y" * 300)
     assert capsys.readouterr().out == "[bold]x[/bold] " + "y" * 300 + "\n"
@@ -80,7 +93,7 @@ def test_other_processes_write_nothing(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr().out == ""
 
 
-def test_without_a_terminal_a_bar_is_a_line_now_and_then(capsys):
+def test_bar_prints_lines_without_a_terminal(capsys):
     with progress.bar("reading", plain_every=0.0) as advance:
         advance(1, 4)
         advance(2, 4)
