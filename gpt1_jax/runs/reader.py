@@ -11,6 +11,7 @@ from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.text import bpe
 from gpt1_jax.engine import checkpoint, fingerprint
+from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.runs import lifecycle
 
 
@@ -154,7 +155,7 @@ def write_pretrained(path: str, model: Mapping[str, Any], params: Mapping, token
         if run.result is not None:
             return run.result
         tokenizer.save(run.workdir / "tokenizer.json")
-        checkpoints = checkpoint.Checkpoints(run.workdir, keep=1, say=run.log.line)
+        checkpoints = Checkpoints(run.workdir, keep=1, say=run.log.line)
         none = {"count": np.zeros((), np.int32)}  # no optimiser has moved them here
         checkpoints.save(0, {"params": params, "opt_state": none}, {"tokenizer": tokenizer.fingerprint})
         checkpoints.close()

@@ -17,7 +17,7 @@ from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import config_checks
-from gpt1_jax.trainers.fit import fresh_params, recipe, row_losses, training
+from gpt1_jax.trainers.fit import fresh_params, optim_config, row_losses, training
 
 TOKENS_A_WORD = 1.3  # of a large BPE on English; smaller ones need more
 # Words of an example where its data is not at hand, roughly: before the answers, and of one answer.
@@ -174,7 +174,7 @@ def _rate(config: ConfigDict) -> float:
         {},
     )
     trained = training(
-        loss, recipe(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
+        loss, optim_config(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
     )
     params = fresh_params(model, 0, np.zeros((1, length), np.int32))
     state = devices.replicate({"params": params, "opt_state": trained.optimizer.init(params)})
