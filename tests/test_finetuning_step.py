@@ -16,7 +16,8 @@ from gpt1_jax.engine import devices, losses, optim, order, packing, step
 from gpt1_jax.models.transformer import Transformer
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import classification, finetune
-from gpt1_jax.trainers.fit import fresh_params, optim_config
+from gpt1_jax.trainers.fit import fresh_params
+from gpt1_jax.trainers.optim_config import optim_config
 
 sys.path.insert(0, str(REPOSITORY))
 from configs import common

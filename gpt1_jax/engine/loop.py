@@ -37,15 +37,6 @@ class Hook(NamedTuple):
         return step % self.every == 0 or step in self.steps or step == final
 
 
-class _InFlight(NamedTuple):
-    """Hold a step that the devices may not have finished yet."""
-
-    step: int
-    metrics: Mapping[str, Any]
-    tokens: int
-    flops: float
-
-
 def train(
     train_step: Callable,
     state: Mapping,
@@ -77,33 +68,45 @@ def train(
             this step or a later one.
         SystemExit: SIGTERM arrived; the hooks with `last` have been called first.
     """
-    in_flight = collections.deque()
-
-    def flush_metrics(max_in_flight: int) -> None:
-        while len(in_flight) > max_in_flight:
-            oldest = in_flight.popleft()
-            metrics = _finite_metrics(oldest.step, oldest.metrics)
-            meter.add(oldest.step, metrics, oldest.tokens, oldest.flops)
-            advance(oldest.step, steps)
-
+    in_flight = _InFlight(meter, lambda step: advance(step, steps))
     with preemption.PreemptionHandler() as preemption_handler:
         for step in range(start + 1, steps + 1):
             batch = batch_at(step - 1)
             shape = batch["tokens"].shape
             tokens = math.prod(shape)
             state, metrics = train_step(state, devices.split(batch), step - 1)
-            in_flight.append(_InFlight(step, metrics, tokens, flops(tokens, shape[-1])))
+            in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
             # A line of the log must time whole steps.
-            flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
+            in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
             stop = preemption_handler.should_stop(step)
             for hook in hooks:
                 if hook.due(step, steps) or (stop and hook.last):
-                    flush_metrics(0)
+                    in_flight.flush_metrics()
                     with meter.paused():
                         hook.call(step, state)
             if stop:
                 raise SystemExit(preemption.TERMINATED)
     return state
+
+
+class _InFlight:
+    """Hold the metrics of steps that the devices may not have finished yet."""
+
+    def __init__(self, meter: Meter, advance: Callable[[int], None]):
+        self._meter, self._advance = meter, advance
+        self._queue = collections.deque()
+
+    def append(
+        self, step: int, metrics: Mapping[str, Any], tokens: int, flops: float | int
+    ) -> None:
+        self._queue.append((step, metrics, tokens, flops))
+
+    def flush_metrics(self, max_steps: int = 0) -> None:
+        """Wait until at most `max_steps` steps are in flight; add the others to the meter."""
+        while len(self._queue) > max_steps:
+            step, metrics, tokens, flops = self._queue.popleft()
+            self._meter.add(step, _finite_metrics(step, metrics), tokens, flops)
+            self._advance(step)
 
 
 def _finite_metrics(step: int, metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -15,7 +15,8 @@ from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.text import bpe, formats
-from gpt1_jax.trainers.fit import OptimConfig, Training, softmax_rows, training
+from gpt1_jax.trainers.fit import Training, softmax_rows, training
+from gpt1_jax.trainers.optim_config import OptimConfig
 
 
 def classifier(

@@ -31,7 +31,8 @@ from gpt1_jax.runs import lifecycle, predictions
 from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import classification, config_checks
-from gpt1_jax.trainers.fit import Evaluation, fit, fresh_params, optim_config
+from gpt1_jax.trainers.fit import Evaluation, fit, fresh_params
+from gpt1_jax.trainers.optim_config import optim_config
 
 
 @TRAINERS.register("finetune")

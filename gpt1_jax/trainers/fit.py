@@ -17,86 +17,7 @@ from gpt1_jax.engine import devices, loop, losses, meter, optim, peak_flops, ste
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.models.heads import Classifier, LanguageModel
 from gpt1_jax.runs.lifecycle import OpenRun
-
-
-class OptimConfig(NamedTuple):
-    """Hold the settings of the optimizer and of the training step.
-
-    It is hashable: runs of the same OptimConfig and the same model share their compiled programs.
-
-    Attributes:
-        schedule: a schedule of engine/optim.py: (steps, warmup, zero_first_update,
-            decay_includes_warmup) -> factor of the learning rate.
-        steps: the steps of the run.
-        warmup: the warmup as a fraction of `steps`.
-    """
-
-    schedule: Callable[..., optim.Schedule]
-    steps: int
-    warmup: float
-    lr: float
-    b1: float
-    b2: float
-    eps: float
-    decay: float
-    clip: float
-    accumulate: int
-    backend: str
-    uncorrected_epsilon: bool = True
-    bias_ratio_decay: bool = True
-    zero_first_update: bool = True
-    decay_includes_warmup: bool = True
-
-    def factor(self) -> optim.Schedule:
-        """Return the schedule: number of finished steps -> factor of the learning rate."""
-        return self.schedule(
-            self.steps,
-            self.warmup,
-            zero_first_update=self.zero_first_update,
-            decay_includes_warmup=self.decay_includes_warmup,
-        )
-
-    def learning_rate(self, count: int) -> float:
-        """Return the learning rate after `count` finished steps."""
-        return float(self.lr * self.factor()(count))
-
-    def optimizer(self) -> optax.GradientTransformation:
-        """Return Adam with these settings."""
-        return optim.adam(
-            self.lr,
-            self.factor(),
-            b1=self.b1,
-            b2=self.b2,
-            eps=self.eps,
-            decay=self.decay,
-            clip=self.clip,
-            uncorrected_epsilon=self.uncorrected_epsilon,
-            bias_ratio_decay=self.bias_ratio_decay,
-        )
-
-
-def optim_config(
-    config: ConfigDict, schedule: Callable[..., optim.Schedule], steps: int, warmup: float
-) -> OptimConfig:
-    """Return the OptimConfig of a run; config.optim and config.published define the rest."""
-    settings, published = config.optim, config.published
-    return OptimConfig(
-        schedule,
-        steps,
-        warmup,
-        lr=settings.lr,
-        b1=settings.b1,
-        b2=settings.b2,
-        eps=settings.eps,
-        decay=settings.decay,
-        clip=settings.clip,
-        accumulate=settings.accumulate,
-        backend=config.backend,
-        uncorrected_epsilon=published.uncorrected_epsilon,
-        bias_ratio_decay=published.bias_ratio_decay,
-        zero_first_update=published.zero_first_update,
-        decay_includes_warmup=published.decay_includes_warmup,
-    )
+from gpt1_jax.trainers.optim_config import OptimConfig
 
 
 class Training(NamedTuple):
@@ -188,10 +109,6 @@ def fit(
         keep_steps: steps whose checkpoints are kept for good.
     """
     start = _restore(config, run, params, training, keep_steps)
-    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
-
-    def learning_rate(number):
-        return {"lr": training.optim_config.learning_rate(number - 1)}
 
     def train_step(state, batch, number):
         return training.step(state, batch, step.seed_and_step(config.seed, number))
@@ -205,7 +122,7 @@ def fit(
             start=start.step,
             steps=training.optim_config.steps,
             flops=flops,
-            meter=meter.Meter(run.log.metrics, config.log.every, peak, learning_rate, derive),
+            meter=_meter(config, run, training.optim_config, derive),
             hooks=_hooks(run, checkpoints, evaluation, meta, config.checkpoint.every, keep_steps),
             advance=advance,
         )
@@ -227,6 +144,17 @@ def _restore(
         run.log.line(f"resumes from step {first}")
     run.log.start(first)
     return RunState(checkpoints, first, state)
+
+
+def _meter(
+    config: ConfigDict, run: OpenRun, optim_config: OptimConfig, derive: Callable
+) -> meter.Meter:
+    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
+
+    def learning_rate(number):
+        return {"lr": optim_config.learning_rate(number - 1)}
+
+    return meter.Meter(run.log.metrics, config.log.every, peak, learning_rate, derive)
 
 
 def _hooks(
