@@ -1,7 +1,9 @@
-"""Finetuning written a second time: NumPy, float64, one stream after the other, no padding, no code of the project.
+"""Implement finetuning a second time, in NumPy and float64, without any code of the project.
 
-Gradients are taken by complex steps: the imaginary part of the loss at x + ih, over h, is exact to rounding, so that no backward pass
-is written here. Every array of params has a first axis of perturbed copies for that; it is 1 where nothing is perturbed.
+Streams are computed one after the other, without padding. Gradients are taken by complex steps: the
+imaginary part of the loss at x + ih, divided by h, is exact up to rounding, so there is no backward
+pass. For that purpose every array of params has a first axis of perturbed copies. Its size is 1
+where nothing is perturbed.
 
 Params are a flat dict, slash-joined name -> array.
 """
@@ -14,8 +16,8 @@ STEP = 1e-30
 
 
 def logsumexp(z):
-    most = z.real.max(axis=-1, keepdims=True)  # a constant, so its derivative cancels
-    return np.log(np.exp(z - most).sum(axis=-1)) + most[..., 0]
+    largest = z.real.max(axis=-1, keepdims=True)  # a constant, so its derivative cancels
+    return np.log(np.exp(z - largest).sum(axis=-1)) + largest[..., 0]
 
 
 def softmax(z):
@@ -35,12 +37,12 @@ def linear(x, params, name):
 def attention(x, params, name, heads):
     query, key, value = np.split(linear(x, params, f"{name}/c_attn"), 3, axis=-1)
     future = np.triu(np.full((x.shape[1], x.shape[1]), -1e9), 1)
-    depth, mixed = x.shape[2] // heads, []
+    depth, outputs = x.shape[2] // heads, []
     for head in range(heads):
-        own = slice(head * depth, (head + 1) * depth)
-        scores = query[..., own] @ key[..., own].swapaxes(1, 2) / np.sqrt(depth)
-        mixed.append(softmax(scores + future) @ value[..., own])
-    return linear(np.concatenate(mixed, axis=-1), params, f"{name}/c_proj")
+        columns = slice(head * depth, (head + 1) * depth)
+        scores = query[..., columns] @ key[..., columns].swapaxes(1, 2) / np.sqrt(depth)
+        outputs.append(softmax(scores + future) @ value[..., columns])
+    return linear(np.concatenate(outputs, axis=-1), params, f"{name}/c_proj")
 
 
 def gelu(x):
@@ -48,7 +50,7 @@ def gelu(x):
 
 
 def hidden(params, stream: Sequence[int], heads: int):
-    """The states after the last block, [N L D]."""
+    """Return the states after the last block, [N L D]."""
     x = params["tokens"][:, stream] + params["positions"][:, : len(stream)]
     for block in sorted({name.split("/")[0] for name in params if name.startswith("h")}):
         x = normalise(x + attention(x, params, f"{block}/attn", heads), params, f"{block}/ln_1")
@@ -58,60 +60,70 @@ def hidden(params, stream: Sequence[int], heads: int):
 
 
 def objective(
-    params, examples, labels, kind: str, heads: int, lm_coef: float, published: Mapping[str, bool]
+    params, examples, labels, task_format: str, heads: int, lm_coef: float, published: Mapping
 ):
-    """Task loss + lm_coef * language model loss of a batch: as published, or otherwise where `published` has False."""
-    rows = (
-        [params["tokens"], params["positions"]]
-        if published["softmax_positions"]
-        else [params["tokens"]]
-    )
-    shapes = np.broadcast_shapes(*(row.shape[:1] for row in rows))
-    table = np.concatenate(
-        [np.broadcast_to(row, (*shapes, *row.shape[1:])) for row in rows], axis=1
-    )
-    task, streams = (
-        0,
-        [],
-    )  # of the streams: (summed loss of their tokens, how many, whether they count)
+    """Return task loss + lm_coef * language model loss of a batch.
+
+    Each quirk that is False in `published` is replaced by its modern form.
+    """
+    embedding = softmax_rows(params, published["softmax_positions"])
+    task, stream_losses = 0, []  # of the streams that count: (sum of the token losses, tokens)
     for example, label in zip(examples, labels, strict=True):
-        ends = []
+        last_states = []
         for number, stream in enumerate(example):
             states = hidden(params, stream, heads)
-            ends.append(states[:, -1])
-            logits = states[:, :-1] @ table.swapaxes(1, 2)
-            chosen = np.take_along_axis(
-                logits,
-                np.broadcast_to(
-                    np.array(stream[1:])[None, :, None], (len(logits), len(stream) - 1, 1)
-                ),
-                2,
-            )
-            counts = kind != "choice" or published["lm_loss_on_wrong_answers"] or number == label
-            streams.append(
-                ((logsumexp(logits) - chosen[..., 0]).sum(axis=-1), len(stream) - 1, counts)
-            )
-        pooled = np.stack(ends, axis=1) if kind == "choice" else sum(ends)[:, None]
+            last_states.append(states[:, -1])
+            all_count = task_format != "choice" or published["lm_loss_on_wrong_answers"]
+            if all_count or number == label:
+                losses = token_losses(states[:, :-1], embedding, stream[1:])
+                stream_losses.append((losses.sum(axis=-1), len(stream) - 1))
+        if task_format == "choice":
+            pooled = np.stack(last_states, axis=1)
+        else:
+            pooled = sum(last_states)[:, None]
         scores = linear(pooled, params, "clf")
         scores = scores.reshape(len(scores), -1)
         task = task + (logsumexp(scores) - scores[:, label]) / len(examples)
-    counted = [(total, tokens) for total, tokens, counts in streams if counts]
     if published["per_sequence_lm_mean"]:
-        lm = sum(total / tokens for total, tokens in counted) / len(counted)
+        lm = sum(total / tokens for total, tokens in stream_losses) / len(stream_losses)
     else:
-        lm = sum(total for total, _ in counted) / sum(tokens for _, tokens in counted)
+        lm = sum(total for total, _ in stream_losses) / sum(tokens for _, tokens in stream_losses)
     return task + lm_coef * lm
 
 
+def softmax_rows(params, positions: bool):
+    """Return the rows of the language model's softmax: tokens, and as published positions."""
+    if not positions:
+        return params["tokens"]
+    rows = [params["tokens"], params["positions"]]
+    copies = np.broadcast_shapes(*(row.shape[:1] for row in rows))
+    return np.concatenate([np.broadcast_to(row, (*copies, *row.shape[1:])) for row in rows], axis=1)
+
+
+def token_losses(states, embedding, targets: Sequence[int]):
+    """Return the negative log-likelihood of every target, [N L]."""
+    logits = states @ embedding.swapaxes(1, 2)
+    shape = len(logits), len(targets), 1
+    indices = np.broadcast_to(np.array(targets)[None, :, None], shape)
+    return logsumexp(logits) - np.take_along_axis(logits, indices, 2)[..., 0]
+
+
 def gradient(params, *batch):
-    """(loss, its gradient), all elements of an array in one pass."""
-    whole, gradients = {name: array[None] + 0j for name, array in params.items()}, {}
+    """Return the loss and its gradient; all elements of an array are computed in one pass."""
+    unperturbed, gradients = {name: array[None] + 0j for name, array in params.items()}, {}
     for name, array in params.items():
         copies = array + 1j * STEP * np.eye(array.size).reshape(array.size, *array.shape)
-        gradients[name] = (
-            objective({**whole, name: copies}, *batch).imag.reshape(array.shape) / STEP
-        )
-    return objective(whole, *batch).real[0], gradients
+        loss = objective({**unperturbed, name: copies}, *batch)
+        gradients[name] = loss.imag.reshape(array.shape) / STEP
+    return objective(unperturbed, *batch).real[0], gradients
+
+
+def schedule(count: int, steps: int, warmup: float, published: Mapping[str, bool]) -> float:
+    """Return the factor of the learning rate after `count` updates."""
+    x = (count if published["zero_first_update"] else count + 1) / steps
+    if x < warmup:
+        return x / warmup * (1 - x if published["decay_includes_warmup"] else 1)
+    return 1 - x if published["decay_includes_warmup"] else 1 - (x - warmup) / (1 - warmup)
 
 
 def train(
@@ -125,20 +137,17 @@ def train(
     clip: float,
     published: Mapping[str, bool],
 ):
-    """The params after one update a batch, and the loss of each: clipping by the global norm, Adam, decay, linear schedule."""
+    """Return the params after one update per batch, and the loss of every update.
+
+    An update clips by the global norm and applies Adam with weight decay and a linear schedule.
+    """
     b1, b2, eps, losses = 0.9, 0.999, 1e-8, []
     m, v = ({name: np.zeros_like(array) for name, array in params.items()} for _ in range(2))
     for count, batch in enumerate(batches):
         loss, grads = gradient(params, *batch)
         losses.append(loss)
         norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
-        x = (count if published["zero_first_update"] else count + 1) / steps
-        if x < warmup:
-            factor = x / warmup * (1 - x if published["decay_includes_warmup"] else 1)
-        else:
-            factor = (
-                1 - x if published["decay_includes_warmup"] else 1 - (x - warmup) / (1 - warmup)
-            )
+        factor = schedule(count, steps, warmup, published)
         first, second = 1 - b1 ** (count + 1), 1 - b2 ** (count + 1)
         for name, p in params.items():
             g = grads[name] * min(1, clip / norm)

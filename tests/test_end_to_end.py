@@ -258,7 +258,7 @@ def test_killed_pretraining_ends_as_one_left_alone(gpt1, pretraining, undisturbe
     assert gpt1.result("pretrain.py:tiny", tmp_path, settings)["params_sha256"] == undisturbed, (
         f"killed after update {step}"
     )
-    assert "goes on from update" in (tmp_path / "log.txt").read_text()
+    assert "resumes from step" in (tmp_path / "log.txt").read_text()
     logged = [row["step"] for row in metrics(tmp_path) if "loss" in row]
     assert logged == sorted(set(logged)) and logged[-1] == 900
 
@@ -287,7 +287,7 @@ def test_terminated_run_saves_that_very_update(gpt1, pretraining, undisturbed, t
         60 <= saved < 900 and saved - metrics(tmp_path)[-1]["step"] < 5
     )  # no update was done after the last line of the log
     assert gpt1.result("pretrain.py:tiny", tmp_path, settings)["params_sha256"] == undisturbed
-    assert f"goes on from update {saved}\n" in (tmp_path / "log.txt").read_text()
+    assert f"resumes from step {saved}\n" in (tmp_path / "log.txt").read_text()
 
 
 def test_run_that_blows_up_stops_and_saves_nothing_of_it(gpt1, pretraining, tmp_path):
@@ -299,7 +299,7 @@ def test_run_that_blows_up_stops_and_saves_nothing_of_it(gpt1, pretraining, tmp_
     (update,) = map(
         int,
         re.findall(
-            r"^gpt1_jax: update (\d+): (?:loss|grad_norm) is (?:nan|inf); lower config.optim.lr",
+            r"^gpt1_jax: step (\d+): (?:loss|grad_norm) is (?:nan|inf); lower config.optim.lr",
             ended.err,
         ),
     )

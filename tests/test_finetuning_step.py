@@ -1,4 +1,7 @@
-"""Whole finetuning updates equal their second writing in float64: both losses, clipping, the published Adam, decay, and every quirk."""
+"""Test finetuning updates against a separate float64 implementation.
+
+Covered are both losses, clipping, the published Adam, weight decay and every quirk.
+"""
 
 import sys
 
@@ -13,47 +16,140 @@ from gpt1_jax.engine import devices, losses, optim, order, packing, step
 from gpt1_jax.models.transformer import Transformer
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import classification, finetune
-from gpt1_jax.trainers.fit import fresh_params, recipe
+from gpt1_jax.trainers.fit import fresh_params
+from gpt1_jax.trainers.optim_config import optim_config
 
 sys.path.insert(0, str(REPOSITORY))
 from configs import common
 from configs import finetune as configs
 
-UPDATES, STEPS, WARMUP, WORDS, HEADS = 2, 8, 0.2, 9, 2
-START, DELIMITER, EXTRACT = WORDS, WORDS + 1, WORDS + 2
+UPDATES, STEPS, WARMUP, VOCABULARY, HEADS = 2, 8, 0.2, 9, 2
+START, DELIMITER, EXTRACT = VOCABULARY, VOCABULARY + 1, VOCABULARY + 2
 QUIRKS = common.QUIRKS + common.FINETUNING_QUIRKS
-TRAINED = {"pair": "rte", "similarity": "mrpc", "choice": "race"}
+TASK_OF_FORMAT = {"pair": "rte", "similarity": "mrpc", "choice": "race"}
+SETTINGS = {
+    "clf_dropout": 0.0,
+    "batch_size": 4,
+    "optim.lr": 0.02,
+    "optim.decay": 0.1,
+    "optim.clip": 0.5,
+}
 
 
-def examples(kind: str, random: np.random.Generator) -> list[list[list[int]]]:
-    """Four examples of unequal lengths in the format."""
-    words = lambda most: random.integers(0, WORDS, random.integers(1, most + 1)).tolist()
-    made = []
+def make_examples(task_format: str, random: np.random.Generator) -> list[list[list[int]]]:
+    """Return the streams of four examples of unequal lengths."""
+
+    def text():
+        return random.integers(0, VOCABULARY, random.integers(1, 4)).tolist()
+
+    examples = []
     for _ in range(4):
-        pairs = [(words(3), words(3))]
-        if kind == "similarity":
+        pairs = [(text(), text())]
+        if task_format == "similarity":
             pairs.append(pairs[0][::-1])
-        if kind == "choice":
-            pairs += [(pairs[0][0], words(3)) for _ in range(3)]
-        made.append([[START, *first, DELIMITER, *second, EXTRACT] for first, second in pairs])
-    return made
+        if task_format == "choice":
+            pairs += [(pairs[0][0], text()) for _ in range(3)]
+        examples.append([[START, *first, DELIMITER, *second, EXTRACT] for first, second in pairs])
+    return examples
 
 
-def scattered(params):
-    """Params of which every number matters; float32 values, so that both sides start from the same."""
+def make_classifier(config, task, context: int):
+    body = Transformer(
+        VOCABULARY + 3,
+        context,
+        layers=1,
+        width=4,
+        heads=HEADS,
+        ffn=6,
+        embd_dropout=0.0,
+        attn_dropout=0.0,
+        resid_dropout=0.0,
+    )
+    return classification.classifier(task, body, regression=False, clf_dropout=config.clf_dropout)
+
+
+def initial_params(model):
+    """Return params without zeros or ones, in float32 so that both sides start from the same."""
+    params = fresh_params(model, 0, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32))
     random = np.random.default_rng(5)
-    return jax.tree.map(
-        lambda leaf: (np.asarray(leaf) + 0.3 * random.standard_normal(leaf.shape)).astype(
-            np.float32
-        ),
+
+    def scatter(leaf):
+        return (np.asarray(leaf) + 0.3 * random.standard_normal(leaf.shape)).astype(np.float32)
+
+    return jax.tree.map(scatter, params)
+
+
+def make_batch(config, task, examples, labels, seed: int):
+    """Return the arrays of one update, with the examples in the order of the seed."""
+    stream_weight = finetune._importance(config.published, task, examples, labels)
+    data = packing.PackedExamples(
+        examples,
+        losses.soft_bins(labels, task.outputs),
+        config.share_prefix and task.format == "choice",
+        stream_weight,
+    )
+    config.seed = seed
+    return finetune._batch(config, data, 0)
+
+
+def train(config, task, examples, labels):
+    """Return (initial params, params after the updates, loss of every update)."""
+    model = make_classifier(
+        config, task, max(len(stream) for example in examples for stream in example)
+    )
+    positions = config.published.softmax_positions
+    settings = optim_config(config, optim.warmup_linear, STEPS, WARMUP)
+    training = classification.programs(
+        model, config.lm_coef, False, positions, settings, ()
+    ).training
+    params = initial_params(model)
+    state = devices.replicate({"params": params, "opt_state": training.optimizer.init(params)})
+    update_losses = []
+    for seed, batch_labels in enumerate(labels):
+        batch = make_batch(config, task, examples, batch_labels, seed)
+        state, metrics = training.step(state, devices.split(batch), step.seed_and_step(0, seed))
+        update_losses.append(float(metrics["loss"]))
+    return params, jax.device_get(state["params"]), update_losses
+
+
+def train_reference(config, task_format, params, examples, labels):
+    """Return (params after the updates, loss of every update) of the float64 implementation."""
+    published = {quirk: config.published[quirk] for quirk in QUIRKS}
+    batches = []
+    for seed, batch_labels in enumerate(labels):
+        chosen = order.indices(0, size=4, batch_size=4, seed=seed)
+        batch_examples = [examples[i] for i in chosen]
+        batches.append(
+            (batch_examples, batch_labels[chosen], task_format, HEADS, config.lm_coef, published)
+        )
+    return reference.train(
         params,
+        batches,
+        steps=STEPS,
+        warmup=WARMUP,
+        lr=config.optim.lr,
+        decay=config.optim.decay,
+        clip=config.optim.clip,
+        published=published,
     )
 
 
+def rows_without_gradient(name: str, task_format: str, length: int) -> slice:
+    """Return the rows of a param that softmax ignores: the biases of keys and of a choice's head.
+
+    Their gradient is 0 up to rounding, which Adam magnifies.
+    """
+    if name.endswith("c_attn/bias"):
+        return slice(length // 3, 2 * length // 3)
+    if name == "clf/bias" and task_format == "choice":
+        return slice(0, length)
+    return slice(0)
+
+
 @pytest.mark.parametrize(
-    ("kind", "picks", "changes"),
+    ("task_format", "variant", "changes"),
     [
-        *((kind, "published", {}) for kind in TRAINED),
+        *((task_format, "published", {}) for task_format in TASK_OF_FORMAT),
         ("choice", "modern", {}),
         *(
             ("pair", "published", {f"published.{quirk}": False})
@@ -73,93 +169,30 @@ def scattered(params):
         ),
     ],
 )
-def test_updates_equal_those_in_float64(parity, kind, picks, changes):
-    config = configs.get_config(f"{TRAINED[kind]},{picks}")
-    config.update_from_flattened_dict(
-        changes
-        | {
-            "clf_dropout": 0.0,
-            "batch_size": 4,
-            "optim.lr": 0.02,
-            "optim.decay": 0.1,
-            "optim.clip": 0.5,
-        }
-    )
+def test_updates_equal_those_in_float64(parity, task_format, variant, changes):
+    config = configs.get_config(f"{TASK_OF_FORMAT[task_format]},{variant}")
+    config.update_from_flattened_dict(changes | SETTINGS)
     task, random = TASKS[config.task], np.random.default_rng(1)
-    streams = [
-        examples(kind, random)
-    ] * UPDATES  # one shape, one compilation; each update has an order and labels of its own
-    answers = random.integers(0, len(task.labels), (UPDATES, 4))
+    # All updates have the same examples, so there is one compilation; orders and labels differ.
+    examples = make_examples(task_format, random)
+    labels = random.integers(0, len(task.labels), (UPDATES, 4))
 
-    longest = max(len(stream) for batch in streams for example in batch for stream in example)
-    body = Transformer(
-        WORDS + 3,
-        longest,
-        layers=1,
-        width=4,
-        heads=HEADS,
-        ffn=6,
-        embd_dropout=0.0,
-        attn_dropout=0.0,
-        resid_dropout=0.0,
-    )
-    model = classification.classifier(task, body, regression=False, clf_dropout=config.clf_dropout)
-    rules = recipe(config, optim.warmup_linear, STEPS, WARMUP)
-    trained = classification.programs(
-        model, config.lm_coef, False, config.published.softmax_positions, rules, ()
-    ).training
-    params = scattered(
-        fresh_params(model, 0, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32))
-    )
-
-    state = devices.replicate({"params": params, "opt_state": trained.optimizer.init(params)})
-    measured = []
-    for number, (own, labels) in enumerate(zip(streams, answers, strict=True)):
-        stream_weight = finetune._importance(config.published, task, own, labels)
-        share_prefix = config.share_prefix and kind == "choice"
-        data = packing.PackedExamples(
-            own, losses.soft_bins(labels, task.outputs), share_prefix, stream_weight
-        )
-        config.seed = number
-        batch = finetune._batch(config, data, 0)
-        chosen = order.indices(0, size=4, batch_size=4, seed=number)
-        streams[number], answers[number] = [own[i] for i in chosen], labels[chosen]
-        state, metrics = trained.step(state, devices.split(batch), step.seed_and_step(0, number))
-        measured.append(float(metrics["loss"]))
-
-    exact = {name: leaf.astype(np.float64) for name, leaf in flatten_dict(params, sep="/").items()}
-    published = {quirk: config.published[quirk] for quirk in QUIRKS}
-    batches = [
-        (own, labels, kind, HEADS, config.lm_coef, published)
-        for own, labels in zip(streams, answers, strict=True)
-    ]
-    settings = dict(
-        steps=STEPS,
-        warmup=WARMUP,
-        lr=config.optim.lr,
-        decay=config.optim.decay,
-        clip=config.optim.clip,
-    )
-    expected, told = reference.train(exact, batches, **settings, published=published)
+    initial, actual, actual_losses = train(config, task, examples, labels)
+    initial = {
+        name: leaf.astype(np.float64) for name, leaf in flatten_dict(initial, sep="/").items()
+    }
+    expected, expected_losses = train_reference(config, task_format, initial, examples, labels)
     parity(
         "two finetuning updates against float64, loss",
-        np.abs(np.subtract(measured, told)).max(),
+        np.abs(np.subtract(actual_losses, expected_losses)).max(),
         2e-6,
     )
-    assert max(np.abs(expected[name] - exact[name]).max() for name in exact) > 0.005
-    for name, leaf in flatten_dict(jax.device_get(state["params"]), sep="/").items():
-        apart = np.abs(
-            np.delete(leaf - expected[name], _without_gradient(name, kind, len(leaf)), axis=0)
-        )
+    assert max(np.abs(expected[name] - initial[name]).max() for name in initial) > 0.005
+    for name, leaf in flatten_dict(actual, sep="/").items():
+        ignored = rows_without_gradient(name, task_format, len(leaf))
+        errors = np.abs(np.delete(leaf - expected[name], ignored, axis=0))
         parity(
             "two finetuning updates against float64, params, which move by more than 0.005",
-            apart.max(initial=0),
+            errors.max(initial=0),
             2e-6,
         )
-
-
-def _without_gradient(name: str, kind: str, length: int) -> slice:
-    """What softmax does not see: its gradient is 0 but for rounding, which Adam magnifies. The bias of keys, and of a choice's head."""
-    if name.endswith("c_attn/bias"):
-        return slice(length // 3, 2 * length // 3)
-    return slice(length if name == "clf/bias" and kind == "choice" else 0)

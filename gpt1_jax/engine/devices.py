@@ -1,4 +1,8 @@
-"""Data parallelism: one per-device step, run on all devices of all hosts over the axis "data"."""
+"""Run one per-device step on all devices of all hosts (data parallelism over the axis "data").
+
+Data enter a step in two forms. The state is replicated (`replicate`). The batch is cut by devices
+(`split`): every process hands over the rows of its own devices.
+"""
 
 import os
 import pathlib
@@ -13,20 +17,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gpt1_jax.errors import UserError
 
 AXIS = "data"
+REPLICATED, BY_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def initialize(multihost: str, coordinator: str = "", processes: int = 0, process: int = 0) -> None:
-    """Prepares JAX, before its first use: joins the other hosts and turns the persistent compilation cache on.
+    """Join the other hosts and turn on the persistent compilation cache, before JAX is first used.
 
     Args:
-        multihost: "on" joins the processes of the job: those of the cluster that JAX detects (Cloud TPU, Slurm, Open MPI, Kubernetes), or
-            `processes` processes that meet at `coordinator` (host:port), this one being number `process`. "off": one process.
-        coordinator, processes, process: see above.
+        multihost: "on" joins the processes of the job; "off" runs one process.
+        coordinator: host:port at which the processes meet. If it is empty, JAX detects the cluster
+            (Cloud TPU, Slurm, Open MPI, Kubernetes).
+        processes: the number of processes; only with `coordinator`.
+        process: the number of this process; only with `coordinator`.
+
+    Raises:
+        UserError: there is no cluster to join.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update(
-            "jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "gpt1_jax" / "xla")
-        )
+        cache = pathlib.Path.home() / ".cache" / "gpt1_jax" / "xla"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
     if multihost == "off":
         return
     try:
@@ -36,76 +45,111 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
             jax.distributed.initialize()
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"--multihost=on: no cluster to join ({error}); give --coordinator, --num_processes and --process_id"
+            f"--multihost=on: no cluster to join ({error}); "
+            "give --coordinator, --num_processes and --process_id"
         ) from None
 
 
 def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
-    """UserError unless `batch_size` splits evenly over all devices and then into `accumulate` parts."""
-    if batch_size % (jax.device_count() * accumulate):
+    """Check that the batch divides evenly over all devices, and then into `accumulate` parts.
+
+    Raises:
+        UserError: it does not.
+    """
+    divisor = jax.device_count() * accumulate
+    if batch_size % divisor:
         raise UserError(
-            f"config.batch_size: {batch_size} does not divide over {jax.device_count()} devices x config.optim.accumulate={accumulate}; "
-            f"choose a multiple of {jax.device_count() * accumulate}"
+            f"config.batch_size: {batch_size} does not divide over {jax.device_count()} devices x "
+            f"config.optim.accumulate={accumulate}; choose a multiple of {divisor}"
         )
 
 
 def split(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The global batch [B ...] -> this host's rows by device [devices, B / all devices, ...]."""
-    local, hosts = jax.local_device_count(), jax.process_count()
+    """Return this host's rows of the batch [B ...] as [local devices, B / all devices, ...]."""
+    devices, hosts, host = jax.local_device_count(), jax.process_count(), jax.process_index()
 
-    def rows(array):
+    def local_rows(array):
         per_host = len(array) // hosts
-        mine = array[jax.process_index() * per_host : (jax.process_index() + 1) * per_host]
-        return mine.reshape(local, per_host // local, *array.shape[1:])
+        rows = array[host * per_host : (host + 1) * per_host]
+        return rows.reshape(devices, per_host // devices, *array.shape[1:])
 
-    return jax.tree.map(rows, dict(batch))
+    return jax.tree.map(local_rows, dict(batch))
 
 
 def replicate(tree: Any) -> Any:
-    """The tree on all of this host's devices, as steps give it back: the first call of a step then compiles for the later ones too."""
-    return jax.device_put(
-        tree, NamedSharding(Mesh(np.array(jax.local_devices()), (AXIS,)), PartitionSpec())
-    )
+    """Return the tree on all devices of all hosts; every process gives the same values.
+
+    Steps return arrays of the same placement, so a program is compiled once for its first call and
+    for later ones.
+    """
+    return jax.make_array_from_process_local_data(NamedSharding(_mesh(), REPLICATED), tree)
 
 
 def parallelise(step: Callable, *, donate: bool = False, backend: str = "pmap") -> Callable:
-    """The per-device `step(state, batch, moment) -> results` on all devices, jitted.
+    """Compile the per-device `step(state, batch, seed_and_step) -> results` for all devices.
 
-    `state` and `moment` are the same on every device and `batch` is what `split` gives. What `step` returns must be equal on all
-    devices, by collectives over AXIS; it comes back once.
+    The compiled step takes `state` from `replicate` or from an earlier step, `batch` from `split`,
+    and `seed_and_step` as a NumPy array. The results must be equal on all devices, by collectives
+    over AXIS; the compiled step returns them once.
 
     Args:
-        donate: the state's memory is given to the result (training only).
-        backend: "pmap", or "shard_map" for jit(shard_map) over the local devices; the same numbers bit for bit.
+        step: the function of one device.
+        donate: reuse the memory of the state for the results (training only).
+        backend: "pmap", or "shard_map" for jit(shard_map). Both give the same bits.
+
+    Raises:
+        UserError: there is no such backend.
     """
-    donated = (0,) if donate else ()
+    donate_argnums = (0,) if donate else ()
     if backend == "pmap":
-        return jax.pmap(step, AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=donated)
+        return jax.pmap(
+            step, AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=donate_argnums
+        )
     if backend != "shard_map":
         raise UserError(f"config.backend: {backend!r} is neither 'pmap' nor 'shard_map'")
-    if jax.process_count() > 1:
-        raise UserError("config.backend: 'shard_map' runs on one host only; use 'pmap'")
+    return _shard_mapped(step, donate_argnums)
 
-    def unstacked(state, batch, moment):
-        return step(state, jax.tree.map(lambda leaf: leaf[0], batch), moment)
 
-    everywhere, by_device = PartitionSpec(), PartitionSpec(AXIS)
-    # With check_vma=True the transpose sums gradients over the devices already, and an explicit mean then multiplies them.
+def _shard_mapped(step: Callable, donate_argnums: tuple[int, ...]) -> Callable:
+    mesh = _mesh()
+    replicated, by_device = NamedSharding(mesh, REPLICATED), NamedSharding(mesh, BY_DEVICE)
+
+    def device_step(state, batch, seed_and_step):
+        return step(state, jax.tree.map(lambda leaf: leaf[0], batch), seed_and_step)
+
+    # With check_vma=True the transpose already sums gradients over the devices, and the explicit
+    # mean of the training step would then multiply them.
     mapped = jax.shard_map(
-        unstacked,
-        mesh=Mesh(np.array(jax.local_devices()), (AXIS,)),
-        in_specs=(everywhere, by_device, everywhere),
-        out_specs=everywhere,
+        device_step,
+        mesh=mesh,
+        in_specs=(REPLICATED, BY_DEVICE, REPLICATED),
+        out_specs=REPLICATED,
         check_vma=False,
     )
-    return jax.jit(mapped, donate_argnums=donated)
+    program = jax.jit(
+        mapped,
+        in_shardings=(replicated, by_device, replicated),
+        donate_argnums=donate_argnums,
+    )
+
+    def run(state, batch, seed_and_step):
+        global_batch = jax.make_array_from_process_local_data(by_device, batch)
+        return program(state, global_batch, seed_and_step)
+
+    return run
+
+
+def _mesh() -> Mesh:
+    """Return the mesh of all devices, those of one host side by side as `split` orders the rows."""
+    devices = sorted(jax.devices(), key=lambda device: device.process_index)
+    return Mesh(np.array(devices), (AXIS,))
 
 
 def device_summary() -> str:
-    """How many devices of which kind this job has."""
+    """Return the number and the kind of the devices of this job, for example "8 x TPU v4"."""
     return f"{jax.device_count()} x {jax.devices()[0].device_kind}"
 
 
 def gather(x: jax.Array) -> jax.Array:
-    """Inside a step: the rows of all devices, in the order of the global batch."""
+    """Return the rows of all devices in the order of the global batch; only inside a step."""
     return jnp.concatenate(jax.lax.all_gather(x, AXIS))

@@ -1,4 +1,4 @@
-"""A fingerprint of params."""
+"""Compute the fingerprint of a model's params."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 
 
 def params_sha256(params: Mapping) -> str:
-    """One fingerprint of all params: of their names, shapes, types and bytes."""
+    """Return the SHA-256, in hexadecimal, of the names, shapes, types and bytes of all params."""
     digest = hashlib.sha256()
     for name, leaf in sorted(flatten_dict(jax.device_get(params), sep="/").items()):
         array = np.ascontiguousarray(leaf)

@@ -1,9 +1,9 @@
-"""The one visible loop, and what it watches: numbers that are not finite, the signal to stop, the speed."""
+"""Run the training loop: batches, steps and hooks in a fixed order, with checks for divergence."""
 
 import collections
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -12,13 +12,20 @@ from gpt1_jax.engine import devices, preemption
 from gpt1_jax.engine.meter import Meter
 from gpt1_jax.errors import UserError
 
-# Steps that the host may be ahead of the devices. Unbounded, simulated CPU devices deadlock in their collectives, and a loss that
-# is not finite would be seen late.
+# The host may be this many steps ahead of the devices. Without a limit, simulated CPU devices
+# deadlock in their collectives, and a loss that is not finite would be noticed late.
 MAX_STEPS_IN_FLIGHT = 2
 
 
 class Hook(NamedTuple):
-    """Calls `call(step, state)` after every `every` updates, after those in `steps`, after the last, and before stopping if `last`."""
+    """Describe when to call `call(step, state)`.
+
+    Attributes:
+        every: call after every so many steps, and after the last step of the run.
+        call: the function to call.
+        steps: further steps to call after.
+        last: call also before a preempted run stops.
+    """
 
     every: int
     call: Callable[[int, Mapping], None]
@@ -26,6 +33,7 @@ class Hook(NamedTuple):
     last: bool = True
 
     def due(self, step: int, final: int) -> bool:
+        """Return whether to call after `step` of a run of `final` steps."""
         return step % self.every == 0 or step in self.steps or step == final
 
 
@@ -41,52 +49,73 @@ def train(
     hooks: Sequence[Hook],
     advance: Callable[[int, int], None],
 ) -> Mapping:
-    """Trains from update `start` to `steps` and gives the last state.
+    """Train until `steps` steps are done and return the last state.
 
     Args:
-        train_step: (state, batch, step) -> (state, metrics), what `devices.parallelise` made of it; the state is donated to it. The
-            metrics are scalars.
+        train_step: (state, batch, step) -> (state, metrics), compiled by `devices.parallelise`; it
+            takes over the state's memory. The metrics are scalars.
+        state: the state after `start` steps.
         batch_at: step -> the global batch.
+        start: finished steps.
+        steps: the last step.
         flops: (tokens, length) -> floating-point operations of a training step on them.
-        hooks: called in this order after their updates.
-        advance: (done, total), for a progress bar.
+        meter: receives the metrics of every step.
+        hooks: called in this order.
+        advance: (done, total) -> None, for a progress bar.
 
     Raises:
-        UserError: the loss or the gradient of an update is not finite; no later state has been handed to a hook.
+        UserError: the loss or the gradient of a step is not finite; no hook has received a state of
+            this step or a later one.
         SystemExit: SIGTERM arrived; the hooks with `last` have been called first.
     """
-    pending = collections.deque()
-
-    def settle(most: int) -> None:
-        while len(pending) > most:
-            step, metrics, tokens, cost = pending.popleft()
-            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
-            for name in ("loss", "grad_norm"):
-                if not math.isfinite(metrics[name]):
-                    raise UserError(
-                        f"update {step}: {name} is {metrics[name]}; lower config.optim.lr or look at the data "
-                        "(the checkpoints hold only earlier, sound updates)"
-                    )
-            meter.add(step, metrics, tokens, cost)
-            advance(step, steps)
-
+    in_flight = _InFlight(meter, lambda step: advance(step, steps))
     with preemption.PreemptionHandler() as preemption_handler:
-        for step in range(start, steps):
-            batch = batch_at(step)
+        for step in range(start + 1, steps + 1):
+            batch = batch_at(step - 1)
             shape = batch["tokens"].shape
-            state, metrics = train_step(state, devices.split(batch), step)
-            pending.append(
-                (step + 1, metrics, math.prod(shape), flops(math.prod(shape), shape[-1]))
-            )
-            settle(
-                0 if meter.due(step + 1) else MAX_STEPS_IN_FLIGHT
-            )  # a line of the log times whole updates
-            stop = preemption_handler.due(step + 1)
+            tokens = math.prod(shape)
+            state, metrics = train_step(state, devices.split(batch), step - 1)
+            in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
+            # A line of the log must time whole steps.
+            in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
+            stop = preemption_handler.should_stop(step)
             for hook in hooks:
-                if hook.due(step + 1, steps) or (stop and hook.last):
-                    settle(0)
+                if hook.due(step, steps) or (stop and hook.last):
+                    in_flight.flush_metrics()
                     with meter.paused():
-                        hook.call(step + 1, state)
+                        hook.call(step, state)
             if stop:
                 raise SystemExit(preemption.TERMINATED)
     return state
+
+
+class _InFlight:
+    """Hold the metrics of steps that the devices may not have finished yet."""
+
+    def __init__(self, meter: Meter, advance: Callable[[int], None]):
+        self._meter, self._advance = meter, advance
+        self._queue = collections.deque()
+
+    def append(
+        self, step: int, metrics: Mapping[str, Any], tokens: int, flops: float | int
+    ) -> None:
+        self._queue.append((step, metrics, tokens, flops))
+
+    def flush_metrics(self, max_steps: int = 0) -> None:
+        """Wait until at most `max_steps` steps are in flight; add the others to the meter."""
+        while len(self._queue) > max_steps:
+            step, metrics, tokens, flops = self._queue.popleft()
+            self._meter.add(step, _finite_metrics(step, metrics), tokens, flops)
+            self._advance(step)
+
+
+def _finite_metrics(step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics as numbers; raise UserError if the loss or the gradient is not finite."""
+    numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(numbers[name]):
+            raise UserError(
+                f"step {step}: {name} is {numbers[name]}; lower config.optim.lr or look at the "
+                "data (the checkpoints hold only earlier, finite steps)"
+            )
+    return numbers

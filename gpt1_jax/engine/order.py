@@ -1,4 +1,4 @@
-"""The order of the data: which items the batch of a step holds, a pure function of (seed, step).
+"""Define the order of the data: the items of each step's batch, as pure functions of (seed, step).
 
 Letters: B rows of a batch, N items.
 """
@@ -10,16 +10,20 @@ from jaxtyping import Int
 
 from gpt1_jax.errors import UserError
 
-SLOTS = 10_000  # rows of a mixture in which every part has its share exactly
+SLOTS = 10_000  # rows of a mixture among which every part has exactly its share
 
 
 def updates_per_epoch(size: int, batch_size: int, stride: int = 1) -> int:
-    """Whole batches in an epoch; the rest of the epoch is dropped, as published. UserError where there is not even one."""
+    """Return the number of whole batches in an epoch; what remains is dropped, as published.
+
+    Raises:
+        UserError: there is not one whole batch.
+    """
     updates = size // stride // batch_size
     if updates == 0:
         raise UserError(
-            f"config.batch_size: {batch_size} is more than the {size // stride} examples of the training data; "
-            "choose a smaller batch or more data"
+            f"config.batch_size: {batch_size} is more than the {size // stride} examples of the "
+            "training data; choose a smaller batch or more data"
         )
     return updates
 
@@ -27,15 +31,21 @@ def updates_per_epoch(size: int, batch_size: int, stride: int = 1) -> int:
 def indices(
     step: int, *, size: int, batch_size: int, seed: int, stride: int = 1
 ) -> Int[np.ndarray, "B"]:
-    """Which items the global batch of `step` holds: every item once an epoch, in an order of that epoch's own.
+    """Return the items of the global batch of `step`.
+
+    Every item occurs once an epoch. Every epoch has a different order.
 
     Args:
-        size: of the dataset.
-        stride: with a stride, items are taken that far apart, from a random phase in every epoch: the windows of a corpus then
-            tile it, and start elsewhere the next time.
+        step: the number of the step, from 0.
+        size: the number of items of the data set.
+        batch_size: rows of the global batch.
+        seed: the seed of the orders.
+        stride: the distance of the items that are taken, from a random phase in every epoch. The
+            windows of a corpus then tile it, and start elsewhere in the next epoch.
     """
     epoch, position = divmod(step, updates_per_epoch(size, batch_size, stride))
-    return _order(size, (seed,), epoch, stride)[position * batch_size : (position + 1) * batch_size]
+    order = _epoch_order(size, (seed,), epoch, stride)
+    return order[position * batch_size : (position + 1) * batch_size]
 
 
 def mixture_indices(
@@ -47,22 +57,27 @@ def mixture_indices(
     seed: int,
     stride: int = 1,
 ) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
-    """Which data set each row of the global batch of `step` is of, in proportion to `weights` whatever the sizes, and which item there.
+    """Return the data set of each row of the global batch of `step`, and the item in that data set.
 
-    Of every SLOTS rows the parts have their share exactly. Each part has epochs of its own: every item once, in a new order each time.
+    Rows are in proportion to `weights`, whatever the sizes: of every SLOTS rows each part has
+    exactly its share. Each part has epochs of its own, with every item once and a new order each
+    time.
 
     Args:
-        sizes, stride: of every part, as for `indices`.
-        weights: sum to 1.
+        step: the number of the step, from 0.
+        sizes: the number of items of every part.
+        weights: the share of every part; they sum to 1.
+        batch_size: rows of the global batch.
+        seed: the seed of the orders.
+        stride: see `indices`.
     """
-    shares, slots, ranks = _schedule(weights, seed)
+    shares, parts, ranks = _schedule(weights, seed)
     period, slot = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), SLOTS)
-    part = slots[slot]
-    epoch, position = np.divmod(
-        period * shares[part] + ranks[slot], (np.array(sizes) // stride)[part]
-    )
+    part = parts[slot]
+    rows_before = period * shares[part] + ranks[slot]
+    epoch, position = np.divmod(rows_before, (np.array(sizes) // stride)[part])
     items = [
-        _order(sizes[k], (seed, k), e, stride)[p]
+        _epoch_order(sizes[k], (seed, k), e, stride)[p]
         for k, e, p in zip(part.tolist(), epoch.tolist(), position.tolist(), strict=True)
     ]
     return part, np.array(items)
@@ -70,27 +85,26 @@ def mixture_indices(
 
 @functools.lru_cache(maxsize=1)
 def _schedule(weights: tuple[float, ...], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Slots of each part, the part of each slot, and how many slots of that part lie before it."""
+    """Return the slots of each part, and for each slot its part and that part's slots before."""
     exact = np.array(weights) * SLOTS
     shares = np.floor(exact).astype(int)
-    shares[np.argsort(shares - exact, kind="stable")[: SLOTS - shares.sum()]] += (
-        1  # the largest remainders
-    )
+    largest_remainders = np.argsort(shares - exact, kind="stable")[: SLOTS - shares.sum()]
+    shares[largest_remainders] += 1
     if shares.min() == 0:
         raise UserError(
-            f"config.data.path: a part of weight {min(weights):.2g} has not one row in {SLOTS}; give it more, or leave it out"
+            f"config.data.path: a part of weight {min(weights):.2g} has not one row in {SLOTS}; "
+            "give it more, or leave it out"
         )
-    slots = np.random.default_rng((seed, len(weights))).permutation(
-        np.repeat(np.arange(len(weights)), shares)
-    )
+    random = np.random.default_rng((seed, len(weights)))
+    parts = random.permutation(np.repeat(np.arange(len(weights)), shares))
     ranks = np.zeros(SLOTS, int)
     for part, share in enumerate(shares):
-        ranks[slots == part] = np.arange(share)
-    return shares, slots, ranks
+        ranks[parts == part] = np.arange(share)
+    return shares, parts, ranks
 
 
 @functools.lru_cache(maxsize=64)
-def _order(size: int, seed: tuple[int, ...], epoch: int, stride: int) -> Int[np.ndarray, "N"]:
+def _epoch_order(size: int, seed: tuple[int, ...], epoch: int, stride: int) -> Int[np.ndarray, "N"]:
     random = np.random.default_rng((*seed, epoch))
     phase = random.integers(stride)
     return phase + stride * random.permutation(size // stride)

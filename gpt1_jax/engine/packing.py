@@ -1,6 +1,7 @@
-"""Examples as padded arrays: batches of token streams of different lengths.
+"""Pack examples, token streams of different lengths, into padded arrays.
 
-Letters: B examples of a batch, C streams, R rows that hold them, L length, K classes.
+Letters: N examples of the data set, B examples of a batch, C streams per example, R rows that hold
+them, L length, K classes.
 """
 
 import dataclasses
@@ -14,29 +15,30 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-# Batches of ragged rows are padded to the smallest of these that holds their longest: few compilations, little padding. A row that
-# segment_ids may be longer than the context.
+# A batch is padded to the smallest of these lengths that holds its longest row: few compilations
+# and little padding. A row that holds several streams may be longer than the context.
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["value"])
 @dataclasses.dataclass(frozen=True)
 class StaticInt:
-    """A number in a batch that compiled programs take as a constant: no array, part of the tree."""
+    """Hold a number of a batch that compiled programs take as a constant, not as an array."""
 
     value: int
 
 
 class PackedExamples:
-    """Labelled examples as padded arrays.
+    """Hold labelled examples and return batches of them as padded arrays.
 
     Args:
-        streams: [N][C] lists of ids, ready for the model (`text.formats`).
-        labels: [N K] distributions or [N] numbers; None where they are hidden.
-        share_prefix: what an example's streams have in common at their start is laid down once: R is 1, and their rests follow it in
-            the same row, one after the other, as segment_ids. Otherwise R is C.
-        stream_weight: [N][C], the share of every stream in the language model loss of its batch, a mean weighted so; all alike without,
-            as published.
+        streams: [N][C] lists of token ids, ready for the model (`text.formats`).
+        labels: [N K] distributions or [N] numbers; None if they are hidden.
+        share_prefix: store the tokens that all streams of an example share at their start only
+            once. The rests of the streams follow in the same row, one after the other, marked by
+            segment ids: R is 1. Otherwise every stream has a row: R is C.
+        stream_weight: [N][C] weights of the streams in the language model loss of their batch. If
+            None, all streams weigh the same, as published.
 
     Attributes:
         longest: tokens of the longest stream, which is the context that a model needs.
@@ -50,116 +52,123 @@ class PackedExamples:
         stream_weight: Sequence[Sequence[float]] | None = None,
     ):
         self._streams = streams
-        self._importance = stream_weight
+        self._stream_weight = stream_weight
         self._labels = np.zeros(len(streams), np.float32) if labels is None else labels
-        self._prefixes = [_prefix(example) for example in streams] if share_prefix else None
+        self._prefixes = [_prefix_length(example) for example in streams] if share_prefix else None
         self.longest = max(len(stream) for example in streams for stream in example)
-        self._longest_row = max(map(self.length, range(len(streams))))
+        self._longest_row = max(self.length(index) for index in range(len(streams)))
 
     def __len__(self) -> int:
         return len(self._streams)
 
     def length(self, index: int) -> int:
-        """Tokens of the longest row of an example."""
-        lengths = list(map(len, self._streams[index]))
+        """Return the number of tokens of the longest row of an example."""
+        lengths = [len(stream) for stream in self._streams[index]]
         if self._prefixes is None:
             return max(lengths)
         return sum(lengths) - (len(lengths) - 1) * self._prefixes[index]
 
     def __getitem__(self, indices: Sequence[int] | Int[np.ndarray, "B"]) -> dict[str, np.ndarray]:
-        """Arrays for a batch of examples.
+        """Return the arrays of a batch of examples.
 
-        tokens [B R L]; weights [B R L], of the tokens in their row's language model loss: 1, and 0 on padding (a shared prefix: see
-        `_branching`); extract [B C], where each stream ends among the R * L tokens of its example; label; with shared prefixes
-        segment_ids [B R L]: 0 on the prefix, c on the c-th stream's own tokens, -1 on padding; and where streams differ in it stream_weight
-        [B R], of the rows (see `normalize_stream_weight`).
+        tokens [B R L]: token ids, 0 on padding.
+        weights [B R L]: weights of the tokens in the language model loss of their row: 1, and 0 on
+            padding; for a shared prefix see `_pack_shared_prefix`.
+        extract [B C]: the last token of each stream, among the R * L tokens of its example.
+        label [B ...]: the labels.
+        segment_ids [B R L], with a shared prefix only: 0 on the prefix, c on the other tokens of
+            the c-th stream, -1 on padding.
+        stream_weight [B R], if streams have weights: those of the rows (`normalize_stream_weight`).
         """
         indices = [int(i) for i in indices]
-        chosen = [self._streams[i] for i in indices]
-        shares = (
-            [[1.0] * len(example) for example in chosen]
-            if self._importance is None
-            else [self._importance[i] for i in indices]
-        )
-        longest = max(map(self.length, indices))
-        padded = min(
-            next(length for length in (*LENGTHS, self._longest_row) if length >= longest),
-            self._longest_row,
-        )
+        streams = [self._streams[i] for i in indices]
+        length = self._padded_length(indices)
+        row_weight = stream_weight = self._stream_weights(indices)
         if self._prefixes is None:
-            arrays = _apart(chosen, padded)
+            arrays = _pad_streams(streams, length)
         else:
-            arrays = _branching(chosen, [self._prefixes[i] for i in indices], padded, shares)
-        if self._importance is not None:
-            rows = shares if self._prefixes is None else [[sum(own)] for own in shares]
-            arrays["stream_weight"] = np.array(rows, np.float32)
+            prefixes = [self._prefixes[i] for i in indices]
+            arrays = _pack_shared_prefix(streams, prefixes, length, stream_weight)
+            row_weight = [[sum(example)] for example in stream_weight]
+        if self._stream_weight is not None:
+            arrays["stream_weight"] = np.array(row_weight, np.float32)
         return {**arrays, "label": self._labels[indices]}
 
+    def _stream_weights(self, indices: Sequence[int]) -> list[Sequence[float]]:
+        if self._stream_weight is None:
+            return [[1.0] * len(self._streams[i]) for i in indices]
+        return [self._stream_weight[i] for i in indices]
 
-def _prefix(streams: Sequence[Sequence[int]]) -> int:
-    """Tokens at the start of the streams that are laid down once: all common ones but the last.
+    def _padded_length(self, indices: Sequence[int]) -> int:
+        longest = max(self.length(i) for i in indices)
+        rounded = next(length for length in (*LENGTHS, self._longest_row) if length >= longest)
+        return min(rounded, self._longest_row)
 
-    The last one opens every branch, so that each token of the prefix has the same next token for all streams, and every branch has
-    a token.
+
+def _prefix_length(streams: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens at the start of the streams are stored once: all shared but the last.
+
+    The last shared token opens the rest of every stream. So each token of the prefix has the same
+    next token in all streams, and every stream has a token of its own.
     """
-    common = itertools.takewhile(lambda ids: len(set(ids)) == 1, zip(*streams, strict=False))
-    return max(sum(1 for _ in common) - 1, 0)
+    shared = itertools.takewhile(lambda ids: len(set(ids)) == 1, zip(*streams, strict=False))
+    return max(sum(1 for _ in shared) - 1, 0)
 
 
-def _apart(examples: Sequence[Sequence[Sequence[int]]], padded: int) -> dict[str, np.ndarray]:
-    """A row for every stream."""
+def _pad_streams(
+    examples: Sequence[Sequence[Sequence[int]]], padded_length: int
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a batch with one row for every stream."""
     lengths = np.array([[len(stream) for stream in example] for example in examples])
-    tokens = np.zeros((*lengths.shape, padded), np.int32)
+    tokens = np.zeros((*lengths.shape, padded_length), np.int32)
     for example, rows in zip(examples, tokens, strict=True):
         for stream, row in zip(example, rows, strict=True):
             row[: len(stream)] = stream
     return {
         "tokens": tokens,
-        "weights": (np.arange(padded) < lengths[..., None]).astype(np.float32),
-        "extract": (padded * np.arange(lengths.shape[1]) + lengths - 1).astype(np.int32),
+        "weights": (np.arange(padded_length) < lengths[..., None]).astype(np.float32),
+        "extract": (padded_length * np.arange(lengths.shape[1]) + lengths - 1).astype(np.int32),
     }
 
 
-def _branching(
+def _pack_shared_prefix(
     examples: Sequence[Sequence[Sequence[int]]],
     prefixes: Sequence[int],
-    padded: int,
-    shares: Sequence[Sequence[float]],
+    padded_length: int,
+    stream_weight: Sequence[Sequence[float]],
 ) -> dict[str, np.ndarray]:
-    """A row for every example: the prefix, then what follows it in each stream.
+    """Return the arrays of a batch with a row per example: the prefix, then the streams' rests.
 
-    The published loss is a mean over the predicted tokens of each stream, then over streams. So a token weighs 1 / (predicted tokens
-    of its stream), times that stream's share, and one that several streams have in common the sum of theirs; the first tokens of the
-    segment_ids are the same token, predicted once, from the prefix before the first of them.
+    The published loss is a mean over the predicted tokens of each stream, then over streams. So a
+    token weighs its stream's weight / (predicted tokens of its stream). A token that all streams
+    share weighs the sum over the streams. The rests of the streams begin with the same token, which
+    is predicted once, from the prefix; the first of them carries its weight.
     """
-    shape = (len(examples), 1, padded)
-    tokens, segment_ids, weights = (
-        np.zeros(shape, np.int32),
-        np.full(shape, -1, np.int32),
-        np.zeros(shape, np.float32),
-    )
+    shape = (len(examples), 1, padded_length)
+    tokens, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    segment_ids = np.full(shape, -1, np.int32)
     extract = np.zeros((len(examples), len(examples[0])), np.int32)
     for example, (streams, prefix) in enumerate(zip(examples, prefixes, strict=True)):
         row = example, 0
         tokens[row][:prefix] = streams[0][:prefix]
         segment_ids[row][:prefix] = 0
-        each = [
-            share / max(len(stream) - 1, 1)
-            for share, stream in zip(shares[example], streams, strict=True)
+        token_weights = [
+            weight / max(len(stream) - 1, 1)
+            for weight, stream in zip(stream_weight[example], streams, strict=True)
         ]
-        weights[row][: prefix + 1] = sum(each)
+        weights[row][: prefix + 1] = sum(token_weights)
         end = prefix
         for number, stream in enumerate(streams):
             start, end = end, end + len(stream) - prefix
             tokens[row][start:end] = stream[prefix:]
             segment_ids[row][start:end] = number + 1
-            weights[row][start + 1 : end] = each[number]
+            weights[row][start + 1 : end] = token_weights[number]
             extract[example, number] = end - 1
     return {"tokens": tokens, "segment_ids": segment_ids, "weights": weights, "extract": extract}
 
 
 def normalize_stream_weight(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The batch with the stream_weight of its rows scaled to a mean of 1: factors for their losses."""
+    """Scale the stream_weight of a batch to a mean of 1: factors of the rows' losses."""
     return {**batch, "stream_weight": batch["stream_weight"] / batch["stream_weight"].mean()}
 
 
@@ -170,7 +179,7 @@ def with_max_targets(batch: dict[str, Any], parts: int) -> dict[str, Any]:
     that few programs are compiled.
 
     Args:
-        batch: as `PackedExamples` gives it.
+        batch: the arrays that `PackedExamples` returns.
         parts: equal parts into which the devices and the accumulation cut the batch.
     """
     predicted = (batch["weights"][:, :, 1:] != 0).reshape(parts, -1)
@@ -181,9 +190,10 @@ def with_max_targets(batch: dict[str, Any], parts: int) -> dict[str, Any]:
 
 
 def pad_batch(batch: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
-    """The batch with copies of its first row added up to `size`, so that a last batch has the shape of the others.
+    """Return the batch padded to `size` rows with copies of its first row.
 
-    Who evaluates it drops what comes back for the rows that were added.
+    The last batch of an evaluation then has the shape of the others. The caller drops the results
+    of the copies.
     """
     missing = size - len(batch["tokens"])
     return {
@@ -195,7 +205,11 @@ def pad_batch(batch: dict[str, np.ndarray], size: int) -> dict[str, np.ndarray]:
 def evaluation_batches(
     dataset: PackedExamples, batch_size: int
 ) -> Iterator[tuple[Sequence[int], dict[str, np.ndarray]]]:
-    """Every example once, in batches of exactly `batch_size`: (indices [at most B], batch). Alike in length, so little padding."""
+    """Yield every example once, in batches of exactly `batch_size`: (indices, batch).
+
+    A batch holds examples of similar lengths, so that there is little padding. The last batch may
+    have fewer indices than rows.
+    """
     order = sorted(range(len(dataset)), key=dataset.length)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]

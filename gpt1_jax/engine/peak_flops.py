@@ -1,4 +1,4 @@
-"""The speed of a device in matrix products, as the measure of model FLOP utilisation."""
+"""Measure the speed of a device in matrix products, against which FLOP utilisation is computed."""
 
 import functools
 import time
@@ -8,7 +8,10 @@ import jax
 
 @functools.cache
 def matmul_flops(dtype: str) -> float:
-    """Floating-point operations a second that one device sustains in a large matrix product of `dtype`, measured once."""
+    """Return the floating-point operations per second of one device in a large matrix product.
+
+    The measurement is made once for each `dtype`.
+    """
     size = 1024 if jax.default_backend() == "cpu" else 8192
     factor = jax.random.normal(jax.random.key(0), (size, size), dtype)
     product = jax.jit(lambda x: x @ x)

@@ -1,7 +1,7 @@
-"""Transfer: which params of a pretrained model a new one keeps. Pure functions on trees of arrays; nothing is read here.
+"""Transfer params of a pretrained model to a new one, as pure functions on trees of arrays.
 
-The published rule: -1 keeps nothing, 0 the embeddings, K the embeddings and the first K blocks. The rest keeps its random start and
-everything is trained.
+The published rule: K layers transfer the embeddings and the first K blocks, 0 only the embeddings,
+-1 nothing. The other params keep their random initialisation, and all are trained.
 """
 
 import collections
@@ -16,15 +16,16 @@ EMBEDDINGS = ("tokens", "positions")
 
 
 def transferred_names(names: list[str], layers: int) -> list[str]:
-    """The slash-joined names of params, among `names`, that a transfer of `layers` takes from a checkpoint.
+    """Return those of the slash-joined param `names` that a transfer of `layers` layers restores.
 
     Raises:
         UserError: `layers` is below -1 or above the number of blocks.
     """
-    depth = len({name.split("/")[0] for name in names if name.startswith("h")})
-    if not -1 <= layers <= depth:
+    blocks = len({name.split("/")[0] for name in names if name.startswith("h")})
+    if not -1 <= layers <= blocks:
         raise UserError(
-            f"config.init.layers: {layers} is not between -1 (nothing), 0 (embeddings) and the {depth} blocks of the run"
+            f"config.init.layers: {layers} is not between -1 (nothing), 0 (embeddings) and the "
+            f"{blocks} blocks of the run"
         )
     if layers == -1:
         return []
@@ -33,53 +34,57 @@ def transferred_names(names: list[str], layers: int) -> list[str]:
 
 
 def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, int]]:
-    """The fresh tree with the stored arrays in their places, and slash-joined name -> how many of a param's first rows are stored ones.
+    """Replace params of a new model by stored ones; return (params, restored rows by param name).
 
-    Tables may differ in rows: a longer fresh one keeps its own last rows (new special tokens), a shorter one takes the first rows
-    (positions that the data never reach).
+    Embeddings may differ in rows. A longer fresh one keeps its own last rows (new special tokens);
+    a shorter one takes the first rows (positions that the data never reach).
 
     Args:
         fresh: nested dict of the new model's arrays.
-        stored: slash-joined name -> array, from the checkpoint.
+        stored: slash-joined name -> array of the checkpoint.
 
     Raises:
-        UserError: a stored array has no place in the new model, or another shape than its place.
+        UserError: the new model has no param of a stored name, or one of another shape.
     """
     merged = flatten_dict(fresh, sep="/")
-    kept = dict.fromkeys(merged, 0)
+    restored_rows = dict.fromkeys(merged, 0)
     for name, array in stored.items():
         if name not in merged:
             raise UserError(
-                f"config.init.path: the checkpoint's {name} has no place in this model; give config.model the same sizes"
+                f"config.init.path: the checkpoint's {name} has no place in this model; "
+                "give config.model the same sizes"
             )
-        target = merged[name]
-        rows = name in EMBEDDINGS and min(len(array), len(target))
-        if array.shape[bool(rows) :] != target.shape[bool(rows) :]:
-            raise UserError(
-                f"config.init.path: {name} is {array.shape} in the checkpoint and {target.shape} in this model; give config.model the "
-                "same sizes or set config.init.layers to leave it out"
-            )
-        whole = array.shape == target.shape
-        merged[name] = array if whole else np.concatenate([array[:rows], np.asarray(target)[rows:]])
-        kept[name] = len(target) if whole else rows
-    return unflatten_dict(merged, sep="/"), kept
+        merged[name], restored_rows[name] = _merge_param(name, merged[name], array)
+    return unflatten_dict(merged, sep="/"), restored_rows
 
 
-def transfer_status(merged: Mapping, kept: Mapping[str, int]) -> dict[str, str]:
-    """A word on every param of what `merge` gave."""
+def _merge_param(name: str, fresh, stored: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the param and the number of its first rows that are stored ones."""
+    if stored.shape == fresh.shape:
+        return stored, len(fresh)
+    if name not in EMBEDDINGS or stored.shape[1:] != fresh.shape[1:]:
+        raise UserError(
+            f"config.init.path: {name} is {stored.shape} in the checkpoint and {fresh.shape} in "
+            "this model; give config.model the same sizes or set config.init.layers to leave it out"
+        )
+    rows = min(len(stored), len(fresh))
+    return np.concatenate([stored[:rows], np.asarray(fresh)[rows:]]), rows
+
+
+def transfer_status(merged: Mapping, restored_rows: Mapping[str, int]) -> dict[str, str]:
+    """Return the status of every param of `merge`: "restored", "fresh", or how many rows of it."""
     sizes = {name: len(array) for name, array in flatten_dict(merged, sep="/").items()}
-    told = lambda size, rows: (
-        f"restored {rows} of {size} rows" if 0 < rows < size else "restored" if rows else "fresh"
-    )
-    return {name: told(sizes[name], rows) for name, rows in kept.items()}
+    return {name: _status(sizes[name], rows) for name, rows in restored_rows.items()}
 
 
-def status_summary(fates: Mapping[str, str]) -> str:
-    """A line for each top-level part: restored, fresh or dropped, and how many arrays; for the log."""
-    parts = collections.Counter((name.split("/")[0], fate) for name, fate in fates.items())
-    return "\n".join(
-        [
-            "transfer:",
-            *(f"  {part:<10} {fate} ({count} arrays)" for (part, fate), count in parts.items()),
-        ]
-    )
+def _status(size: int, rows: int) -> str:
+    if rows == 0:
+        return "fresh"
+    return "restored" if rows == size else f"restored {rows} of {size} rows"
+
+
+def status_summary(statuses: Mapping[str, str]) -> str:
+    """Return a line for the log for each top-level part: its status and its number of arrays."""
+    parts = collections.Counter((name.split("/")[0], status) for name, status in statuses.items())
+    lines = (f"  {part:<10} {status} ({count} arrays)" for (part, status), count in parts.items())
+    return "\n".join(["transfer:", *lines])

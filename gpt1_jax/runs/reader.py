@@ -9,6 +9,7 @@ import numpy as np
 
 from gpt1_jax import storage
 from gpt1_jax.engine import checkpoint, fingerprint
+from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
@@ -195,7 +196,7 @@ def write_pretrained(
         if run.result is not None:
             return run.result
         tokenizer.save(run.workdir / "tokenizer.json")
-        checkpoints = checkpoint.Checkpoints(run.workdir, keep=1, say=run.log.line)
+        checkpoints = Checkpoints(run.workdir, keep=1, say=run.log.line)
         opt_state = {"count": np.zeros((), np.int32)}  # no optimiser has updated these params
         state = {"params": params, "opt_state": opt_state}
         checkpoints.save(0, state, {"tokenizer": tokenizer.fingerprint})

@@ -1,4 +1,7 @@
-"""A task's classifier, as finetuning trains it and labelling uses it: its model, its examples as streams, its step, its answers."""
+"""Build the classifier of a task: model, token streams, loss, compiled programs and predictions.
+
+Finetuning trains the classifier; `predictor.py` applies it to new text.
+"""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +15,14 @@ from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.text import bpe, formats
-from gpt1_jax.trainers.fit import OptimConfig, Training, predicted, training
+from gpt1_jax.trainers.fit import Training, softmax_rows, training
+from gpt1_jax.trainers.optim_config import OptimConfig
 
 
 def classifier(
     task: Task, body: nn.Module, regression: bool, **dropout: float | bool
 ) -> Classifier:
-    """The task's head on `body`; `dropout` is that of `Classifier`."""
+    """Return the task's head on `body`; `dropout` are the dropout arguments of `Classifier`."""
     outputs = 1 if task.format == "choice" or regression else task.outputs
     return Classifier(body, outputs, sum_streams=task.format == "similarity", **dropout)
 
@@ -30,10 +34,14 @@ def streams(
     context: int,
     positions: int | None = None,
 ) -> list[list[list[int]]]:
-    """The streams of every example, [N][C] lists of ids, from its texts, in the task's format.
+    """Return the token streams [N][C] of all examples, in the task's format.
 
     Args:
-        context, positions: of the pretrained model, and of the finetuned one; each text keeps what `formats.streams` says.
+        task: the task.
+        texts: the texts of every example.
+        tokenizer: the tokenizer of the pretrained model.
+        context: the context of the pretrained model. `formats.streams` cuts the texts by it.
+        positions: the positions of the finetuned model, if it has fewer.
     """
     ids = tokenizer.encode([text for example in texts for text in example])
     examples = (ids[start : start + task.texts] for start in range(0, len(ids), task.texts))
@@ -44,7 +52,7 @@ def streams(
 
 
 def task_metadata(task: Task) -> dict:
-    """What readers of a run must know of its task: JSON values."""
+    """Return the JSON values that readers of a finetuned run need about its task."""
     return {
         "format": task.format,
         "labels": list(task.labels),
@@ -53,19 +61,8 @@ def task_metadata(task: Task) -> dict:
     }
 
 
-def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
-    """The model's forward pass over a batch, whichever way its streams are laid down."""
-    return model.apply(
-        {"params": params},
-        batch["tokens"],
-        batch["extract"],
-        segment_ids=batch.get("segment_ids"),
-        **options,
-    )
-
-
 class Programs(NamedTuple):
-    """What is compiled for a model: its training, and `predictor`'s step."""
+    """Hold the compiled programs of a model: its training, and the step of `predictor`."""
 
     training: Training
     predict: Callable
@@ -77,43 +74,78 @@ def programs(
     lm_coef: float,
     regression: bool,
     positions: bool,
-    recipe: OptimConfig,
+    optim_config: OptimConfig,
     frozen: tuple[tuple[str, int], ...],
 ) -> Programs:
-    """The programs, the same ones for runs that differ in seed, data or start alone: the second such run compiles nothing.
+    """Return the programs of a model.
+
+    Runs that differ only in seed, data or initial params get the same programs, so that only the
+    first of them compiles.
 
     Args:
-        positions: the auxiliary loss's softmax runs over position rows, too.
-        frozen: how many first rows of each param stay as they are, by name; () for none.
+        model: the classifier.
+        lm_coef: the weight of the auxiliary LM loss.
+        regression: predict a score instead of classes.
+        positions: the softmax of the auxiliary LM loss runs over position rows too.
+        optim_config: the settings of the optimizer.
+        frozen: (slash-joined param name, number of first rows that are not trained); () for none.
     """
-    step = training(loss(model, lm_coef, positions), recipe, dict(frozen))
-    return Programs(step, predictor(model, regression, recipe.backend))
+    trained = training(loss(model, lm_coef, positions), optim_config, dict(frozen))
+    return Programs(trained, predictor(model, regression, optim_config.backend))
 
 
 def loss(model: Classifier, lm_coef: float, positions: bool = True) -> Callable:
-    """Equation 5 of the paper; without the auxiliary loss its logits are never formed."""
+    """Return equation 5 of the paper as (params, batch, key) -> (loss, metrics).
+
+    Args:
+        model: the classifier.
+        lm_coef: the weight of the auxiliary LM loss; 0 leaves out its logits too.
+        positions: the softmax of the auxiliary LM loss runs over position rows too.
+    """
 
     def objective(params, batch, key):
-        scores, hidden, table = _apply(model, params, batch, train=True, rngs={"dropout": key})
+        scores, hidden, embedding = _apply(model, params, batch, train=True, rngs={"dropout": key})
         task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
         if lm_coef == 0:
             return task_loss, {"task_loss": task_loss}
-        rows = lambda array: array.reshape(-1, *array.shape[2:])
-        table = predicted(model, table, positions)
-        targets, weights = rows(batch["tokens"])[:, 1:], rows(batch["weights"])[:, 1:]
-        each = losses.language_model(
-            rows(hidden)[:, :-1], table, targets, weights, max_targets=batch["max_targets"].value
-        )
-        lm_loss = (
-            each * batch["stream_weight"].ravel() if "stream_weight" in batch else each
-        ).mean()
+        lm_loss = _lm_loss(hidden, softmax_rows(model, embedding, positions), batch)
         return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 
     return objective
 
 
+def _lm_loss(hidden: jax.Array, embedding: jax.Array, batch: Mapping) -> jax.Array:
+    """Return the auxiliary LM loss: a mean over rows, weighted by stream_weight if there is one."""
+    hidden, tokens, weights = (
+        array.reshape(-1, *array.shape[2:]) for array in (hidden, batch["tokens"], batch["weights"])
+    )
+    row_losses = losses.language_model(
+        hidden[:, :-1],
+        embedding,
+        tokens[:, 1:],
+        weights[:, 1:],
+        max_targets=batch["max_targets"].value,
+    )
+    if "stream_weight" in batch:
+        row_losses = row_losses * batch["stream_weight"].ravel()
+    return row_losses.mean()
+
+
+def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
+    return model.apply(
+        {"params": params},
+        batch["tokens"],
+        batch["extract"],
+        segment_ids=batch.get("segment_ids"),  # only with a shared prefix
+        **options,
+    )
+
+
 def predictor(model: Classifier, regression: bool, backend: str) -> Callable:
-    """predict(params, batch, moment) -> [B K]: probabilities of the classes, or the score of regression."""
+    """Return the compiled step predict(params, batch, seed_and_step) -> [B K].
+
+    The results are probabilities of the classes; for regression they are scores, K = 1.
+    """
 
     def predict(params, batch, _):
         scores, _, _ = _apply(model, params, batch, train=False)
@@ -131,15 +163,25 @@ def predict(
     regression: bool,
     batch_size: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a model says of every example: (answers [N], probabilities [N K]); K is 0 for regression.
+    """Return the model's (predictions [N], probabilities [N K]) of all examples.
 
-    An answer is the most probable class, or of a graded task the expected score.
+    A prediction is the most probable class. For a graded task it is the expected score, and for
+    regression the score itself; K is then 0.
+
+    Args:
+        predict: the compiled step of `predictor`.
+        params: the model's params, on the devices.
+        dataset: the examples.
+        task: their task.
+        regression: the model predicts a score instead of classes.
+        batch_size: examples of the global batch.
     """
-    found = np.zeros((len(dataset), 1 if regression else task.outputs), np.float32)
+    outputs = np.zeros((len(dataset), 1 if regression else task.outputs), np.float32)
     for chosen, batch in packing.evaluation_batches(dataset, batch_size):
-        found[chosen] = jax.device_get(predict(params, devices.split(batch), np.int32(0)))[
-            : len(chosen)
-        ]
+        batch_outputs = predict(params, devices.split(batch), np.int32(0))
+        outputs[chosen] = jax.device_get(batch_outputs)[: len(chosen)]
     if regression:
-        return found[:, 0].clip(0, task.bins - 1), found[:, :0]
-    return found @ np.arange(task.outputs) if task.bins else found.argmax(axis=1), found
+        return outputs[:, 0].clip(0, task.bins - 1), outputs[:, :0]
+    if task.bins:
+        return outputs @ np.arange(task.outputs), outputs
+    return outputs.argmax(axis=1), outputs

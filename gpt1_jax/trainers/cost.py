@@ -17,7 +17,8 @@ from gpt1_jax.errors import UserError
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import config_checks
-from gpt1_jax.trainers.fit import fresh_params, recipe, row_losses, training
+from gpt1_jax.trainers.fit import fresh_params, row_losses, training
+from gpt1_jax.trainers.optim_config import optim_config
 
 TOKENS_A_WORD = 1.3  # of a large BPE on English; smaller ones need more
 # Words of an example where its data is not at hand, roughly: before the answers, and of one answer.
@@ -174,7 +175,7 @@ def _rate(config: ConfigDict) -> float:
         {},
     )
     trained = training(
-        loss, recipe(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
+        loss, optim_config(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
     )
     params = fresh_params(model, 0, np.zeros((1, length), np.int32))
     state = devices.replicate({"params": params, "opt_state": trained.optimizer.init(params)})

@@ -31,7 +31,8 @@ from gpt1_jax.runs import lifecycle, predictions
 from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import classification, config_checks
-from gpt1_jax.trainers.fit import Evaluation, fit, fresh_params, recipe
+from gpt1_jax.trainers.fit import Evaluation, fit, fresh_params
+from gpt1_jax.trainers.optim_config import optim_config
 
 
 @TRAINERS.register("finetune")
@@ -70,7 +71,7 @@ def _finetune(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
         config.lm_coef,
         config.regression,
         config.published.softmax_positions,
-        recipe(config, optim.warmup_linear, steps, config.optim.warmup_fraction),
+        optim_config(config, optim.warmup_linear, steps, config.optim.warmup_fraction),
         tuple(sorted(kept.items())) if config.init.frozen else (),
     )
     examine = _examination(config, programs.predict, task, rows, data)

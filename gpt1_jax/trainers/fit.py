@@ -1,4 +1,4 @@
-"""What the training programs share: from a loss and its data to trained params, resumable at every update."""
+"""Fit a model: from a loss and its data to trained params, resumable at every step."""
 
 import contextlib
 import functools
@@ -14,107 +14,46 @@ from clu import parameter_overview
 from ml_collections import ConfigDict
 
 from gpt1_jax.engine import devices, loop, losses, meter, optim, peak_flops, step
-from gpt1_jax.engine.checkpoint import Checkpoints
+from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.models.heads import Classifier, LanguageModel
 from gpt1_jax.runs.lifecycle import OpenRun
-
-
-class OptimConfig(NamedTuple):
-    """How params are moved, and where. Hashable: runs of one recipe and one model share their compiled programs.
-
-    Attributes:
-        schedule: a schedule of engine/optim.py: (steps, warmup, zero_first_update, decay_includes_warmup) -> factor of the rate; `warmup` is
-            a fraction of `steps`.
-    """
-
-    schedule: Callable[..., optim.Schedule]
-    steps: int
-    warmup: float
-    lr: float
-    b1: float
-    b2: float
-    eps: float
-    decay: float
-    clip: float
-    accumulate: int
-    backend: str
-    uncorrected_epsilon: bool = True
-    bias_ratio_decay: bool = True
-    zero_first_update: bool = True
-    decay_includes_warmup: bool = True
-
-    def factor(self) -> optim.Schedule:
-        """Finished updates -> factor of the rate."""
-        return self.schedule(
-            self.steps,
-            self.warmup,
-            zero_first_update=self.zero_first_update,
-            decay_includes_warmup=self.decay_includes_warmup,
-        )
-
-    def rate(self, count: int) -> float:
-        """The learning rate after `count` finished updates."""
-        return float(self.lr * self.factor()(count))
-
-    def optimizer(self) -> optax.GradientTransformation:
-        """Adam by this recipe."""
-        moments = dict(b1=self.b1, b2=self.b2, eps=self.eps, decay=self.decay, clip=self.clip)
-        quirks = dict(
-            uncorrected_epsilon=self.uncorrected_epsilon, bias_ratio_decay=self.bias_ratio_decay
-        )
-        return optim.adam(self.lr, self.factor(), **moments, **quirks)
-
-
-def recipe(
-    config: ConfigDict, schedule: Callable[..., optim.Schedule], steps: int, warmup: float
-) -> OptimConfig:
-    """The recipe of a run of `steps` updates, the rest as config.optim and config.published say."""
-    given, published = config.optim, config.published
-    moments = dict(b1=given.b1, b2=given.b2, eps=given.eps, decay=given.decay, clip=given.clip)
-    return OptimConfig(
-        schedule,
-        steps,
-        warmup,
-        given.lr,
-        **moments,
-        accumulate=given.accumulate,
-        backend=config.backend,
-        uncorrected_epsilon=published.uncorrected_epsilon,
-        bias_ratio_decay=published.bias_ratio_decay,
-        zero_first_update=published.zero_first_update,
-        decay_includes_warmup=published.decay_includes_warmup,
-    )
+from gpt1_jax.trainers.optim_config import OptimConfig
 
 
 class Training(NamedTuple):
-    """A compiled training step: step(state, batch, moment) -> (state, metrics), the state donated; its optimiser and its recipe."""
+    """Hold a compiled training step, its optimizer and its settings.
+
+    The step is (state, batch, seed_and_step) -> (state, metrics). It reuses the state's memory.
+    """
 
     step: Callable
     optimizer: optax.GradientTransformation
-    recipe: OptimConfig
+    optim_config: OptimConfig
 
 
 def training(
-    loss: Callable, recipe: OptimConfig, frozen: Mapping[str, int] = MappingProxyType({})
+    loss: Callable, optim_config: OptimConfig, frozen: Mapping[str, int] = MappingProxyType({})
 ) -> Training:
-    """The step for `loss`, (params, batch, key) -> (loss, metrics) of one device's rows.
+    """Return the compiled training step of a loss.
 
     Args:
-        frozen: how many first rows of a param stay as they are, by its slash-joined name.
+        loss: (params, batch, key) -> (loss, metrics) of one device's rows.
+        optim_config: the settings of the optimizer.
+        frozen: slash-joined param name -> number of first rows that are not trained.
     """
-    optimizer = recipe.optimizer()
+    optimizer = optim_config.optimizer()
     if frozen:
         optimizer = optim.freeze(optimizer, frozen)
-    single = step.training_step(loss, optimizer, accumulate=recipe.accumulate)
-    return Training(
-        devices.parallelise(single, donate=True, backend=recipe.backend), optimizer, recipe
-    )
+    device_step = step.training_step(loss, optimizer, accumulate=optim_config.accumulate)
+    compiled = devices.parallelise(device_step, donate=True, backend=optim_config.backend)
+    return Training(compiled, optimizer, optim_config)
 
 
 class Evaluation(NamedTuple):
-    """What happens after every `every` updates: `call(update, params)` gives metrics for the log and a score, or None.
+    """Describe the evaluation of a run: `call(step, params)` after every `every` steps.
 
-    With scores, each evaluated state is saved and the best one kept.
+    The call returns metrics for the log and a score, or None instead of a score. With scores, each
+    evaluated state is saved and the best one is kept.
     """
 
     every: int
@@ -122,14 +61,20 @@ class Evaluation(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """The params after the last update, on the devices, and the update with the best score (None without scores)."""
+    """Hold the params after the last step, on the devices, and the step with the best score."""
 
     params: Mapping
-    best_step: int | None
+    best_step: int | None  # None without scores
 
 
-class Start(NamedTuple):
-    """Where a run begins or goes on: its checkpoints, the update of the newest one, 0 without any, and the state after that update."""
+class RunState(NamedTuple):
+    """Hold the point at which a run starts or resumes.
+
+    Attributes:
+        checkpoints: the checkpoints of the run.
+        step: finished steps; 0 if there is no checkpoint.
+        state: {"params", "opt_state"} after these steps.
+    """
 
     checkpoints: Checkpoints
     step: int
@@ -149,31 +94,35 @@ def fit(
     meta: Mapping[str, Any],
     keep_steps: Sequence[int] = (),
 ) -> Fitted:
-    """Trains a run to the last update of the recipe, from its newest checkpoint where it has one.
+    """Train a run to its last step, from its newest checkpoint if it has one.
 
     Args:
-        params: where a run without checkpoints begins.
+        config: seed, model.dtype, log and checkpoint are read.
+        run: the run's folder.
+        params: the initial params; a run with a checkpoint does not use them.
+        training: the compiled training step.
         batch_at: step -> the global batch.
         flops: (tokens, length) -> floating-point operations of a training step.
-        derive: averaged metrics -> further ones.
-        meta: what readers of a checkpoint need to know.
-        keep_steps: updates whose checkpoints are kept for good.
+        derive: averaged metrics -> further metrics for the log.
+        evaluation: what to evaluate, and when.
+        meta: JSON values that are stored with every checkpoint.
+        keep_steps: steps whose checkpoints are kept for good.
     """
-    start = _start(config, run, params, training, keep_steps)
-    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
-    rate = lambda number: {"lr": training.recipe.rate(number - 1)}
+    start = _restore(config, run, params, training, keep_steps)
+
+    def train_step(state, batch, number):
+        return training.step(state, batch, step.seed_and_step(config.seed, number))
+
     # Closing waits for the last save, also on the way out after SIGTERM.
     with contextlib.closing(start.checkpoints) as checkpoints, run.log.bar("training") as advance:
         state = loop.train(
-            lambda state, batch, number: training.step(
-                state, batch, step.seed_and_step(config.seed, number)
-            ),
+            train_step,
             devices.replicate(start.state),
             batch_at,
             start=start.step,
-            steps=training.recipe.steps,
+            steps=training.optim_config.steps,
             flops=flops,
-            meter=meter.Meter(run.log.metrics, config.log.every, peak, rate, derive),
+            meter=_meter(config, run, training.optim_config, derive),
             hooks=_hooks(run, checkpoints, evaluation, meta, config.checkpoint.every, keep_steps),
             advance=advance,
         )
@@ -181,10 +130,10 @@ def fit(
         return Fitted(state["params"], checkpoints.best_step())
 
 
-def _start(
+def _restore(
     config: ConfigDict, run: OpenRun, params: Mapping, training: Training, keep_steps: Sequence[int]
-) -> Start:
-    """The run at its newest checkpoint, else at its start."""
+) -> RunState:
+    """Return the run's state at its newest checkpoint, else its initial state."""
     state = {"params": params, "opt_state": training.optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
     checkpoints = Checkpoints(
@@ -192,9 +141,20 @@ def _start(
     )
     first, state = checkpoints.restore(state) or (0, state)
     if first:
-        run.log.line(f"goes on from update {first}")
+        run.log.line(f"resumes from step {first}")
     run.log.start(first)
-    return Start(checkpoints, first, state)
+    return RunState(checkpoints, first, state)
+
+
+def _meter(
+    config: ConfigDict, run: OpenRun, optim_config: OptimConfig, derive: Callable
+) -> meter.Meter:
+    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
+
+    def learning_rate(number):
+        return {"lr": optim_config.learning_rate(number - 1)}
+
+    return meter.Meter(run.log.metrics, config.log.every, peak, learning_rate, derive)
 
 
 def _hooks(
@@ -205,7 +165,10 @@ def _hooks(
     every: int,
     keep_steps: Sequence[int],
 ) -> list[loop.Hook]:
-    """Evaluation first, so that an evaluated state is saved with its score; then the checkpoints in between."""
+    """Return the hooks that evaluate and save.
+
+    The evaluation comes first, so that an evaluated state is saved with its score.
+    """
 
     def evaluate(number, state):
         metrics, score = evaluation.call(number, state["params"])
@@ -231,29 +194,53 @@ def row_losses(
     key: Any = None,
     positions: bool = True,
 ) -> jax.Array:
-    """Nats a token of every row of `tokens` [B L+1], each token but the first predicted from those before it.
+    """Return the language model loss of every row of `tokens` [B L+1], in nats per token.
+
+    Each token but the first is predicted from those before it.
 
     Args:
-        positions: the softmax is over all rows of the table, as published; otherwise over those of tokens.
+        model: the language model.
+        params: its params.
+        tokens: token ids [B L+1].
+        train: use dropout, with `key`.
+        key: the random key of dropout.
+        positions: see `softmax_rows`.
     """
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     rngs = {"dropout": key} if train else None
-    hidden, table = model.apply({"params": params}, inputs, train=train, rngs=rngs)
-    return losses.language_model(
-        hidden, predicted(model, table, positions), targets, jnp.ones(targets.shape)
-    )
+    hidden, embedding = model.apply({"params": params}, inputs, train=train, rngs=rngs)
+    rows = softmax_rows(model, embedding, positions)
+    return losses.language_model(hidden, rows, targets, jnp.ones(targets.shape))
 
 
-def predicted(model: LanguageModel | Classifier, table: jax.Array, positions: bool) -> jax.Array:
-    """The rows of the table among which the language model predicts: all, as published, or only those of tokens."""
-    return table if positions else table[: model.body.vocab_size]
+def softmax_rows(
+    model: LanguageModel | Classifier, embedding: jax.Array, positions: bool
+) -> jax.Array:
+    """Return the rows of the embedding matrix over which the language model's softmax runs.
+
+    Args:
+        model: a model with this embedding matrix.
+        embedding: the embedding matrix [V D], first the rows of tokens.
+        positions: all rows, with those of positions, as published. Otherwise the rows of tokens
+            only.
+    """
+    return embedding if positions else embedding[: model.body.vocab_size]
 
 
 def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:
-    """The random start of a model, drawn on the devices in one program; `inputs` are those of its forward pass."""
+    """Return randomly initialised params of a model, drawn on the device in one program.
+
+    Args:
+        model: a flax module.
+        seed: the seed of the initialisation.
+        *inputs: the inputs of the model's forward pass.
+    """
     return _init_program(model)(jax.random.key(seed), *inputs)
 
 
 @functools.lru_cache(maxsize=32)
 def _init_program(model: Any) -> Callable:
-    return jax.jit(lambda key, *inputs: model.init({"params": key}, *inputs, train=False)["params"])
+    def init(key, *inputs):
+        return model.init({"params": key}, *inputs, train=False)["params"]
+
+    return jax.jit(init)

@@ -1,4 +1,4 @@
-"""A finetuned run at work on new text."""
+"""Apply a finetuned run to new text."""
 
 from collections.abc import Sequence
 
@@ -14,61 +14,69 @@ from gpt1_jax.trainers import classification, config_checks
 
 
 class Predictor:
-    """Texts -> labels and probabilities, by the run whose folder or checkpoint `path` names; UserError where it is not a finished one.
+    """Predict labels and probabilities of new texts with a finetuned run.
 
     Args:
-        batch_size: examples at a time on each device.
+        path: the run's folder or one of its checkpoints.
+        batch_size: examples per device and step.
 
     Attributes:
-        texts: how many texts an example of the task has.
-        header: the names of what `lines` gives, after the row's number.
-        cut: how many examples so far were longer than all of finetuning's, whose positions the run has, and lost the end of a text.
+        texts: the number of texts of an example of the task.
+        header: the names of the cells that `lines` returns, after the row's number.
+        cut: the number of examples so far that are longer than all examples of finetuning. The
+            run has no positions for them, so the end of a text is lost.
+
+    Raises:
+        UserError: the run is not finished, or its task has changed since.
     """
 
     def __init__(self, path: str, batch_size: int):
         run = FinetunedRun(path, "--checkpoint")
-        run.meta(run.step)
+        run.meta(run.step)  # checks the tokenizer
         self._task, self._tokenizer = TASKS[run.task], run.tokenizer
         self._regression = run.config["regression"]
-        self._contexts = run.streams["context"], run.sizes["context"]
-        if run.streams != classification.task_metadata(self._task) | {"context": self._contexts[0]}:
+        # The context by which texts are cut, and the positions of the finetuned model.
+        self._context, self._positions = run.streams["context"], run.sizes["context"]
+        metadata = classification.task_metadata(self._task)
+        if run.streams != metadata | {"context": self._context}:
             raise UserError(
-                f"{run.workdir}: {run.task} had other labels or another format than today; label with the version that made it"
+                f"{run.workdir}: {run.task} had other labels or another format than today; "
+                "predict with the version that made it"
             )
-        self.cut = 0
         self._batch_size = batch_size * jax.device_count()
-        body = config_checks.body(run.body, run.sizes)(
-            run.tokenizer.vocab_size + len(bpe.SPECIALS), **run.sizes
-        )
+        vocab_size = run.tokenizer.vocab_size + len(bpe.SPECIALS)
+        body = config_checks.body(run.body, run.sizes)(vocab_size, **run.sizes)
         model = classification.classifier(self._task, body, self._regression)
         self._predict = classification.predictor(model, self._regression, run.config["backend"])
         self._params = devices.replicate(run.params(run.step))
-        self.texts = self._task.texts
-        self.header = predictions.header(
-            self._task.labels, 0 if self._regression else self._task.outputs
-        )
+        self.texts, self.cut = self._task.texts, 0
+        classes = 0 if self._regression else self._task.outputs
+        self.header = predictions.header(self._task.labels, classes)
 
     def lines(self, examples: Sequence[Sequence[str]]) -> list[list[str]]:
-        """The cells of every example: prediction, and the probability of every class.
+        """Return the cells of every example: the prediction, then the probability of every class.
 
-        Texts are cut as in finetuning, and further where the run lacks positions.
+        Texts are cut as in finetuning, and further if the run has too few positions.
         """
-        context, positions = self._contexts
-        streams = classification.streams(self._task, examples, self._tokenizer, context)
-        long = [
-            number for number, example in enumerate(streams) if max(map(len, example)) > positions
-        ]
-        self.cut += len(long)
-        shorter = classification.streams(
-            self._task, [examples[number] for number in long], self._tokenizer, context, positions
+        dataset = packing.PackedExamples(
+            self._streams(examples), None, share_prefix=self._task.format == "choice"
         )
-        for number, example in zip(long, shorter, strict=True):
-            streams[number] = example
-        data = packing.PackedExamples(streams, None, share_prefix=self._task.format == "choice")
-        found = classification.predict(
-            self._predict, self._params, data, self._task, self._regression, self._batch_size
+        predicted, probabilities = classification.predict(
+            self._predict, self._params, dataset, self._task, self._regression, self._batch_size
         )
         return [
-            predictions.cells(answer, row, self._task.labels)
-            for answer, row in zip(*found, strict=True)
+            predictions.cells(prediction, row, self._task.labels)
+            for prediction, row in zip(predicted, probabilities, strict=True)
         ]
+
+    def _streams(self, examples: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+        task, tokenizer, context = self._task, self._tokenizer, self._context
+        streams = classification.streams(task, examples, tokenizer, context)
+        long = [i for i, example in enumerate(streams) if max(map(len, example)) > self._positions]
+        self.cut += len(long)
+        shorter = classification.streams(
+            task, [examples[i] for i in long], tokenizer, context, self._positions
+        )
+        for i, example in zip(long, shorter, strict=True):
+            streams[i] = example
+        return streams

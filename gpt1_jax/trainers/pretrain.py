@@ -23,7 +23,8 @@ from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import config_checks
-from gpt1_jax.trainers.fit import Evaluation, fit, fresh_params, recipe, row_losses, training
+from gpt1_jax.trainers.fit import Evaluation, fit, fresh_params, row_losses, training
+from gpt1_jax.trainers.optim_config import optim_config
 
 
 @TRAINERS.register("pretrain")
@@ -76,7 +77,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
             params=fresh_params(model, config.seed, np.zeros((1, length), np.int32)),
             training=training(
                 loss,
-                recipe(
+                optim_config(
                     config,
                     optim.warmup_cosine,
                     config.steps,

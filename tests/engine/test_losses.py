@@ -1,4 +1,4 @@
-"""The objectives against naive NumPy."""
+"""Test the objectives against plain NumPy and log_softmax."""
 
 import jax
 import jax.numpy as jnp
@@ -9,57 +9,58 @@ from gpt1_jax.engine import losses
 
 RANDOM = np.random.default_rng(0)
 HIDDEN = jnp.asarray(RANDOM.standard_normal((3, 5, 4)), jnp.float32)
-TABLE = jnp.asarray(RANDOM.standard_normal((11, 4)), jnp.float32)
-TARGETS = jnp.asarray(
-    RANDOM.integers(0, 7, (3, 5)), jnp.int32
-)  # rows above 7 are positions: never right, always in the softmax
+EMBEDDING = jnp.asarray(RANDOM.standard_normal((11, 4)), jnp.float32)
+# Rows from 7 on are positions: never a target, always in the softmax.
+TARGETS = jnp.asarray(RANDOM.integers(0, 7, (3, 5)), jnp.int32)
 MASK = jnp.asarray([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]], jnp.float32)
 
 
-def plain(hidden, table, targets, mask):
-    """The same loss by log_softmax."""
-    logs = jax.nn.log_softmax(jnp.einsum("npd,td->npt", hidden, table))
+def plain(hidden, embedding, targets, mask):
+    """Return the same loss, by log_softmax."""
+    logs = jax.nn.log_softmax(jnp.einsum("npd,td->npt", hidden, embedding))
     loss = -jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
     return (loss * mask).sum(axis=-1) / mask.sum(axis=-1)
 
 
-def test_the_language_model_loss_is_a_mean_for_each_stream():
+def test_language_model_loss_is_a_mean_for_each_stream():
     expected = np.zeros(3)
     for stream in range(3):
-        found = []
+        token_losses = []
         for position in range(5):
             if MASK[stream, position]:
-                logits = np.asarray(TABLE, np.float64) @ np.asarray(
+                logits = np.asarray(EMBEDDING, np.float64) @ np.asarray(
                     HIDDEN[stream, position], np.float64
                 )
-                found.append(np.log(np.exp(logits).sum()) - logits[TARGETS[stream, position]])
-        expected[stream] = np.mean(found)
+                token_losses.append(
+                    np.log(np.exp(logits).sum()) - logits[TARGETS[stream, position]]
+                )
+        expected[stream] = np.mean(token_losses)
     np.testing.assert_allclose(
-        losses.language_model(HIDDEN, TABLE, TARGETS, MASK), expected, rtol=1e-5
+        losses.language_model(HIDDEN, EMBEDDING, TARGETS, MASK), expected, rtol=1e-5
     )
 
 
-def test_masked_positions_have_no_part_in_it():
-    moved = TARGETS.at[1:, 2:].set(0)
+def test_masked_positions_do_not_change_the_loss():
+    changed = TARGETS.at[1:, 2:].set(0)
     np.testing.assert_array_equal(
-        losses.language_model(HIDDEN, TABLE, TARGETS, MASK),
-        losses.language_model(HIDDEN.at[1:, 2:].set(9.0), TABLE, moved, MASK),
+        losses.language_model(HIDDEN, EMBEDDING, TARGETS, MASK),
+        losses.language_model(HIDDEN.at[1:, 2:].set(9.0), EMBEDDING, changed, MASK),
     )
-    assert (losses.language_model(HIDDEN, TABLE, TARGETS, jnp.zeros((3, 5))) == 0).all()
+    assert (losses.language_model(HIDDEN, EMBEDDING, TARGETS, jnp.zeros((3, 5))) == 0).all()
 
 
-def test_its_gradients_are_those_of_log_softmax():
+def test_gradients_are_those_of_log_softmax():
     def gradients(loss):
         weights = jnp.array([1.0, 2.0, 3.0])
         return jax.jit(
             jax.grad(
-                lambda hidden, table: (weights * loss(hidden, table, TARGETS, MASK)).sum(),
+                lambda hidden, embedding: (weights * loss(hidden, embedding, TARGETS, MASK)).sum(),
                 argnums=(0, 1),
             )
-        )(HIDDEN, TABLE)
+        )(HIDDEN, EMBEDDING)
 
-    for ours, expected in zip(gradients(losses.language_model), gradients(plain), strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+    for actual, expected in zip(gradients(losses.language_model), gradients(plain), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-6)
 
 
 WEIGHTS = jnp.asarray(
@@ -67,7 +68,7 @@ WEIGHTS = jnp.asarray(
 )
 
 
-# The mask has 8 ones; of the weights seven are not 0.
+# The mask has 8 ones; 7 of the weights are not 0.
 @pytest.mark.parametrize(
     ("weights", "max_targets"),
     [
@@ -75,40 +76,40 @@ WEIGHTS = jnp.asarray(
         *((WEIGHTS, max_targets) for max_targets in (None, 7, 9)),
     ],
 )
-def test_logits_of_weighted_positions_alone_give_the_weighted_mean(weights, max_targets):
-    packed = lambda hidden, table: losses.language_model(
-        hidden, table, TARGETS, weights, max_targets=max_targets
+def test_max_targets_does_not_change_loss_and_gradients(weights, max_targets):
+    packed = lambda hidden, embedding: losses.language_model(
+        hidden, embedding, TARGETS, weights, max_targets=max_targets
     )
     np.testing.assert_allclose(
-        packed(HIDDEN, TABLE), plain(HIDDEN, TABLE, TARGETS, weights), rtol=1e-5
+        packed(HIDDEN, EMBEDDING), plain(HIDDEN, EMBEDDING, TARGETS, weights), rtol=1e-5
     )
-    ours = jax.grad(lambda *arrays: packed(*arrays).sum(), argnums=(0, 1))(HIDDEN, TABLE)
+    actual = jax.grad(lambda *arrays: packed(*arrays).sum(), argnums=(0, 1))(HIDDEN, EMBEDDING)
     expected = jax.grad(lambda *arrays: plain(*arrays, TARGETS, weights).sum(), argnums=(0, 1))(
-        HIDDEN, TABLE
+        HIDDEN, EMBEDDING
     )
-    for one, other in zip(ours, expected, strict=True):
+    for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_half_precision_inputs_give_a_float32_loss_near_the_exact_one():
+def test_half_precision_gives_a_float32_loss_near_the_exact_one():
     half = losses.language_model(
-        HIDDEN.astype(jnp.bfloat16), TABLE.astype(jnp.bfloat16), TARGETS, MASK
+        HIDDEN.astype(jnp.bfloat16), EMBEDDING.astype(jnp.bfloat16), TARGETS, MASK
     )
     assert half.dtype == jnp.float32
-    np.testing.assert_allclose(half, plain(HIDDEN, TABLE, TARGETS, MASK), rtol=0.03)
+    np.testing.assert_allclose(half, plain(HIDDEN, EMBEDDING, TARGETS, MASK), rtol=0.03)
 
 
 SCORES = jnp.asarray([[2.0, -1.0, 0.5], [0.0, 0.0, 0.0]])
 
 
-def test_plain_labels_are_cross_entropy():
-    found = losses.task(SCORES, jnp.asarray([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+def test_plain_labels_give_cross_entropy():
+    loss = losses.task(SCORES, jnp.asarray([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
     np.testing.assert_allclose(
-        found, [np.log(np.exp([2.0, -1.0, 0.5]).sum()) - 0.5, np.log(3)], rtol=1e-6
+        loss, [np.log(np.exp([2.0, -1.0, 0.5]).sum()) - 0.5, np.log(3)], rtol=1e-6
     )
 
 
-def test_soft_labels_are_cross_entropy_with_a_distribution():
+def test_soft_labels_give_cross_entropy_with_a_distribution():
     label = jnp.asarray([[0.25, 0.75, 0.0], [0.5, 0.0, 0.5]])
     logs = np.asarray(SCORES) - np.log(np.exp(SCORES).sum(axis=1, keepdims=True))
     np.testing.assert_allclose(
@@ -116,7 +117,7 @@ def test_soft_labels_are_cross_entropy_with_a_distribution():
     )
 
 
-def test_numbers_are_squared_error():
+def test_numbers_give_squared_error():
     np.testing.assert_allclose(
         losses.task(jnp.asarray([[2.0], [-1.0]]), jnp.asarray([0.5, -1.0])), [2.25, 0.0]
     )
@@ -132,10 +133,10 @@ def test_numbers_are_squared_error():
         (4.9, [0, 0, 0, 0, 0.1, 0.9]),
     ],
 )
-def test_a_graded_score_is_shared_by_its_two_neighbours(score, bins):
-    found = losses.soft_bins(np.array([score]), 6)
-    np.testing.assert_allclose(found, [bins], atol=1e-6)
-    assert found @ np.arange(6) == pytest.approx(score, abs=1e-5)
+def test_graded_score_is_shared_by_its_two_neighbours(score, bins):
+    distribution = losses.soft_bins(np.array([score]), 6)
+    np.testing.assert_allclose(distribution, [bins], atol=1e-6)
+    assert distribution @ np.arange(6) == pytest.approx(score, abs=1e-5)
 
 
 def test_whole_labels_become_one_hot():

@@ -1,4 +1,4 @@
-"""Adam as published, against a second writing in float64, and the schedules at named points."""
+"""Test Adam against a separate float64 implementation, and the schedules at named points."""
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ SETTINGS = dict(b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0)
 def published(
     params, gradients, *, lr, steps, warmup, uncorrected_epsilon=True, bias_ratio_decay=True
 ):
-    """The published update (opt.py of the original), tensor by tensor in float64; gives the params after every update.
+    """Return the params after each published update (opt.py of the original code), in float64.
 
-    Without `uncorrected_epsilon` the moments are corrected first, without `bias_ratio_decay` the decay is by the rate alone.
+    Without `uncorrected_epsilon` the moments are corrected first. Without `bias_ratio_decay` the
+    decay is scaled by the learning rate alone.
     """
     b1, b2 = SETTINGS["b1"], SETTINGS["b2"]
     m = {name: np.zeros_like(p) for name, p in params.items()}
@@ -47,17 +48,17 @@ def published(
 def problem():
     random = np.random.default_rng(0)
     params = {
-        "table": random.standard_normal((5, 3)),
+        "embedding": random.standard_normal((5, 3)),
         "conv": random.standard_normal((1, 2, 3)),
         "bias": random.standard_normal(3),
     }
-    # Gradients far above, near and far below the clipping norm; the last row of the table never gets any.
+    # Gradients far above, near and far below the clipping norm; none for the last embedding row.
     gradients = [
         {name: scale * random.standard_normal(p.shape) for name, p in params.items()}
         for scale in (10, 1, 0.1, 1e-3, 1e-9) * 2
     ]
     for grads in gradients:
-        grads["table"][-1] = 0
+        grads["embedding"][-1] = 0
     return params, gradients
 
 
@@ -77,16 +78,16 @@ def run(params, gradients, **arguments):
 
 @pytest.mark.parametrize("uncorrected_epsilon", [True, False])
 @pytest.mark.parametrize("bias_ratio_decay", [True, False])
-def test_ten_updates_equal_the_published_ones_and_those_without_a_quirk(
+def test_ten_updates_equal_float64_with_and_without_each_quirk(
     problem, uncorrected_epsilon, bias_ratio_decay
 ):
     params, gradients = problem
     quirks = {"uncorrected_epsilon": uncorrected_epsilon, "bias_ratio_decay": bias_ratio_decay}
-    ours = run(
+    actual = run(
         params, gradients, lr=0.05, schedule=optim.warmup_linear(10, 0.25), **SETTINGS, **quirks
     )
     expected = published(params, gradients, lr=0.05, steps=10, warmup=0.25, **quirks)
-    for number, (a, b) in enumerate(zip(ours, expected, strict=True)):
+    for number, (a, b) in enumerate(zip(actual, expected, strict=True)):
         for name in params:
             np.testing.assert_allclose(
                 a[name], b[name], rtol=0, atol=2e-6, err_msg=f"{name} after update {number + 1}"
@@ -94,26 +95,26 @@ def test_ten_updates_equal_the_published_ones_and_those_without_a_quirk(
     assert np.abs(expected[-1]["conv"] - params["conv"]).max() > 0.05
 
 
-def test_without_quirks_it_is_the_usual_adamw(problem):
+def test_adam_without_quirks_is_adamw(problem):
     params, gradients = problem
     gradients = [jax.tree.map(lambda g: 1e-3 * g, grads) for grads in gradients[1:3]]  # not clipped
     clean = {"uncorrected_epsilon": False, "bias_ratio_decay": False}
-    ours = run(params, gradients, lr=0.05, schedule=lambda count: 1.0, **SETTINGS, **clean)[-1]
+    actual = run(params, gradients, lr=0.05, schedule=lambda count: 1.0, **SETTINGS, **clean)[-1]
     params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
-    usual = optax.adamw(
+    adamw = optax.adamw(
         0.05, weight_decay=SETTINGS["decay"], mask=jax.tree.map(lambda p: p.ndim > 1, params)
     )
-    state = usual.init(params)
+    state = adamw.init(params)
     for grads in gradients:
-        updates, state = usual.update(
+        updates, state = adamw.update(
             jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), grads), state, params
         )
         params = optax.apply_updates(params, updates)
     for name in params:
-        np.testing.assert_allclose(ours[name], params[name], atol=1e-6)
+        np.testing.assert_allclose(actual[name], params[name], atol=1e-6)
 
 
-def test_the_first_update_moves_nothing_but_the_moments(problem):
+def test_first_update_changes_only_the_moments(problem):
     params, gradients = problem
     first, second = run(
         params, gradients[:2], lr=0.05, schedule=optim.warmup_cosine(100, 0.1), **SETTINGS
@@ -125,19 +126,19 @@ def test_the_first_update_moves_nothing_but_the_moments(problem):
 
 def test_only_tensors_of_rank_above_one_decay(problem):
     params, gradients = problem
-    nothing = [jax.tree.map(np.zeros_like, grads) for grads in gradients[:3]]
-    after = run(params, nothing, lr=0.1, schedule=lambda count: 1.0, **SETTINGS)[-1]
+    zeros = [jax.tree.map(np.zeros_like, grads) for grads in gradients[:3]]
+    after = run(params, zeros, lr=0.1, schedule=lambda count: 1.0, **SETTINGS)[-1]
     np.testing.assert_array_equal(after["bias"], params["bias"].astype(np.float32))
-    for name in ("table", "conv"):  # rows without a gradient too
+    for name in ("embedding", "conv"):  # rows without a gradient too
         assert (np.abs(after[name]) < np.abs(params[name])).all()
 
 
-def test_clipping_is_by_the_global_norm(problem):
+def test_gradients_are_clipped_by_the_global_norm(problem):
     params, gradients = problem
-    many = gradients[0], jax.tree.map(lambda g: 100 * g, gradients[0])
+    scales = gradients[0], jax.tree.map(lambda g: 100 * g, gradients[0])
     one, other = (
         run(params, [grads] * 2, lr=0.1, schedule=lambda count: 1.0, **SETTINGS)[-1]
-        for grads in many
+        for grads in scales
     )
     for name in params:
         np.testing.assert_allclose(one[name], other[name], atol=1e-6)
@@ -148,11 +149,8 @@ def test_clipping_is_by_the_global_norm(problem):
     [
         (optim.warmup_cosine(1000, 0.002), 0, 0.0),
         (optim.warmup_cosine(1000, 0.002), 1, 0.5),
-        (
-            optim.warmup_cosine(1000, 0.002),
-            2,
-            0.5 * (1 + np.cos(np.pi * 0.002)),
-        ),  # the cosine of the whole run, not re-based
+        # The cosine is that of the whole run.
+        (optim.warmup_cosine(1000, 0.002), 2, 0.5 * (1 + np.cos(np.pi * 0.002))),
         (optim.warmup_cosine(1000, 0.002), 250, 0.5 * (1 + np.sqrt(0.5))),
         (optim.warmup_cosine(1000, 0.002), 500, 0.5),
         (optim.warmup_cosine(1000, 0.002), 1000, 0.0),
@@ -161,13 +159,10 @@ def test_clipping_is_by_the_global_norm(problem):
         (optim.warmup_linear(100, 0.1), 10, 0.9),
         (optim.warmup_linear(100, 0.1), 50, 0.5),
         (optim.warmup_linear(100, 0.1), 100, 0.0),
-        (
-            optim.warmup_linear(231, 0.002),
-            1,
-            1 - 1 / 231,
-        ),  # RTE: the warmup is shorter than one update
+        # RTE: the warmup is shorter than one update.
+        (optim.warmup_linear(231, 0.002), 1, 1 - 1 / 231),
         (optim.warmup_linear(100, 0.0), 0, 1.0),
-        # Otherwise than published: by the update's own number, and falling from the warmup's end.
+        # Not as published: the update itself is counted; the decay begins at the end of the warmup.
         (optim.warmup_linear(100, 0.1, zero_first_update=False), 0, 0.1 * 0.99),
         (optim.warmup_cosine(1000, 0.002, zero_first_update=False), 0, 0.5),
         (optim.warmup_linear(100, 0.1, decay_includes_warmup=False), 5, 0.5),
@@ -180,3 +175,18 @@ def test_clipping_is_by_the_global_norm(problem):
 )
 def test_schedules_at_named_points(schedule, count, factor):
     assert float(schedule(jnp.int32(count))) == pytest.approx(factor, abs=1e-6)
+
+
+def test_frozen_rows_do_not_move_and_do_not_count_in_the_norm(problem):
+    params, gradients = problem
+    params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
+    grads = jax.tree.map(lambda g: jnp.asarray(g, jnp.float32), gradients[0])
+    frozen = {"bias": 3, "embedding": 2}
+    optimizer = optim.adam(lr=0.1, schedule=lambda count: 1.0, **SETTINGS)
+    freezing = optim.freeze(optimizer, frozen)
+    updates, _ = freezing.update(grads, freezing.init(params), params)
+    zeroed = {name: g.at[: frozen.get(name, 0)].set(0) for name, g in grads.items()}
+    expected, _ = optimizer.update(zeroed, optimizer.init(params), params)
+    for name, rows in {"conv": 0, **frozen}.items():
+        assert not updates[name][:rows].any()
+        np.testing.assert_array_equal(updates[name][rows:], expected[name][rows:])

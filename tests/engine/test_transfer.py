@@ -1,4 +1,4 @@
-"""Which params a transfer of K layers takes, and what happens where shapes differ."""
+"""Test which params a transfer of K layers restores, and how differing shapes are handled."""
 
 import numpy as np
 import pytest
@@ -28,12 +28,12 @@ NAMES = [
         (4, sorted(NAMES)[:3] + sorted(NAMES)[4:]),  # h10 is not h1
     ],
 )
-def test_a_transfer_takes_the_embeddings_and_the_first_blocks(layers, expected):
+def test_transfer_restores_the_embeddings_and_the_first_blocks(layers, expected):
     assert sorted(transfer.transferred_names(NAMES, layers)) == sorted(expected)
 
 
 @pytest.mark.parametrize("layers", [-2, 5])
-def test_more_layers_than_there_are_is_refused(layers):
+def test_wrong_number_of_layers_is_refused(layers):
     with pytest.raises(
         UserError, match=rf"config\.init\.layers: {layers} is not between -1 .* the 4 blocks"
     ):
@@ -49,9 +49,9 @@ def fresh():
     }
 
 
-def test_stored_arrays_take_their_places_and_the_rest_stays():
+def test_merge_replaces_stored_params_and_leaves_the_others():
     stored = {"tokens": np.ones((6, 2)), "h0/kernel": np.full((2, 2), 2.0)}
-    merged, kept = transfer.merge(fresh(), stored)
+    merged, restored_rows = transfer.merge(fresh(), stored)
     flat = flatten_dict(merged, sep="/")
     assert {name: float(array.mean()) for name, array in flat.items()} == {
         "tokens": 1,
@@ -59,7 +59,7 @@ def test_stored_arrays_take_their_places_and_the_rest_stays():
         "positions": 0,
         "clf/kernel": 0,
     }
-    assert transfer.transfer_status(merged, kept) == {
+    assert transfer.transfer_status(merged, restored_rows) == {
         "tokens": "restored",
         "h0/kernel": "restored",
         "positions": "fresh",
@@ -67,13 +67,13 @@ def test_stored_arrays_take_their_places_and_the_rest_stays():
     }
 
 
-def test_a_longer_table_keeps_its_own_last_rows():
-    merged, kept = transfer.merge(fresh(), {"tokens": np.ones((4, 2))})
+def test_longer_embedding_keeps_its_last_rows():
+    merged, restored_rows = transfer.merge(fresh(), {"tokens": np.ones((4, 2))})
     assert merged["tokens"].tolist() == [[1, 1]] * 4 + [[0, 0]] * 2
-    assert transfer.transfer_status(merged, kept)["tokens"] == "restored 4 of 6 rows"
+    assert transfer.transfer_status(merged, restored_rows)["tokens"] == "restored 4 of 6 rows"
 
 
-def test_a_shorter_table_takes_the_first_rows():
+def test_shorter_embedding_takes_the_first_rows():
     merged, _ = transfer.merge(fresh(), {"positions": np.arange(10.0).reshape(5, 2)})
     assert merged["positions"].tolist() == [[0, 1], [2, 3], [4, 5]]
 
@@ -94,22 +94,18 @@ def test_arrays_that_do_not_fit_are_refused(stored, message):
         transfer.merge(fresh(), stored)
 
 
-def test_merging_changes_neither_of_its_arguments():
+def test_merge_does_not_change_its_arguments():
     tree, stored = fresh(), {"tokens": np.ones((4, 2))}
     transfer.merge(tree, stored)
     assert not tree["tokens"].any() and stored["tokens"].shape == (4, 2)
 
 
-def test_the_table_counts_arrays_by_part_and_fate():
+def test_summary_counts_arrays_by_part_and_status():
     merged = transfer.merge(fresh(), {"tokens": np.ones((4, 2)), "h0/kernel": np.ones((2, 2))})
     lines = [
         line.split()
         for line in transfer.status_summary(transfer.transfer_status(*merged)).splitlines()[1:]
     ]
     assert ["tokens", "restored", "4", "of", "6", "rows", "(1", "arrays)"] in lines
-    assert ["h0", "restored", "(1", "arrays)"] in lines and [
-        "clf",
-        "fresh",
-        "(1",
-        "arrays)",
-    ] in lines
+    assert ["h0", "restored", "(1", "arrays)"] in lines
+    assert ["clf", "fresh", "(1", "arrays)"] in lines

@@ -12,6 +12,7 @@ import sklearn.metrics
 
 from gpt1_jax.datasets.sources import load
 from gpt1_jax.engine import checkpoint
+from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import MODELS, TASKS
 from gpt1_jax.runs.reader import PretrainedRun
@@ -174,7 +175,7 @@ def added(pretrained, tmp_path):
         run = shutil.copytree(pretrained(body), tmp_path / "changed")
         params = checkpoint.read_all_params(run, 20)
         change(params)
-        checkpoints = checkpoint.Checkpoints(run, keep=5)
+        checkpoints = Checkpoints(run, keep=5)
         checkpoints.save(
             30,
             {"params": params, "opt_state": {"count": np.zeros(1)}},
