@@ -61,7 +61,9 @@ def main(_):
     source, files = pathlib.Path(_SOURCE.value), sorted(glob.glob(_TEXTS.value))
     original = Original.published(source)
     rows = len(original.encoder)
-    exact, approximate = (openai.read_tokenizer(source, text, rows) for text in openai.TEXTS)
+    exact, approximate = (
+        openai.read_tokenizer(source, text, rows) for text in ("published", "approximate")
+    )
     words, normalizer, splitter = (
         openai_pipeline.Pipeline(list, exact.words),
         standardize.normalizer(),
