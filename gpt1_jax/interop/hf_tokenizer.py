@@ -1,145 +1,159 @@
-"""Tokenizers to and from Hugging Face's folders."""
+"""Read and write the tokenizers of Hugging Face's folders."""
 
 import json
 import pathlib
-from typing import Any
 
 import tokenizers
 from tokenizers import models
 
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.interop import hf_files
 from gpt1_jax.text import bpe, standardize
 
-FILE, WORDS, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """The content of one of a folder's JSON files; UserError where it is missing or damaged."""
-    content = storage.read_json(path, hint="give a folder that save_pretrained has written")
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{path}: holds a {type(content).__name__}, names and values expected; copy it again"
-        )
-    return content
+FILE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 
 
 def read(folder: pathlib.Path, text: str) -> bpe.Tokenizer:
-    """The tokenizer of a folder, with the three tokens of finetuning above its plain vocabulary; other added tokens are left out.
+    """Return the tokenizer of a folder.
+
+    The three tokens of finetuning follow the plain vocabulary. Other added tokens are left out.
 
     Args:
-        text: how a text becomes words. "own": by the steps that tokenizer.json holds; those of Hugging Face's OpenAIGPTTokenizer are
-            BERT's, which know no newline. "published": by text/openai_pipeline.py. "approximate": by text/standardize.py. "": by those of
-            tokenizer.json, if they are of text/standardize.py; else the published way, where the vocabulary is in the published form,
-            vocab.json and merges.txt.
+        folder: a folder with vocab.json and merges.txt (the published form), tokenizer.json, or
+            all of them.
+        text: how a text is split into words. "own": by the steps in tokenizer.json; Hugging Face's
+            OpenAIGPTTokenizer stores those of BERT, which drop newlines. "published": by
+            text/openai_pipeline.py. "approximate": by text/standardize.py. "": as "own" if the
+            steps are those of text/standardize.py, else as "published" if the vocabulary is in the
+            published form.
 
     Raises:
-        UserError: a file is missing or damaged; `text` is "" and the steps are somebody else's; the vocabulary is not in the published
-            layout; a library of the published way is missing.
+        UserError: a file is missing or damaged; `text` is "" and neither default applies; the ids
+            are not in the published order; a library of the published pipeline is missing.
     """
     file = folder / FILE
-    stored = read_json(file) if file.is_file() else {}
-    if not text and stored and _ours(stored):
-        text = "own"
-    if not text and not _published(folder):
+    stored = hf_files.read_object(file) if file.is_file() else {}
+    text = text or _default_text(folder, stored)
+    if text == "own" and not stored:
         raise UserError(
-            f"{file}: {'splits texts in its own way' if stored else 'not there'}; give --text=own to take it as it is, --text=published "
-            "for the words of the original, or --text=approximate for what comes near"
+            f"{file}: no such file; give --text=published or --text=approximate to use "
+            f"{VOCABULARY} and {MERGES}"
         )
     try:
-        if text != "own":
-            return bpe.assemble(*_vocabulary(folder, stored), published_words=text != "approximate")
-        if not stored:
-            raise UserError(
-                f"{file}: not there; give --text=published or --text=approximate to take vocab.json and merges.txt"
-            )
-        return _as_it_is(stored)
+        if text == "own":
+            return _from_stored(stored)
+        vocab, merges = _read_vocabulary(folder, stored)
+        return bpe.assemble(vocab, merges, published_words=text == "published")
     except ValueError as error:
         raise UserError(
             f"{folder}: {first_line(error)}; give a vocabulary in the published layout"
         ) from None
 
 
-def _as_it_is(stored: dict) -> bpe.Tokenizer:
-    """A tokenizer.json with its own steps; ValueError where its vocabulary is not in the published layout."""
+def _default_text(folder: pathlib.Path, stored: dict) -> str:
+    if stored and _is_standard(stored):
+        return "own"
+    if _has_published_form(folder):
+        return "published"
+    problem = "splits texts by other steps" if stored else "no such file"
+    raise UserError(
+        f"{folder / FILE}: {problem}; give --text=own to use its steps, --text=published for the "
+        "published pipeline, or --text=approximate for its approximation"
+    )
+
+
+def _from_stored(stored: dict) -> bpe.Tokenizer:
+    """Return the tokenizer of a tokenizer.json with its own steps.
+
+    Raises:
+        ValueError: it is not a BPE, or its ids are not in the published order.
+    """
     try:
-        plain = stored["model"]["vocab"]
-        stored["added_tokens"] = [
-            token for token in stored["added_tokens"] if token["content"] in plain
-        ]
-        stored |= {
-            "truncation": None,
-            "padding": None,
-            "post_processor": None,
-        }  # left there by whoever last used it; a text is all its ids
-        backend = tokenizers.Tokenizer.from_str(json.dumps(stored))
+        vocab = stored["model"]["vocab"]
+        added = [token for token in stored["added_tokens"] if token["content"] in vocab]
+        # The last user's settings may be stored. They would cut or extend the ids of a text.
+        unused = dict.fromkeys(("truncation", "padding", "post_processor"))
+        content = {**stored, "added_tokens": added, **unused}
+        backend = tokenizers.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # the library raises plain Exception
-        raise ValueError(f"{FILE} is not one of byte pairs ({first_line(error)})") from None
-    bpe.check(plain)
+        raise ValueError(f"{FILE} does not hold a BPE ({first_line(error)})") from None
+    bpe.check(vocab)
     backend.add_special_tokens(list(bpe.SPECIALS))
     return bpe.Tokenizer(backend)
 
 
-def _ours(stored: dict) -> bool:
-    """Whether texts are cleaned and split by the steps of text/standardize.py."""
+def _is_standard(stored: dict) -> bool:
+    """Return whether the steps of a tokenizer.json are those of text/standardize.py."""
     for backslash_in_word in (True, False):
-        bare = tokenizers.Tokenizer(models.BPE())
-        bare.normalizer, bare.pre_tokenizer = (
-            standardize.normalizer(),
-            standardize.pre_tokenizer(backslash_in_word),
-        )
-        steps = json.loads(bare.to_str())
+        backend = tokenizers.Tokenizer(models.BPE())
+        backend.normalizer = standardize.normalizer()
+        backend.pre_tokenizer = standardize.pre_tokenizer(backslash_in_word)
+        steps = json.loads(backend.to_str())
         if all(stored.get(step) == steps[step] for step in ("normalizer", "pre_tokenizer")):
             return True
     return False
 
 
-def _published(folder: pathlib.Path) -> bool:
-    return all((folder / name).is_file() for name in (WORDS, MERGES))
+def _has_published_form(folder: pathlib.Path) -> bool:
+    return (folder / VOCABULARY).is_file() and (folder / MERGES).is_file()
 
 
-def _vocabulary(folder: pathlib.Path, stored: dict) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """The pieces and merges of vocab.json and merges.txt, else those of tokenizer.json, whose content is `stored`."""
-    if _published(folder):
+def _read_vocabulary(
+    folder: pathlib.Path, stored: dict
+) -> tuple[dict[str, int], list[tuple[str, ...]]]:
+    """Return the vocabulary and the merges.
+
+    Args:
+        folder: its vocab.json and merges.txt are read, if both are there.
+        stored: content of tokenizer.json, read otherwise.
+
+    Raises:
+        UserError: a file cannot be read, or there is no BPE.
+    """
+    if _has_published_form(folder):
+        file = folder / MERGES
         try:
-            lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeError) as error:
             raise UserError(
-                f"{folder / MERGES}: cannot be read ({first_line(error)}); save the tokenizer again"
+                f"{file}: cannot be read ({first_line(error)}); save the tokenizer again"
             ) from None
-        return read_json(folder / WORDS), [
-            tuple(line.split()) for line in lines if line and not line.startswith("#version")
-        ]
+        merges = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
+        return hf_files.read_object(folder / VOCABULARY), merges
     model = stored.get("model", {})
     if model.get("type") != "BPE":
         raise UserError(
-            f"{folder}: has no {WORDS} and {MERGES}, nor a {FILE} of byte pairs; save the tokenizer again"
+            f"{folder}: has neither {VOCABULARY} and {MERGES} nor a {FILE} with a BPE; save the "
+            "tokenizer again"
         )
-    return model["vocab"], [
-        tuple(pair.split() if isinstance(pair, str) else pair) for pair in model["merges"]
-    ]
+    merges = [tuple(pair.split() if isinstance(pair, str) else pair) for pair in model["merges"]]
+    return model["vocab"], merges
 
 
 def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials: bool) -> None:
-    """Writes tokenizer.json and tokenizer_config.json, as AutoTokenizer reads them.
+    """Write tokenizer.json and tokenizer_config.json for AutoTokenizer.
 
-    The newline is no special token there, nor the mark of an end: decoding would drop it. Words of the published pipeline, which
-    tokenizer.json cannot hold, become those of text/standardize.py, which come near.
+    The newline is neither a special token nor an end token, because decoding would drop it. A
+    tokenizer.json cannot hold the published pipeline; text/standardize.py approximates it.
 
     Args:
-        context: the most tokens of a text.
-        specials: whether the model has rows for the three tokens of finetuning.
+        folder: an existing folder.
+        tokenizer: the tokenizer of a run.
+        context: maximal number of tokens of a text.
+        specials: keep the three tokens of finetuning.
     """
-    tokenizer.save(folder / FILE)
+    file = folder / FILE
+    tokenizer.save(file)
     if tokenizer.word_pipeline:
-        model = read_json(folder / FILE)["model"]
-        bpe.assemble(model["vocab"], [tuple(pair) for pair in model["merges"]]).save(folder / FILE)
+        model = storage.read_json(file)["model"]
+        bpe.assemble(model["vocab"], [tuple(pair) for pair in model["merges"]]).save(file)
     if not specials:
-        stored = read_json(folder / FILE)
+        stored = storage.read_json(file)
         stored["added_tokens"] = [
             token for token in stored["added_tokens"] if token["content"] not in bpe.SPECIALS
         ]
-        storage.write_json(folder / FILE, stored)
+        storage.write_json(file, stored)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "unk_token": bpe.UNKNOWN,

@@ -1,7 +1,8 @@
-"""Names and shapes of the published tensors, Hugging Face's and ours: one tree of params <-> one row. Nothing is read or written here.
+"""Convert between the params of a body and the tensors of an `openai-gpt` model, by name.
 
-Their Conv1D keeps its weights [in, out], as our kernels are; their softmax is tied to the table of tokens, as ours; positions have a table
-of their own in both.
+OpenAI's published weights have the same names and shapes. Nothing is read or written here. The
+Conv1D of transformers stores its weights as [in, out], like a Flax kernel. Both programs tie the
+softmax to the token embedding and have a separate position embedding.
 """
 
 from collections.abc import Mapping
@@ -9,11 +10,10 @@ from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Float
 
 from gpt1_jax.errors import UserError
 
-PREFIX = "transformer."  # of the body's tensors where a head stands on it
+PREFIX = "transformer."  # before the names of the body's tensors in a model with a head
 EMBEDDINGS = {"tokens": "tokens_embed.weight", "positions": "positions_embed.weight"}
 DENSE = {"kernel": "weight", "bias": "bias"}
 NORM = {"scale": "weight", "bias": "bias"}
@@ -25,30 +25,32 @@ LAYERS = {
     "mlp/c_proj": DENSE,
     "ln_2": NORM,
 }
-TIED = "lm_head.weight"  # the table of tokens once more; OpenAIGPTDoubleHeadsModel saves it in place of the other
-BUFFERS = (
-    ".attn.bias",
-    ".attn.masked_bias",
-    "position_ids",
-)  # how constants end that older versions stored
+# Another name of the token embedding; OpenAIGPTDoubleHeadsModel saves only this one.
+TIED = "lm_head.weight"
 HEADS = ("score.", "multiple_choice_head.", "classifier.")
-TOLERANCE = 1e-5  # how far a class score may be off for want of a bias in their head
 
 
 def names(layers: int) -> dict[str, str]:
-    """Slash-joined name of each param of a body with so many blocks -> its name with them, without the prefix."""
-    found = dict(EMBEDDINGS)
+    """Return param name -> tensor name for a body with so many blocks.
+
+    Param names are joined with slashes. Tensor names have no prefix.
+    """
+    tensor_names = dict(EMBEDDINGS)
     for number in range(layers):
         for layer, parts in LAYERS.items():
-            theirs = f"h.{number}.{layer.replace('/', '.')}"
-            found |= {
-                f"h{number}/{layer}/{part}": f"{theirs}.{name}" for part, name in parts.items()
-            }
-    return found
+            prefix = f"h.{number}.{layer.replace('/', '.')}"
+            for part, tensor_part in parts.items():
+                tensor_names[f"h{number}/{layer}/{part}"] = f"{prefix}.{tensor_part}"
+    return tensor_names
 
 
-def shapes(sizes: Mapping[str, Any], rows: int) -> dict[str, tuple[int, ...]]:
-    """Slash-joined name -> shape, of a body of these sizes with so many rows of tokens."""
+def shapes(sizes: Mapping[str, Any], token_rows: int) -> dict[str, tuple[int, ...]]:
+    """Return param name -> shape, with names joined by slashes.
+
+    Args:
+        sizes: arguments of the body: context, layers, width, ffn.
+        token_rows: rows of the token embedding.
+    """
     width, ffn = sizes["width"], sizes["ffn"]
     kernels = {
         "attn/c_attn": (width, 3 * width),
@@ -56,92 +58,72 @@ def shapes(sizes: Mapping[str, Any], rows: int) -> dict[str, tuple[int, ...]]:
         "mlp/c_fc": (width, ffn),
         "mlp/c_proj": (ffn, width),
     }
-    found = {"tokens": (rows, width), "positions": (sizes["context"], width)}
+    result = {"tokens": (token_rows, width), "positions": (sizes["context"], width)}
     for number in range(sizes["layers"]):
-        for layer in LAYERS:
-            vector = kernels.get(layer, (width,))[-1:]
-            found |= {f"h{number}/{layer}/{part}": vector for part in LAYERS[layer]}
-            found |= {f"h{number}/{layer}/kernel": kernels[layer]} if layer in kernels else {}
-    return found
+        for layer, parts in LAYERS.items():
+            kernel = kernels.get(layer, (width,))
+            for part in parts:
+                result[f"h{number}/{layer}/{part}"] = kernel if part == "kernel" else kernel[-1:]
+    return result
 
 
 def from_params(params: Mapping, layers: int) -> dict[str, np.ndarray]:
-    """The body's tensors under their names, float32, the same bits."""
+    """Return the body's tensors by name, with the prefix, in float32 and with the same bits."""
     flat = flatten_dict(params, sep="/")
     return {
-        PREFIX + theirs: np.ascontiguousarray(flat[ours], np.float32)
-        for ours, theirs in names(layers).items()
+        PREFIX + tensor_name: np.ascontiguousarray(flat[name], np.float32)
+        for name, tensor_name in names(layers).items()
     }
 
 
 def to_params(
-    tensors: Mapping[str, np.ndarray], sizes: Mapping[str, Any], rows: int, place: str
+    tensors: Mapping[str, np.ndarray], sizes: Mapping[str, Any], token_rows: int, source: str
 ) -> tuple[dict, list[str]]:
-    """The params of a body of these sizes, float32, and the names of the heads' tensors, which have no place in it.
+    """Return the params of a body in float32, and the names of the heads' tensors.
 
     Args:
-        tensors: by their names, with the prefix or without.
-        rows: of the table of tokens, as their config says.
-        place: what messages call their file.
+        tensors: tensors by name, with the prefix or without it.
+        sizes: arguments of the body.
+        token_rows: rows of the token embedding according to config.json.
+        source: name of the folder, for messages.
 
     Raises:
-        UserError: a tensor is missing, of another shape, not finite, or unknown; a softmax is not tied to the table.
+        UserError: a tensor is missing, has another shape, is not finite or is unknown; the softmax
+            is not tied to the token embedding.
     """
-    bare = {name.removeprefix(PREFIX): array for name, array in tensors.items()}
-    bare.setdefault(EMBEDDINGS["tokens"], bare.get(TIED))
-    ours, wanted = names(sizes["layers"]), shapes(sizes, rows)
-    if missing := sorted(name for name in ours.values() if bare.get(name) is None):
+    remaining = {name.removeprefix(PREFIX): array for name, array in tensors.items()}
+    if TIED in remaining:
+        remaining.setdefault(EMBEDDINGS["tokens"], remaining[TIED])
+    tensor_names, expected_shapes = names(sizes["layers"]), shapes(sizes, token_rows)
+    if missing := sorted(set(tensor_names.values()) - remaining.keys()):
         raise UserError(
-            f"{place}: lacks {', '.join(missing[:3])}; give the whole model, as save_pretrained writes it"
+            f"{source}: lacks {', '.join(missing[:3])}; give the whole model, as save_pretrained "
+            "writes it"
         )
     params = {}
-    for name, theirs in ours.items():
-        array = bare.pop(theirs)
-        if array.shape != wanted[name]:
-            raise UserError(
-                f"{place}: {theirs} is {array.shape}, but by config.json it is {wanted[name]}; give the two that belong together"
-            )
-        if not np.isfinite(array).all():
-            raise UserError(
-                f"{place}: {theirs} holds a number that is not finite; save the model again"
-            )
+    for name, tensor_name in tensor_names.items():
+        array = remaining.pop(tensor_name)
+        _check_tensor(array, expected_shapes[name], f"{source}: {tensor_name}")
         params[name] = array.astype(np.float32, copy=False)
-    if TIED in bare and not np.array_equal(bare.pop(TIED), params["tokens"]):
+    if TIED in remaining and not np.array_equal(remaining.pop(TIED), params["tokens"]):
         raise UserError(
-            f"{place}: {TIED} is not tokens_embed.weight; a softmax of its own has no place in this model"
+            f"{source}: {TIED} is not equal to {EMBEDDINGS['tokens']}; give a model with a tied "
+            "softmax, gpt1_jax has no other"
         )
-    heads = sorted(name for name in bare if name.startswith(HEADS))
-    if unknown := sorted(bare.keys() - set(heads)):
+    heads = sorted(name for name in remaining if name.startswith(HEADS))
+    if unknown := sorted(remaining.keys() - set(heads)):
         raise UserError(
-            f"{place}: holds {', '.join(unknown[:3])}, which openai-gpt does not have; give a model of that type"
+            f"{source}: holds {', '.join(unknown[:3])}, which openai-gpt does not have; give a "
+            "model of that type"
         )
     return unflatten_dict(params, sep="/"), heads
 
 
-def without_bias(
-    kernel: Float[np.ndarray, "D K"],
-    bias: Float[np.ndarray, "K"],
-    scale: Float[np.ndarray, "D"],
-    shift: Float[np.ndarray, "D"],
-) -> tuple[Float[np.ndarray, "K D"], float]:
-    """Weights that alone give the class scores h . kernel + bias, for every h that a layer norm of this scale and shift gives.
-
-    Such an h is scale * z + shift with sum(z) = 0, hence (1 / scale) . h = sum(shift / scale) =: c whatever z is: a bias b is the
-    weights (b / c) / scale.
-
-    Returns:
-        The weights, and by how much scores are off in float32 on 256 states drawn at random: inf where c is 0 or a scale is.
-    """
-    kernel64, bias64, scale64, shift64 = (
-        array.astype(np.float64) for array in (kernel, bias, scale, shift)
-    )
-    weight = kernel64.T
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if bias.any():
-            weight = weight + np.outer(bias64 / np.sum(shift64 / scale64), 1 / scale64)
-        weight = weight.astype(np.float32)
-        z = np.random.default_rng(0).standard_normal((256, len(scale)))
-        z -= z.mean(axis=1, keepdims=True)
-        hidden = (scale64 * z / z.std(axis=1, keepdims=True) + shift64).astype(np.float32)
-        off = np.abs(hidden @ weight.T - (hidden @ kernel64 + bias64)).max()
-    return weight, float(off) if np.isfinite(off) else float("inf")
+def _check_tensor(array: np.ndarray, shape: tuple[int, ...], label: str) -> None:
+    if array.shape != shape:
+        raise UserError(
+            f"{label} is {array.shape}, but config.json says {shape}; give the config.json and the "
+            "weights of one model"
+        )
+    if not np.isfinite(array).all():
+        raise UserError(f"{label} holds a number that is not finite; save the model again")

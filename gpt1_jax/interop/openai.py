@@ -1,9 +1,9 @@
-"""The published weights and vocabulary as the folder of a pretraining run, which config.init.path takes.
+"""Convert OpenAI's published weights and vocabulary to a pretraining run, for config.init.path.
 
     gpt1 import --source=finetune-transformer-lm/model --workdir=runs/exp_openai
 
-The source is the folder model/ of openai/finetune-transformer-lm: params_shapes.json, params_0.npy to params_9.npy,
-encoder_bpe_40000.json and vocab_40000.bpe. The sizes are those of its shapes.
+The source is the folder model/ of openai/finetune-transformer-lm: params_shapes.json, params_0.npy
+to params_9.npy, encoder_bpe_40000.json and vocab_40000.bpe. params_shapes.json defines the sizes.
 """
 
 import itertools
@@ -22,151 +22,192 @@ from gpt1_jax.runs import reader
 from gpt1_jax.text import bpe
 
 SHAPES, ENCODER, MERGES = "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"
-PIECES = tuple(f"params_{number}.npy" for number in range(10))
-HEAD = 64  # features of an attention head
+PARAMS = tuple(f"params_{number}.npy" for number in range(10))
+HEAD_WIDTH = 64  # features of an attention head
+TENSORS_PER_BLOCK = 12
 DROPOUT = {"embd_dropout": 0.1, "attn_dropout": 0.1, "resid_dropout": 0.1}
+HINT = "give the folder of the published files"
 
 
-def layout(sizes: Mapping[str, int], rows: int) -> dict[str, tuple[int, ...]]:
-    """Our name -> the published shape of every tensor, in the published order, which begins with the positions.
+def import_run(source: pathlib.Path, workdir: str, text: str) -> str:
+    """Make a pretraining run of the published files; return a line that describes the run.
 
     Args:
-        sizes: of the body: context, layers, width, ffn.
-        rows: token rows.
+        source: the folder of the published files.
+        workdir: the folder of the run to make.
+        text: how texts are split into words (see `read_tokenizer`).
+
+    Raises:
+        UserError: a file is missing or damaged, or the workdir cannot be made.
     """
-    shapes = hf_weights.shapes(sizes, rows)
-    ordered = {"positions": shapes["positions"]} | shapes
-    # The kernels are those of convolutions over one position.
+    sizes, token_rows = read_sizes(source)
+    tokenizer = read_tokenizer(source, text, token_rows)
+    shapes = published_shapes(sizes, token_rows)
+    params = read_params(source, shapes)
+    result = reader.write_pretrained(
+        workdir,
+        {"name": "transformer", **sizes, **DROPOUT, "dtype": "float32"},
+        params,
+        tokenizer,
+        {"format": "openai/finetune-transformer-lm", "text": text},
+    )
+    numbers = ", ".join(f"{name} {size}" for name, size in {**sizes, "tokens": token_rows}.items())
+    words = tokenizer.word_pipeline or "gpt1_jax.text.standardize, an approximation"
+    return (
+        f"{workdir}: {numbers}; {sum(map(math.prod, shapes.values()))} params, sha256 "
+        f"{result['params_sha256']}; words by {words}"
+    )
+
+
+def published_shapes(sizes: Mapping[str, int], token_rows: int) -> dict[str, tuple[int, ...]]:
+    """Return param name -> published shape in the published order, which begins with positions.
+
+    A published kernel has one axis more, because it is a convolution over one position.
+
+    Args:
+        sizes: arguments of the body: context, layers, width, ffn.
+        token_rows: rows of the token embedding.
+    """
+    shapes = hf_weights.shapes(sizes, token_rows)
+    ordered = {"positions": shapes["positions"], **shapes}
     return {
         name: (1, *shape) if name.endswith("kernel") else shape for name, shape in ordered.items()
     }
 
 
 def read_sizes(source: pathlib.Path) -> tuple[dict[str, int], int]:
-    """The sizes of the body and its token rows, from the shapes; UserError where those are not of `layout`."""
+    """Return the sizes of the body and the rows of the token embedding.
+
+    Raises:
+        UserError: the file of shapes is missing or damaged, or its shapes are not those of a GPT-1
+            Transformer.
+    """
     file = source / SHAPES
+    content = storage.read_json(file, hint=HINT)
     try:
-        shapes = [tuple(map(int, shape)) for shape in storage.read_json(file)]
-        (context, width), (rows, _), ffn = shapes[0], shapes[1], shapes[8][-1]
+        shapes = [tuple(map(int, shape)) for shape in content]
+        (context, width), (token_rows, _), ffn = shapes[0], shapes[1], shapes[8][-1]
     except (TypeError, ValueError, IndexError):
         raise UserError(
-            f"{file}: not the shapes of positions, tokens and blocks; take the published file"
+            f"{file}: does not hold the shapes of positions, tokens and blocks; take the published "
+            "file"
         ) from None
-    layers = math.ceil((len(shapes) - 2) / 12)
     sizes = {
         "context": context,
-        "layers": layers,
+        "layers": math.ceil((len(shapes) - 2) / TENSORS_PER_BLOCK),
         "width": width,
-        "heads": width // HEAD,
+        "heads": width // HEAD_WIDTH,
         "ffn": ffn,
     }
-    if width % HEAD or min(*sizes.values(), rows) < 1:
+    if width % HEAD_WIDTH or min(*sizes.values(), token_rows) < 1:
         raise UserError(
-            f"{file}: positions of shape {shapes[0]}; a width of {HEAD} a head is expected, and no empty axis"
+            f"{file}: the first shape is {shapes[0]}, a width that is a multiple of {HEAD_WIDTH} "
+            "and no empty axis are expected; take the published file"
         )
-    wanted = layout(sizes, rows)
-    for number, (shape, name) in enumerate(itertools.zip_longest(shapes, wanted), 1):
-        if shape != wanted.get(name):
-            expected = f"{wanted[name]} expected ({name})" if name else "one more than expected"
+    _check_shapes(file, shapes, published_shapes(sizes, token_rows))
+    return sizes, token_rows
+
+
+def _check_shapes(
+    file: pathlib.Path, shapes: list[tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    # The number of layers is rounded up, so there are never more shapes than expected.
+    pairs = itertools.zip_longest(shapes, expected.items())
+    for number, (shape, (name, expected_shape)) in enumerate(pairs, 1):
+        if shape != expected_shape:
             raise UserError(
-                f"{file}: shape {number} is {shape or 'missing'}, {expected}; take the published file"
+                f"{file}: shape {number} is {shape or 'missing'}, {expected_shape} is expected "
+                f"({name}); take the published file"
             )
-    return sizes, rows
 
 
-def read_params(source: pathlib.Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """The params under our names, float32; UserError where a piece is missing, of another kind, not finite, or numbers are left over."""
-    flat = np.concatenate([_piece(source / piece) for piece in PIECES])
-    ends = list(itertools.accumulate(map(math.prod, wanted.values())))
+def read_params(source: pathlib.Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return the params as a nested dict of float32 arrays.
+
+    Args:
+        source: the folder of the published files.
+        shapes: the result of `published_shapes`.
+
+    Raises:
+        UserError: a file is missing or damaged, or the files do not hold as many numbers as the
+            shapes.
+    """
+    flat = np.concatenate([_read_array(source / name) for name in PARAMS])
+    ends = list(itertools.accumulate(map(math.prod, shapes.values())))
     if len(flat) != ends[-1]:
         raise UserError(
-            f"{source / PIECES[0]} to {PIECES[-1]}: {len(flat)} numbers, {ends[-1]} expected by {SHAPES}; copy the pieces again"
+            f"{source / PARAMS[0]} to {PARAMS[-1]}: hold {len(flat)} numbers, {ends[-1]} are "
+            f"expected by {SHAPES}; copy the files again"
         )
     params = {}
-    for (name, shape), part in zip(wanted.items(), np.split(flat, ends[:-1]), strict=True):
-        params[name] = part.reshape(shape[1:] if name.endswith("kernel") else shape)
+    for (name, shape), array in zip(shapes.items(), np.split(flat, ends[:-1]), strict=True):
+        params[name] = array.reshape(shape[1:] if name.endswith("kernel") else shape)
     return unflatten_dict(params, sep="/")
 
 
-def _piece(file: pathlib.Path) -> np.ndarray:
+def _read_array(file: pathlib.Path) -> np.ndarray:
+    """Return the numbers of one params file, a vector of float32."""
     try:
-        piece = np.load(file, allow_pickle=False)
+        array = np.load(file, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(
-            f"{file}: not there; the weights are {PIECES[0]} to {PIECES[-1]}, all ten"
+            f"{file}: no such file; give the folder with all of {PARAMS[0]} to {PARAMS[-1]}"
         ) from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(
             f"{file}: cannot be read as an array of numbers ({first_line(error)}); copy it again"
         ) from None
-    if not isinstance(piece, np.ndarray) or piece.dtype != np.float32 or piece.ndim != 1:
-        found = (
-            f"{piece.dtype} of shape {piece.shape}"
-            if isinstance(piece, np.ndarray)
-            else "several arrays"
-        )
-        raise UserError(f"{file}: holds {found}, a row of float32 expected; copy it again")
-    if not np.isfinite(piece).all():
+    content = "several arrays"
+    if isinstance(array, np.ndarray):
+        content = f"{array.dtype} of shape {array.shape}"
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.ndim != 1:
+        raise UserError(f"{file}: holds {content}, a vector of float32 is expected; copy it again")
+    if not np.isfinite(array).all():
         raise UserError(f"{file}: holds a number that is not finite; copy it again")
-    return piece
+    return array
 
 
-def read_tokenizer(source: pathlib.Path, text: str, rows: int) -> bpe.Tokenizer:
-    """The published vocabulary, behind the published text pipeline or our approximation of it.
+def read_tokenizer(source: pathlib.Path, text: str, token_rows: int) -> bpe.Tokenizer:
+    """Return the tokenizer with the published vocabulary.
 
     Args:
-        text: "published" or "approximate".
-        rows: token rows of the weights.
+        source: the folder of the published files.
+        text: how texts are split into words: "published" by text/openai_pipeline.py, "approximate"
+            by text/standardize.py.
+        token_rows: rows of the token embedding.
 
     Raises:
-        UserError: a file is missing or damaged, the two do not belong together or to the weights, or a library of the pipeline is missing.
+        UserError: a file is missing or damaged, the files do not belong together or to the
+            weights, or a library of the published pipeline is missing.
     """
-    file, merges = source / ENCODER, source / MERGES
-    vocab = storage.read_json(file)
+    file = source / ENCODER
+    vocab = storage.read_json(file, hint=HINT)
     if not isinstance(vocab, dict) or not all(type(number) is int for number in vocab.values()):
-        raise UserError(f"{file}: not pieces with their ids; take the published file")
-    if len(vocab) != rows:
+        raise UserError(f"{file}: does not map BPE pieces to ids; take the published file")
+    if len(vocab) != token_rows:
         raise UserError(
-            f"{file}: {len(vocab)} ids, but {SHAPES} has {rows} token rows; give files that belong together"
+            f"{file}: holds {len(vocab)} ids, but {SHAPES} has {token_rows} token rows; give files "
+            "that belong together"
         )
-    pairs = [
-        tuple(line.split()) for line in _text(merges).rstrip("\n").split("\n")[1:]
-    ]  # the first line names the format
-    if any(len(pair) != 2 for pair in pairs):
-        line = next(number for number, pair in enumerate(pairs) if len(pair) != 2)
-        raise UserError(f"{merges}: line {line + 2} is not two pieces; take the published file")
+    merges = _read_merges(source / MERGES)
     try:
-        return bpe.assemble(vocab, pairs, published_words=text == "published")
+        return bpe.assemble(vocab, merges, published_words=text == "published")
     except ValueError as error:
         raise UserError(
             f"{file} and {MERGES}: {first_line(error)}; take the published files"
         ) from None
 
 
-def _text(file: pathlib.Path) -> str:
+def _read_merges(file: pathlib.Path) -> list[tuple[str, ...]]:
+    """Return the pairs of BPE pieces, the first to merge first."""
     try:
-        return file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise UserError(
-            f"{file}: cannot be read ({reason}); give the folder of the published files"
-        ) from None
-
-
-def import_run(source: pathlib.Path, workdir: str, text: str) -> str:
-    """Makes `workdir` a pretraining run of the published files, and gives a line about it; raises what the readers and `runs.write` do."""
-    sizes, rows = read_sizes(source)
-    tokenizer = read_tokenizer(source, text, rows)
-    wanted = layout(sizes, rows)
-    params = read_params(source, wanted)
-    origin = {"format": "openai/finetune-transformer-lm", "text": text}
-    result = reader.write_pretrained(
-        workdir,
-        {"name": "transformer", **sizes, **DROPOUT, "dtype": "float32"},
-        params,
-        tokenizer,
-        origin,
-    )
-    said = ", ".join(f"{name} {size}" for name, size in {**sizes, "tokens": rows}.items())
-    words = tokenizer.word_pipeline or "gpt1_jax.text.standardize, which comes near"
-    return f"{workdir}: {said}; {sum(map(math.prod, wanted.values()))} params, sha256 {result['params_sha256']}; words by {words}"
+        raise UserError(f"{file}: cannot be read ({reason}); {HINT}") from None
+    lines = content.rstrip("\n").split("\n")[1:]  # the first line names the format
+    merges = [tuple(line.split()) for line in lines]
+    for number, pair in enumerate(merges, 2):
+        if len(pair) != 2:
+            raise UserError(f"{file}: line {number} is not two BPE pieces; take the published file")
+    return merges
