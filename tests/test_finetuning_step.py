@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict
 from gpt1_jax.engine import devices, losses, optim, order, packing, step
 from gpt1_jax.models.transformer import Transformer
 from gpt1_jax.registry import TASKS
-from gpt1_jax.trainers import classification, finetune
+from gpt1_jax.trainers import classification, finetune_data
 from gpt1_jax.trainers.fit import fresh_params, recipe
 
 sys.path.insert(0, str(REPOSITORY))
@@ -115,13 +115,18 @@ def test_updates_equal_those_in_float64(parity, kind, picks, changes):
     state = devices.replicate({"params": params, "opt_state": trained.optimizer.init(params)})
     measured = []
     for number, (own, labels) in enumerate(zip(streams, answers, strict=True)):
-        stream_weight = finetune._importance(config.published, task, own, labels)
+        stream_weight = finetune_data.stream_weights(
+            task,
+            own,
+            labels,
+            config.published.per_sequence_lm_mean,
+            config.published.lm_loss_on_wrong_answers,
+        )
         share_prefix = config.share_prefix and kind == "choice"
         data = packing.PackedExamples(
             own, losses.soft_bins(labels, task.outputs), share_prefix, stream_weight
         )
-        config.seed = number
-        batch = finetune._batch(config, data, 0)
+        batch = finetune_data.training_batch(0, data, 4, number, config.optim.accumulate)
         chosen = order.indices(0, size=4, batch_size=4, seed=number)
         streams[number], answers[number] = [own[i] for i in chosen], labels[chosen]
         state, metrics = trained.step(state, devices.split(batch), step.seed_and_step(0, number))

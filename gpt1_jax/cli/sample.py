@@ -108,17 +108,16 @@ def write(settings: Settings, out: TextIO) -> None:
     import jax
     import numpy as np
 
-    from gpt1_jax.models import sampling
+    from gpt1_jax.models import factory, sampling
     from gpt1_jax.models.heads import LanguageModel
     from gpt1_jax.runs import reader
     from gpt1_jax.text.bpe import SPECIALS
-    from gpt1_jax.trainers.config_checks import body
 
     run = reader.open_saved(settings.checkpoint, "--checkpoint")
     run.meta(run.step)  # refuses a tokenizer that is not the checkpoint's
     words = run.tokenizer.vocab_size
     special = len(SPECIALS) if isinstance(run, reader.FinetunedRun) else 0
-    model = LanguageModel(body(run.body, run.sizes)(words + special, **run.sizes))
+    model = LanguageModel(factory.make_body(run.body, words + special, run.sizes))
     context = model.body.context
     prompts = _encoded(run.tokenizer, settings.prompt, context)
     rows = [prompt for prompt in prompts for _ in range(settings.samples)]

@@ -6,11 +6,12 @@ import jax
 
 from gpt1_jax.engine import devices, packing
 from gpt1_jax.errors import UserError
+from gpt1_jax.models import factory
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs import predictions
 from gpt1_jax.runs.reader import FinetunedRun
 from gpt1_jax.text import bpe
-from gpt1_jax.trainers import classification, config_checks
+from gpt1_jax.trainers import classification
 
 
 class Predictor:
@@ -37,8 +38,8 @@ class Predictor:
             )
         self.cut = 0
         self._batch_size = batch_size * jax.device_count()
-        body = config_checks.body(run.body, run.sizes)(
-            run.tokenizer.vocab_size + len(bpe.SPECIALS), **run.sizes
+        body = factory.make_body(
+            run.body, run.tokenizer.vocab_size + len(bpe.SPECIALS), run.sizes
         )
         model = classification.classifier(self._task, body, self._regression)
         self._predict = classification.predictor(model, self._regression, run.config["backend"])

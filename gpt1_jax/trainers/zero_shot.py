@@ -17,6 +17,7 @@ from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.readers.records import Example, Omitted
 from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.errors import UserError
+from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.runs import lifecycle, predictions
@@ -249,7 +250,7 @@ def _scoring(
     lengths = np.array([len(stream.ids) - stream.first for stream in streams])
     ends = np.cumsum([len(questions.streams) for questions in asked.values()])
     vocab_size = source.tokenizer.vocab_size
-    model = LanguageModel(config_checks.body(source.body, source.sizes)(vocab_size, **source.sizes))
+    model = LanguageModel(factory.make_body(source.body, vocab_size, source.sizes))
 
     def step(params, batch, _):
         tokens, weights = batch["tokens"][:, 0], batch["weights"][:, 0]
