@@ -103,14 +103,14 @@ def _build(config: ConfigDict, run: lifecycle.OpenRun, data: FinetuneData) -> Fi
 
     steps_per_epoch = order.updates_per_epoch(len(data.packed["train"]), config.batch_size)
     steps = steps_per_epoch * config.epochs
-    optim_config = recipe(config, optim.warmup_linear, steps, config.optim.warmup_fraction)
+    settings = recipe(config, optim.warmup_linear, steps, config.optim.warmup_fraction)
     frozen = tuple(sorted(initial.restored_rows.items())) if config.init.frozen else ()
     programs = classification.programs(
         classifier,
         config.lm_coef,
         config.regression,
         config.published.softmax_positions,
-        optim_config,
+        settings,
         frozen,
     )
     return FinetuneModel(classifier, initial.params, programs, steps_per_epoch, steps)

@@ -84,9 +84,9 @@ def _build(config: ConfigDict, name: str, sizes: Mapping, vocab_size: int) -> Pr
         return losses.mean(), {}
 
     warmup = config.optim.warmup_steps / config.steps
-    optim_config = recipe(config, optim.warmup_cosine, config.steps, warmup)
+    settings = recipe(config, optim.warmup_cosine, config.steps, warmup)
     params = fresh_params(model, config.seed, np.zeros((1, config.model.context), np.int32))
-    return PretrainModel(model, params, training(loss, optim_config))
+    return PretrainModel(model, params, training(loss, settings))
 
 
 def _fit(
