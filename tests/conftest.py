@@ -43,7 +43,7 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
-pytest_plugins = ["cli_fixtures"]  # the command line, on data of the tests' own making
+pytest_plugins = ["cli_fixtures", "data_fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict
 from gpt1_jax.engine import devices, losses, optim, order, packing, step
 from gpt1_jax.models.transformer import Transformer
 from gpt1_jax.registry import TASKS
-from gpt1_jax.trainers import classification, finetune
+from gpt1_jax.trainers import classification, finetune_data
 from gpt1_jax.trainers.fit import fresh_params
 from gpt1_jax.trainers.optim_config import optim_config
 
@@ -81,15 +81,20 @@ def initial_params(model):
 
 def make_batch(config, task, examples, labels, seed: int):
     """Return the arrays of one update, with the examples in the order of the seed."""
-    stream_weight = finetune._importance(config.published, task, examples, labels)
+    stream_weight = finetune_data.stream_weights(
+        task,
+        examples,
+        labels,
+        config.published.per_sequence_lm_mean,
+        config.published.lm_loss_on_wrong_answers,
+    )
     data = packing.PackedExamples(
         examples,
         losses.soft_bins(labels, task.outputs),
         config.share_prefix and task.format == "choice",
         stream_weight,
     )
-    config.seed = seed
-    return finetune._batch(config, data, 0)
+    return finetune_data.training_batch(0, data, 4, seed, config.optim.accumulate)
 
 
 def train(config, task, examples, labels):

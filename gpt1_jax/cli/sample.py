@@ -108,17 +108,16 @@ def write(settings: Settings, out: TextIO) -> None:
     import jax
     import numpy as np
 
-    from gpt1_jax.models import sampling
+    from gpt1_jax.models import factory, sampling
     from gpt1_jax.models.heads import LanguageModel
     from gpt1_jax.runs import reader
     from gpt1_jax.text.bpe import SPECIALS
-    from gpt1_jax.trainers.config_checks import body
 
     run = reader.open_saved(settings.checkpoint, "--checkpoint")
     run.meta(run.step)  # raises UserError if the tokenizer is not that of the checkpoint
     vocab_size = run.tokenizer.vocab_size
     special_rows = len(SPECIALS) if isinstance(run, reader.FinetunedRun) else 0
-    model = LanguageModel(body(run.body, run.sizes)(vocab_size + special_rows, **run.sizes))
+    model = LanguageModel(factory.make_body(run.body, vocab_size + special_rows, run.sizes))
     context = model.body.context
     prompts = encode_prompts(run.tokenizer, settings.prompt, context)
     rows = [prompt for prompt in prompts for _ in range(settings.samples)]

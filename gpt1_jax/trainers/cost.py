@@ -14,9 +14,9 @@ from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.engine import devices, optim, step
 from gpt1_jax.errors import UserError
+from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS
-from gpt1_jax.trainers import config_checks
 from gpt1_jax.trainers.fit import fresh_params, row_losses, training
 from gpt1_jax.trainers.optim_config import optim_config
 
@@ -76,7 +76,7 @@ def _flops(config: ConfigDict, body: str, run: ConfigDict) -> float:
     pretraining = config.pretrain[body]
     sizes = pretraining.model.to_dict()
     del sizes["name"]
-    model = config_checks.body(body, sizes)(pretraining.tokenizer.vocab_size, **sizes)
+    model = factory.make_body(body, pretraining.tokenizer.vocab_size, sizes)
     softmax = 2 * model.width * model.vocab_size
     if run.trainer == "pretrain":
         return (
@@ -168,7 +168,7 @@ def _streams(
 def _rate(config: ConfigDict) -> float:
     """Floating-point operations a second in a real training step of a body, at the smallest batch that takes SECONDS."""
     sizes = config.model.to_dict()
-    body = config_checks.body(sizes.pop("name"), sizes)(config.tokenizer.vocab_size, **sizes)
+    body = factory.make_body(sizes.pop("name"), config.tokenizer.vocab_size, sizes)
     model, length = LanguageModel(body), sizes["context"]
     loss = lambda params, batch, key: (
         row_losses(model, params, batch["tokens"], train=True, key=key).mean(),

@@ -6,11 +6,12 @@ import jax
 
 from gpt1_jax.engine import devices, packing
 from gpt1_jax.errors import UserError
+from gpt1_jax.models import factory
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs import predictions
 from gpt1_jax.runs.reader import FinetunedRun
 from gpt1_jax.text import bpe
-from gpt1_jax.trainers import classification, config_checks
+from gpt1_jax.trainers import classification
 
 
 class Predictor:
@@ -45,7 +46,7 @@ class Predictor:
             )
         self._batch_size = batch_size * jax.device_count()
         vocab_size = run.tokenizer.vocab_size + len(bpe.SPECIALS)
-        body = config_checks.body(run.body, run.sizes)(vocab_size, **run.sizes)
+        body = factory.make_body(run.body, vocab_size, run.sizes)
         model = classification.classifier(self._task, body, self._regression)
         self._predict = classification.predictor(model, self._regression, run.config["backend"])
         self._params = devices.replicate(run.params(run.step))

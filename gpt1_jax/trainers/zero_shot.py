@@ -17,6 +17,7 @@ from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.readers.records import Example, OmittedRows
 from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.errors import UserError
+from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.runs import lifecycle, predictions
@@ -242,7 +243,7 @@ class _Scored(packing.PackedExamples):
 def _scoring(
     config: ConfigDict, source: PretrainedRun, asked: Mapping[tuple[str, str], ProbeSplit]
 ) -> Callable[[Mapping], dict]:
-    """params -> of each split asked, the scores of its examples' choices [N C].
+    """Params -> of each split asked, the scores of its examples' choices [N C].
 
     The softmax is over the tokens' rows alone. The table's other rows, positions, are no answer to anything.
     """
@@ -250,7 +251,7 @@ def _scoring(
     lengths = np.array([len(stream.ids) - stream.first for stream in streams])
     ends = np.cumsum([len(questions.streams) for questions in asked.values()])
     vocab_size = source.tokenizer.vocab_size
-    model = LanguageModel(config_checks.body(source.body, source.sizes)(vocab_size, **source.sizes))
+    model = LanguageModel(factory.make_body(source.body, vocab_size, source.sizes))
 
     def step(params, batch, _):
         tokens, weights = batch["tokens"][:, 0], batch["weights"][:, 0]
@@ -292,7 +293,7 @@ def _probe(
     asked: Mapping[tuple[str, str], ProbeSplit],
     scale: Mapping[str, Mapping[str, float]],
 ) -> dict[int, dict]:
-    """update -> probe -> what `_evaluate_probe` gives, of every checkpoint; of those that are known, from their files."""
+    """Update -> probe -> what `_evaluate_probe` gives, of every checkpoint; of those that are known, from their files."""
     files = {step: run.workdir / "probed" / f"{step}.json" for step in source.steps}
     # All before the first score: later the processes of a run might not see the same files.
     probed = {step: storage.read_json(file) for step, file in files.items() if file.exists()}

@@ -24,7 +24,12 @@ def score(estimate: Estimate | None) -> Cell:
     seeds = "n 1"
     if estimate.seeds > 1:
         seeds = f"sd {standard_deviation:.1f}, n {estimate.seeds}"
-    more = {"low": low, "high": high, "standard_deviation": standard_deviation, "seeds": estimate.seeds}
+    more = {
+        "low": low,
+        "high": high,
+        "standard_deviation": standard_deviation,
+        "seeds": estimate.seeds,
+    }
     return number(estimate.mean)._replace(
         small=f"{interval(low, high)}\n{seeds}", more=_without_nan(more)
     )

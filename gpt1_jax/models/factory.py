@@ -1,0 +1,41 @@
+"""Make a body from its name and its sizes."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+
+from gpt1_jax.errors import UserError
+from gpt1_jax.registry import MODELS
+
+# The model section of a config does not hold these arguments of a body: the data give vocab_size,
+# config.published gives table_dropout, and every flax module has the other two.
+NOT_SIZES = {"vocab_size", "table_dropout", "parent", "name"}
+
+
+def make_body(name: str, vocab_size: int, sizes: Mapping[str, Any], **changes: Any) -> nn.Module:
+    """Return the body that MODELS registers as `name`.
+
+    Args:
+        name: the key in MODELS.
+        vocab_size: the number of token ids, special tokens included.
+        sizes: the other arguments of the body, as in the model section of a config.
+        changes: further arguments; they replace those in `sizes`.
+
+    Raises:
+        UserError: the name is unknown, or `sizes` does not fit the body.
+    """
+    check_sizes(name, sizes)
+    return MODELS[name](vocab_size, **{**sizes, **changes})
+
+
+def check_sizes(name: str, sizes: Mapping[str, Any]) -> None:
+    """Raise a UserError unless `sizes` holds exactly the arguments of the body `name`."""
+    expected = inspect.signature(MODELS[name]).parameters.keys() - NOT_SIZES
+    mismatch = expected ^ sizes.keys()
+    if mismatch:
+        raise UserError(
+            f"config.model: the body {name} takes {', '.join(sorted(expected))}; the section lacks "
+            f"or must not hold {', '.join(sorted(mismatch))}; select the body with --config"
+        )

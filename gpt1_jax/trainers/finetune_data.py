@@ -1,0 +1,197 @@
+"""Load the splits of a task and pack them into the batches of finetuning."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gpt1_jax import storage
+from gpt1_jax.datasets import sources
+from gpt1_jax.datasets.readers.records import Example
+from gpt1_jax.datasets.tasks import Task
+from gpt1_jax.engine import losses, order, packing
+from gpt1_jax.errors import UserError
+from gpt1_jax.registry import TASKS
+from gpt1_jax.runs import lifecycle
+from gpt1_jax.trainers import classification
+from gpt1_jax.trainers.pretrained import Pretrained, read_pretrained
+
+
+class FinetuneData(NamedTuple):
+    """Hold what finetuning reads.
+
+    Attributes:
+        task: the task.
+        pretrained: the pretraining run to start from.
+        examples: split -> examples; the test split of a diagnostic task has that task's name.
+        packed: split -> the same examples as padded arrays.
+        about: the record of what was read, for data.json and result.json.
+        stream_metadata: the record of how examples become token streams, for result.json.
+    """
+
+    task: Task
+    pretrained: Pretrained
+    examples: dict[str, list[Example]]
+    packed: dict[str, packing.PackedExamples]
+    about: dict[str, Any]
+    stream_metadata: dict[str, Any]
+
+
+def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
+    """Read config.task and config.init.path; write data.json and tokenizer.json.
+
+    Raises:
+        UserError: the task or the pretraining run does not fit the config, a split cannot be read,
+            or the data changed since the run began.
+    """
+    task = _find_task(config.task, config.regression)
+    pretrained = read_pretrained(
+        config.init.path, config.init.step, config.init.layers, config.model.to_dict()
+    )
+    examples, about = _read_splits(config.data, task, run.log.line)
+    packed = {split: _pack(config, task, rows, pretrained) for split, rows in examples.items()}
+    fingerprints = {split: record["sha256"] for split, record in about["splits"].items()}
+    fingerprints["tokenizer"] = pretrained.tokenizer.fingerprint
+    lifecycle.check_data(run.workdir, fingerprints)
+    storage.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
+    pretrained.tokenizer.save(run.workdir / "tokenizer.json")
+    stream_metadata = classification.task_metadata(task) | {"context": pretrained.sizes["context"]}
+    return FinetuneData(task, pretrained, examples, packed, about, stream_metadata)
+
+
+def _find_task(name: str, regression: bool) -> Task:
+    """Return the task `name`.
+
+    Raises:
+        UserError: the task is unknown, cannot be finetuned on, or has no scores for `regression`.
+    """
+    task = TASKS[name]
+    if not task.trainable:
+        raise UserError(
+            f"config.task: {task.name} has no split to train on or none to choose a checkpoint by; "
+            "it is only predicted or probed; choose another task"
+        )
+    if regression and not task.bins:
+        raise UserError(f"config.regression: {task.name} has classes, not scores; set it to False")
+    return task
+
+
+def _read_splits(
+    data: ConfigDict, task: Task, say: Callable[[str], None]
+) -> tuple[dict[str, list[Example]], dict[str, Any]]:
+    """Return split -> examples, and the record of what was read."""
+    location = {"source": data.source, "path": data.path}
+    examples, records = {}, {}
+    for name, (owner, split) in _available_splits(task, location, data.test).items():
+        rows = sources.load(owner, split, **location, max_bad_rows=data.max_bad_rows, say=say)
+        if split == "train" and data.examples:
+            rows = rows._replace(examples=rows.examples[: data.examples])
+        record = sources.describe(owner, split, rows)
+        line = f"{owner.name} {split}: {record['rows']} rows, {record['labels']}"
+        if record["unlabelled"]:
+            line += f", {record['unlabelled']} without a gold label left out"
+        if record["published"] is False:
+            line += f"; the published split has {owner.sizes[split]} rows: scores do not compare"
+        say(line)
+        examples[name], records[name] = rows.examples, record
+    return examples, {"source": data.source, "splits": records}
+
+
+def _available_splits(
+    task: Task, location: Mapping[str, str], test: bool
+) -> dict[str, tuple[Task, str]]:
+    """Return name -> (task, split) for the splits to read.
+
+    Args:
+        test: include the test splits, and those of the diagnostic tasks, if the source has them.
+    """
+    splits = {split: (task, split) for split in ("train", *task.validation)}
+    if not test:
+        return splits
+    for split in task.test:
+        if sources.has(task, split, **location):
+            splits[split] = (task, split)
+    for name in task.diagnostics:
+        try:
+            available = sources.has(TASKS[name], "test", **location)
+        except UserError:  # a diagnostic task is optional, so its absence is no error
+            available = False
+        if available:
+            splits[name] = (TASKS[name], "test")
+    return splits
+
+
+def _pack(
+    config: ConfigDict, task: Task, examples: Sequence[Example], pretrained: Pretrained
+) -> packing.PackedExamples:
+    """Return the examples as padded arrays, with labels as the loss takes them.
+
+    Labels are distributions over the classes, or scores in regression. With config.share_prefix,
+    the streams of a choice hold their common context once. In training they then share its
+    attention and residual dropout. As published, each stream draws its own dropout: the
+    distribution of a stream is the same, but the streams of an example become correlated.
+    """
+    segments = [example.segments for example in examples]
+    streams = classification.streams(
+        task, segments, pretrained.tokenizer, pretrained.sizes["context"]
+    )
+    share_prefix = config.share_prefix and task.format == "choice"
+    if any(example.label is None for example in examples):
+        return packing.PackedExamples(streams, None, share_prefix)
+    labels = np.array([example.label for example in examples])
+    weights = stream_weights(
+        task,
+        streams,
+        labels,
+        config.published.per_sequence_lm_mean,
+        config.published.lm_loss_on_wrong_answers,
+    )
+    if config.regression:
+        targets = labels.astype(np.float32)
+    else:
+        targets = losses.soft_bins(labels, task.outputs)
+    return packing.PackedExamples(streams, targets, share_prefix, weights)
+
+
+def stream_weights(
+    task: Task,
+    streams: Sequence[Sequence[Sequence[int]]],
+    labels: np.ndarray,
+    per_sequence_lm_mean: bool,
+    lm_loss_on_wrong_answers: bool,
+) -> list[list[float]] | None:
+    """Return the weight of every stream in the auxiliary LM loss of its batch.
+
+    Args:
+        streams: [N][C] lists of token ids.
+        labels: [N] class ids.
+        per_sequence_lm_mean: all streams weigh the same, as published; otherwise a stream weighs
+            as much as it has predicted tokens.
+        lm_loss_on_wrong_answers: the wrong answers of a choice count, as published.
+
+    Returns:
+        [N][C] weights; None if all of them are equal.
+    """
+    every_stream_counts = lm_loss_on_wrong_answers or task.format != "choice"
+    if per_sequence_lm_mean and every_stream_counts:
+        return None
+    weights = []
+    for example, label in zip(streams, labels, strict=True):
+        row = []
+        for number, stream in enumerate(example):
+            weight = 1.0 if per_sequence_lm_mean else float(len(stream) - 1)
+            row.append(weight if every_stream_counts or number == label else 0.0)
+        weights.append(row)
+    return weights
+
+
+def training_batch(
+    step: int, train: packing.PackedExamples, batch_size: int, seed: int, accumulate: int
+) -> dict[str, Any]:
+    """Return the global batch of `step`."""
+    batch = train[order.indices(step, size=len(train), batch_size=batch_size, seed=seed)]
+    if "stream_weight" in batch:
+        batch = packing.normalize_stream_weight(batch)
+    return packing.with_max_targets(batch, jax.device_count() * accumulate)

@@ -1,0 +1,94 @@
+"""Define mistakes in flags, names and the run folder."""
+
+from mistakes.mistake import ablate, finetune, pretrain
+
+MISTAKES = {
+    "misspelt field": pretrain("config", "'lrr'", 'Did you mean "lr"', settings={"optim.lrr": 1}),
+    "unknown section": pretrain("config", "optin", settings={"optin.lr": 1}),
+    "word instead of a number": pretrain("--config.steps=many", settings={"steps": "many"}),
+    "fraction instead of a whole number": pretrain("--config.steps=1.5", settings={"steps": 1.5}),
+    "number instead of a boolean": pretrain(
+        "--config.data.rewrap_lines=7", settings={"data.rewrap_lines": 7}
+    ),
+    "value instead of a section": pretrain("config.optim", settings={"optim": 3}),
+    "word in a tuple of numbers": pretrain(
+        "config.checkpoint.keep_steps", settings={"checkpoint.keep_steps": "(a,)"}
+    ),
+    "setting without dashes": pretrain("lr=1", "--config.NAME=VALUE", arguments=("lr=1",)),
+    "unknown flag": pretrain("'workdri'", "workdir", arguments=("--workdri=x",)),
+    "unknown choice of a flag": pretrain("--multihost", "on|off", arguments=("--multihost=maybe",)),
+    "invalid value for finetuning in an ablation": ablate(
+        "config.finetune.lm_coef",
+        "-1",
+        settings={"finetune.lm_coef": -1},
+    ),
+    "invalid value for pretraining in an ablation": ablate(
+        "config.pretrain.lstm.steps",
+        "0",
+        config="ablations.py",
+        settings={"pretrain.lstm.steps": 0},
+    ),
+    "zero seeds": ablate("config.seeds", "0", settings={"seeds": 0}),
+    "invalid shard": ablate("config.shard", "'9/8'", settings={"shard": "9/8"}),
+    "unknown name in the config argument": pretrain(
+        "--config", "'tyni'", "tiny", config="pretrain.py:tyni"
+    ),
+    "two sizes in the config argument": pretrain(
+        "--config", "'tiny'", "'small'", "exclude", config="pretrain.py:tiny,small"
+    ),
+    "missing config file": pretrain(
+        "--config", "configs/pretain.py:tiny", config="pretain.py:tiny"
+    ),
+    "config file without a config": pretrain(
+        "--config", "pyproject.toml", config="../pyproject.toml"
+    ),
+    "unknown trainer": pretrain(
+        "no trainer", "'pretrian'", "pretrain", settings={"trainer": "pretrian"}
+    ),
+    "unknown corpus": pretrain("no corpus", "'txt'", "text", settings={"data.corpus": "txt"}),
+    "unknown model": pretrain("no model", "'gpt'", "transformer", settings={"model.name": "gpt"}),
+    "model with the sizes of another model": pretrain(
+        "config.model", "lstm", "heads", settings={"model.name": "lstm"}
+    ),
+    "unknown task": finetune("no task", "'sst'", "sst2", settings={"task": "sst"}),
+    "unknown source": finetune(
+        "config.data.source", "'cloud'", "files", settings={"data.source": "cloud"}
+    ),
+    "task without a split to train on": finetune(
+        "config.task: ax", "only predicted or probed", settings={"task": "ax"}
+    ),
+    "task for zero-shot only": finetune(
+        "config.task: dprd", "only predicted or probed", settings={"task": "dprd"}
+    ),
+    "regression on a task with classes": finetune(
+        "config.regression", "sst2 has classes", settings={"regression": True}
+    ),
+    "hub unreachable for a task": finetune(
+        "nyu-mll/glue", "OFFLINE", "parquet", settings={"data.source": "hub", "data.path": ""}
+    ),
+    "folder is not a copy of the hub data set": finetune(
+        "{here}/books", "sst2", settings={"data.source": "hub", "data.path": "{here}/books"}
+    ),
+    "task not prepared by TFDS": finetune(
+        "{here}/books",
+        "glue/sst2",
+        "array_record",
+        settings={"data.source": "tfds", "data.path": "{here}/books"},
+    ),
+    "unknown backend": pretrain("config.backend", "'xmap'", "pmap", settings={"backend": "xmap"}),
+    "unknown dtype": pretrain(
+        "config.model.dtype", "'float99'", "bfloat16", settings={"model.dtype": "float99"}
+    ),
+    "workdir below a file": pretrain(
+        "--workdir", "cannot write", arguments=("--workdir={here}/books/book_0.txt/run",)
+    ),
+    "workdir is a file": pretrain(
+        "--workdir", "cannot write", arguments=("--workdir={here}/books/book_0.txt",)
+    ),
+    "workdir in a bucket": pretrain(
+        "--workdir", "gs://bucket/run", "mount", arguments=("--workdir=gs://bucket/run",)
+    ),
+    "workdir not writable": pretrain(
+        "--workdir", "cannot write", arguments=("--workdir=/proc/run",)
+    ),
+}

@@ -1,0 +1,87 @@
+"""Kill, terminate and break runs; a resumed run must equal an uninterrupted one bit by bit."""
+
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_fixtures import read_metrics
+
+from gpt1_jax.engine import checkpoint
+
+# This run takes some seconds, mostly for evaluation and checkpoints, so it can be interrupted.
+LONG = {"steps": 900, "checkpoint.every": 100, "checkpoint.keep": 3, "eval.every": 20}
+
+
+def interrupt(process: subprocess.Popen, run: Path, step: int, number: signal.Signals) -> int:
+    """Send a signal when the run has logged `step`; return the exit code."""
+    deadline = time.monotonic() + 120
+    while not any(row["step"] >= step for row in read_metrics(run)):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(gpt1, pretraining, tmp_path_factory) -> str:
+    """Return the fingerprint of the params after the uninterrupted long run."""
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    return gpt1.result("pretrain.py:tiny", workdir, pretraining() | LONG)["params_sha256"]
+
+
+def test_killed_pretraining_resumes_bit_exactly(gpt1, pretraining, uninterrupted, tmp_path):
+    settings, step = pretraining() | LONG, random.randrange(110, 600)
+    process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
+    assert interrupt(process, tmp_path, step, signal.SIGKILL) == -signal.SIGKILL
+    assert not (tmp_path / "result.json").exists()
+    result = gpt1.result("pretrain.py:tiny", tmp_path, settings)
+    assert result["params_sha256"] == uninterrupted, f"killed after step {step}"
+    assert "resumes from step" in (tmp_path / "log.txt").read_text()
+    logged = [row["step"] for row in read_metrics(tmp_path) if "loss" in row]
+    assert logged == sorted(set(logged)) and logged[-1] == 900
+
+
+def test_killed_finetuning_resumes_bit_exactly(gpt1, finetuning, tmp_path):
+    settings, step = finetuning() | {"epochs": 16, "checkpoint.every": 2}, random.randrange(5, 40)
+    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
+    expected = gpt1.result("finetune.py:sst2", uninterrupted, settings)
+    process = gpt1.start(*gpt1.command("finetune.py:sst2", killed, settings))
+    assert interrupt(process, killed, step, signal.SIGKILL) == -signal.SIGKILL
+    assert not (killed / "result.json").exists()
+    result = gpt1.result("finetune.py:sst2", killed, settings)
+    assert {**result, "seconds": 0} == {**expected, "seconds": 0}, f"killed after step {step}"
+    predictions = [run / "predictions/test.tsv" for run in (killed, uninterrupted)]
+    assert predictions[0].read_bytes() == predictions[1].read_bytes()
+
+
+def test_terminated_run_saves_its_last_step(gpt1, pretraining, uninterrupted, tmp_path):
+    settings = pretraining() | LONG | {"checkpoint.every": 2000}
+    process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
+    assert interrupt(process, tmp_path, 60, signal.SIGTERM) == 143
+    (saved,) = (int(path.name) for path in (tmp_path / "checkpoints").iterdir())
+    assert 60 <= saved < 900
+    assert saved - read_metrics(tmp_path)[-1]["step"] < 5  # log.every: no logged step is lost
+    result = gpt1.result("pretrain.py:tiny", tmp_path, settings)
+    assert result["params_sha256"] == uninterrupted
+    assert f"resumes from step {saved}\n" in (tmp_path / "log.txt").read_text()
+
+
+def test_diverged_run_stops_and_saves_only_finite_params(gpt1, pretraining, tmp_path):
+    settings = pretraining() | {"optim.lr": 1e30, "checkpoint.every": 1, "checkpoint.keep": 20}
+    completed = gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
+    assert completed.code == 2
+    message = re.match(
+        r"gpt1_jax: step (\d+): (?:loss|grad_norm) is (?:nan|inf); lower config.optim.lr",
+        completed.err,
+    )
+    steps = checkpoint.steps(tmp_path)
+    assert steps and steps[-1] < int(message[1])
+    for step in steps:
+        params = checkpoint.read_params(tmp_path, step, checkpoint.param_names(tmp_path, step))
+        assert all(np.isfinite(array).all() for array in params.values()), step
