@@ -127,8 +127,9 @@ def _differences(run: reader.SavedRun, architecture: str) -> str:
     differences = [
         vocabulary,
         ids,
-        "Training strips newlines from both ends of a text, and this tokenizer keeps them. It "
-        "reads `<unk>` in a text as that token, unless you set `split_special_tokens=True`.",
+        "Token ids differ from those of training in two cases. Training strips newlines from both "
+        "ends of a text, and this tokenizer keeps them. This tokenizer reads `<unk>` in a text as "
+        "that token, unless you set `split_special_tokens=True`.",
     ]
     if origin or run.config["published"]["softmax_positions"]:
         differences.append(SOFTMAX)

@@ -59,7 +59,7 @@ def score(first, second):  # the outputs of both orders are added
 CHOICE = """
 
 @torch.no_grad()
-def probabilities(*texts):  # {contexts} of the context, then the answers
+def probabilities(*texts):  # texts of the context ({contexts}), then the answers
     ids = [segment(text) for text in texts]
     context, answers = ids[:{contexts}], ids[{contexts}:]
     longest = max(map(len, answers))
