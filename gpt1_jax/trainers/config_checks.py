@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gpt1_jax.datasets.tasks import probed_tasks
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import MODELS
 from gpt1_jax.runs.lifecycle import flatten
@@ -57,10 +58,7 @@ RULES = (
     (
         "a number above 0 and up to 1",
         lambda value: 0 < value <= 1,
-        tuple(
-            f"ceilings.{name}"
-            for name in ("cola", "sst2", "race", "dprd", "story_cloze_2016", "story_cloze_2018")
-        ),
+        tuple(f"ceilings.{name}" for name in probed_tasks()),
     ),
     ("pmap or shard_map", lambda value: value in ("pmap", "shard_map"), ("backend",)),
     ("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"), ("model.dtype",)),
