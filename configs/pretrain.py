@@ -24,7 +24,7 @@ from configs import common
 
 # A small post-LN model needs a long warmup. With the paper's warmup and learning rate, scaled down
 # in proportion, it learns nothing.
-RECIPES = {
+SETTINGS = {
     "gpt1": dict(
         steps=960_000, batch_size=64, lr=2.5e-4, warmup_steps=2_000, vocab_size=40_478, every=2_000
     ),
@@ -42,15 +42,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
     size, body, preset = common.parse_arg(
         arg, tuple(common.SIZES), tuple(common.BODIES), tuple(common.PRESETS)
     )
-    recipe = RECIPES[size]
+    settings = SETTINGS[size]
     config = ConfigDict()
     config.trainer = "pretrain"
     config.seed = 0
-    config.steps = recipe["steps"]
-    config.batch_size = recipe["batch_size"]  # windows of model.context tokens, over all devices
+    config.steps = settings["steps"]
+    config.batch_size = settings["batch_size"]  # windows of model.context tokens, over all devices
     config.backend = "pmap"  # or shard_map
     config.model = common.model(body, size)
-    config.optim = common.adam(lr=recipe["lr"], warmup_steps=recipe["warmup_steps"])
+    config.optim = common.adam(lr=settings["lr"], warmup_steps=settings["warmup_steps"])
     config.published = common.published(preset, common.QUIRKS + common.PRETRAINING_QUIRKS)
 
     config.data = ConfigDict()
@@ -63,16 +63,16 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.cache = "~/.cache/gpt1_jax"  # tokenizers and token ids, shared by runs
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.vocab_size = recipe["vocab_size"]  # 40,478 gives 40,000 merges
+    config.tokenizer.vocab_size = settings["vocab_size"]  # 40,478 gives 40,000 merges
     config.tokenizer.path = ""  # a tokenizer.json to use instead of a new tokenizer
 
     config.eval = ConfigDict()
-    config.eval.every = recipe["every"]
+    config.eval.every = settings["every"]
     config.eval.windows = 512  # of the held-out documents
     config.eval.sample = 64  # tokens to generate at every evaluation; 0 generates none
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every = recipe["every"]
+    config.checkpoint.every = settings["every"]
     config.checkpoint.keep = 2
     config.checkpoint.keep_steps = ()  # never delete these checkpoints, such as (1000, 2000)
 

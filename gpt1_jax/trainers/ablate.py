@@ -127,9 +127,9 @@ def _run_jobs(
         return
     with (
         run_log.bar("runs") as advance,
-        start_workers(config, str(folder), workers) as processes,
+        start_workers(config, str(folder), workers) as pool,
     ):
-        while processes.are_running():
+        while pool.are_running():
             time.sleep(job_queue.WAIT)
             progress.update(advance)
 

@@ -18,7 +18,7 @@ TOKENS_PER_WORD = 1.3  # of a large BPE on English; a smaller BPE gives more tok
 TRAINING_PASSES = 3  # a training step costs as much as so many forward passes
 
 
-class _Split(NamedTuple):
+class _SplitSize(NamedTuple):
     """Describe the size of one split: its rows, and the mean length of an example."""
 
     rows: int
@@ -65,7 +65,7 @@ def _probe_flops(config: ConfigDict, body, run: ConfigDict) -> float:
         # With a threshold, an example is one stream. Otherwise each answer is a stream.
         choices = 1 if task.probe.threshold else len(task.labels)
         for split in task.probe_splits:
-            rows, words = _split(task, split, run.data, limit)
+            rows, words = _split_size(task, split, run.data, limit)
             length = min(_tokens(words.context + words.answer), body.context)
             total += float(rows * choices * length * (body.flops(length) + softmax_flops(body)))
     return total
@@ -76,7 +76,7 @@ def _finetuning_flops(config: ConfigDict, body, run: ConfigDict) -> float:
     task, world = TASKS[run.task], config.world
 
     def forward(split: str, limit: int, logits: int = 0) -> float:
-        rows, words = _split(task, split, run.data, limit)
+        rows, words = _split_size(task, split, run.data, limit)
         streams, length = _stream_shape(task, words, body.context, run.share_prefix)
         return float(rows * streams * length * (body.flops(length) + logits))
 
@@ -89,15 +89,15 @@ def _finetuning_flops(config: ConfigDict, body, run: ConfigDict) -> float:
     return training + (run.epochs + 1) * validation + test
 
 
-def _split(task: Task, split: str, data: ConfigDict, limit: int) -> _Split:
+def _split_size(task: Task, split: str, data: ConfigDict, limit: int) -> _SplitSize:
     """Return the size of a split, at most `limit` rows unless 0. Download nothing."""
     size = _read_split(task.name, split, data.source, data.path) if data.path else None
-    size = size or _Split(task.sizes.get(split, 0), task.typical_words)
+    size = size or _SplitSize(task.sizes.get(split, 0), task.typical_words)
     return size._replace(rows=min(size.rows, limit)) if limit else size
 
 
 @functools.lru_cache(maxsize=128)
-def _read_split(name: str, split: str, source: str, path: str) -> _Split | None:
+def _read_split(name: str, split: str, source: str, path: str) -> _SplitSize | None:
     """Return the size of a split in the folder `path`; None if the split cannot be read."""
     task = TASKS[name]
     try:
@@ -111,7 +111,7 @@ def _read_split(name: str, split: str, source: str, path: str) -> _Split | None:
     )
     before = task.contexts if task.format == "choice" else task.texts
     answer = words[:, before:].mean() if task.format == "choice" else 0.0
-    return _Split(len(examples), WordCount(words[:, :before].sum(axis=1).mean(), answer))
+    return _SplitSize(len(examples), WordCount(words[:, :before].sum(axis=1).mean(), answer))
 
 
 def _stream_shape(
