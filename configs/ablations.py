@@ -1,18 +1,28 @@
-"""The paper's experiments, and four that it lacks, as one matrix of runs: pretrain each body once, finetune every cell, one report.
+"""Run the paper's experiments, and four further ones, as one grid of runs with one report.
 
-    python -m gpt1_jax.main --config=configs/ablations.py:quick --workdir=runs/exp_ablations
-    python -m gpt1_jax.main --config=configs/ablations.py:paper --workdir=runs/exp_paper
-    python -m gpt1_jax.main --config=configs/ablations.py:paper,table5 --config.seeds=5 --config.tasks="('rte','cola')" --workdir=...
+    gpt1 --config=configs/ablations.py:quick --workdir=runs/exp_ablations
+    gpt1 --config=configs/ablations.py:paper --workdir=runs/exp_paper
+    gpt1 --config=configs/ablations.py:paper,table5 --config.seeds=5 --workdir=runs/exp_paper
 
-Picks: a scale and, unless all of its experiments are wanted, some of: table5, main (Tables 2 to 4), transfer (Figure 2, left), zero_shot
-(Figure 2, right), data_size, top, quirks, seeds. Flags change what all cells share (--config.finetune.epochs=1), one body's pretraining
-(--config.pretrain.lstm.steps=1000), or an experiment (--config.experiments.transfer.tasks="('rte',)").
+Each body is pretrained once. Then every cell of the grid is finetuned.
 
-quick is the embedded world on two CPU cores, in minutes; what comes out is in the README. paper is the published recipe on published data
-(books and tasks of the hub, or --config.corpus_path=DIR --config.tasks_path=DIR --config.finetune.data.source=files): Table 5's averages are 74.7
-(full), 59.9, 75.0 and 69.1, on GLUE's test server.
+The argument selects a scale and, by default all of the scale's, experiments:
+    a scale      quick, paper
+    experiments  table5, main (Tables 2 to 4), transfer (Figure 2, left), zero_shot (Figure 2,
+                 right), data_size, top, quirks, seeds
 
-A new study is a new generator: a function from a scale to the axes of its grid.
+Flags change all cells (--config.finetune.epochs=1), the pretraining of one body
+(--config.pretrain.lstm.steps=1000), the tasks (--config.tasks="('rte','cola')"), or an experiment
+(--config.experiments.transfer.tasks="('rte',)").
+
+quick takes minutes in the embedded world on two CPU cores; the README has its result. paper is the
+published recipe on published data: books and tasks of the hub, or --config.corpus_path=DIR
+--config.tasks_path=DIR --config.finetune.data.source=files.
+
+Expected result of paper: the averages of Table 5 are 74.7 (full), 59.9, 75.0 and 69.1 on the GLUE
+test server.
+
+A new experiment is a new generator: a function from a scale to the axes of a grid.
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +31,7 @@ from configs import common, finetune, pretrain, zero_shot
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
-# In this order two processes that work side by side seldom compile the same program.
+# In this order, two processes that work side by side seldom compile the same program.
 TABLE5 = ("full", "lstm", "no_aux_lm", "no_pretraining")
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 
@@ -30,7 +40,8 @@ FINETUNING = common.QUIRKS + common.FINETUNING_QUIRKS
 QUIRKS = {f"no_{quirk}": {f"published.{quirk}": False} for quirk in FINETUNING}
 QUIRKS["modern"] = {f"published.{quirk}": False for quirk in FINETUNING}
 
-# What the experiments run on. `size` is that of configs/common.py; the others are tasks by what they are wanted for.
+# The scales: a size of configs/common.py, the default experiments, the tasks of tables, of the
+# transfer curve and of the quirks of choices, and the numbers of training examples (0: all).
 SCALES = {
     "quick": dict(
         size="tiny",
@@ -67,9 +78,10 @@ def grid(
     levels: tuple[int, ...] = (),
     seeds: int = 0,
 ) -> ConfigDict:
-    """The axes of an experiment: every variant, on every task, with every level of a setting of finetuning, with every seed.
+    """Return the axes of an experiment.
 
-    seeds=0 are those of config.seeds.
+    Its runs are every variant, on every task, with every level of a setting of finetuning, with
+    every seed. seeds=0 stands for config.seeds.
     """
     return ConfigDict(
         dict(variants=variants, tasks=tasks, setting=setting, levels=levels, seeds=seeds)
@@ -77,96 +89,87 @@ def grid(
 
 
 def table5(scale: dict) -> ConfigDict:
-    """Table 5: what pretraining, the auxiliary loss and the Transformer are worth."""
+    """Measure what pretraining, the auxiliary loss and the Transformer are worth (Table 5)."""
     return grid(TABLE5, scale["table"])
 
 
 def main(scale: dict) -> ConfigDict:
-    """Tables 2 to 4: the full model on every task that the hub has; Story Cloze, which has to be asked for, is there as files only."""
+    """Evaluate the full model on every task of the hub (Tables 2 to 4).
+
+    Story Cloze is not among them: it exists as files only, which its authors send on request.
+    """
     return grid(("full",), tuple(task for task in finetune.NAMES if TASKS[task].hub))
 
 
 def transfer(scale: dict) -> ConfigDict:
-    """Figure 2, left: nothing, the embeddings, the embeddings and the first K blocks."""
-    return grid(
-        ("full",),
-        scale["curve"],
-        "init.layers",
-        tuple(range(-1, common.SIZES[scale["size"]]["layers"] + 1)),
-    )
+    """Transfer nothing, the embeddings, or embeddings and the first K blocks (Figure 2, left)."""
+    layers = common.SIZES[scale["size"]]["layers"]
+    return grid(("full",), scale["curve"], "init.layers", tuple(range(-1, layers + 1)))
 
 
 def data_size(scale: dict) -> ConfigDict:
-    """The auxiliary loss against the number of training examples: the paper says that larger data sets gain from it."""
+    """Measure the auxiliary loss by the number of training examples.
+
+    The paper says that larger data sets benefit from the auxiliary loss.
+    """
     return grid(("full", "no_aux_lm"), scale["table"], "data.examples", scale["sizes"])
 
 
 def top(scale: dict) -> ConfigDict:
-    """A body that stays as it is, and one whose last block is drawn anew."""
+    """Compare a frozen body, and a body whose last block is initialized at random."""
     return grid(("full", "frozen", "reinit_last_block"), scale["table"])
 
 
 def quirks(scale: dict) -> ConfigDict:
-    """What each quirk of the published finetuning is worth: one at a time left out, then all; also where an example has several streams."""
+    """Measure each quirk of the published finetuning: without one of them, and without all.
+
+    One of the tasks has several streams per example.
+    """
     return grid(("full", *QUIRKS), (scale["table"][-1], scale["choice"]))
 
 
 def seeds(scale: dict) -> ConfigDict:
-    """How much a score owes to its seed."""
+    """Measure how much a score depends on its seed."""
     return grid(("full", "no_aux_lm"), scale["table"][-2:], seeds=10)
 
 
-EXPERIMENTS = {
-    experiment.__name__: experiment
-    for experiment in (table5, main, transfer, data_size, top, quirks, seeds)
-}
+GENERATORS = (table5, main, transfer, data_size, top, quirks, seeds)
+EXPERIMENTS = {generator.__name__: generator for generator in GENERATORS}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    name, experiments = _picks(arg)
+    """Return the configuration for the selected scale and experiments."""
+    name, experiments = _parse_arg(arg)
     scale = SCALES[name]
     config = ConfigDict()
     config.trainer = "ablate"
-    config.seeds = 3  # runs of every cell: initialisation, order of the data and dropout
-    config.tasks = ()  # only these of every experiment's
+    config.seeds = 3  # runs per cell: they set initialization, data order and dropout
+    config.tasks = ()  # restrict every experiment to these tasks
     config.shard = "1/1"  # this machine's share of the runs, such as 3/8
-    config.workers = (
-        0  # processes on this machine; 0 is one for each CPU core, and a single one on accelerators
-    )
-    config.estimate_cost = (
-        False  # print what would be run, and how long it would take on this device
-    )
+    config.workers = 0  # processes on this machine; 0: one per CPU core, or one on accelerators
+    config.estimate_cost = False  # print the runs and their time on this device, and stop
 
-    config.corpus_path = ""  # what every pretraining reads, as its data.path; "" is the embedded world's novels, or the corpus's own place
-    config.tasks_path = ""  # where the tasks are, as data.path of finetuning and probing; "" is the embedded world, or the hub
-    config.pretrained = ConfigDict(
-        {body: "" for body in common.BODIES}
-    )  # a finished pretraining run to take
-    config.world = ConfigDict(
-        dict(words=300_000 if name == "quick" else 0, train=1_500, dev=500, seed=0)
-    )  # the embedded one, unless words=0
+    # data.path of every pretraining run; "" for the world's novels or the corpus's own place.
+    config.corpus_path = ""
+    # data.path of finetuning and probing; "" for the world's tasks or the hub.
+    config.tasks_path = ""
+    config.pretrained = ConfigDict({body: "" for body in common.BODIES})  # finished runs to use
+    # Size of the embedded world; words=0 for none.
+    words = 300_000 if name == "quick" else 0
+    config.world = ConfigDict(dict(words=words, train=1_500, dev=500, seed=0))
 
     config.pretrain = ConfigDict(
         {body: pretrain.get_config(f"{scale['size']},{body}") for body in common.BODIES}
     )
     config.finetune = finetune.get_config("sst2")
-    del config.finetune.model, config.finetune.task, config.finetune.seed  # each cell's own
-    config.bodies = ConfigDict(
-        {body: common.as_pretrained(body) for body in common.BODIES}
-    )  # config.finetune's model section, of each body
+    del config.finetune.model, config.finetune.task, config.finetune.seed  # each cell has its own
+    # config.finetune.model of each body.
+    config.bodies = ConfigDict({body: common.as_pretrained(body) for body in common.BODIES})
     config.zero_shot = zero_shot.get_config()
-    config.zero_shot_bodies = (
-        tuple(common.BODIES) if "zero_shot" in experiments else ()
-    )  # bodies whose checkpoints are probed
+    # The bodies whose checkpoints are probed.
+    config.zero_shot_bodies = tuple(common.BODIES) if "zero_shot" in experiments else ()
 
-    config.variants = ConfigDict(
-        {variant: _nested(changes) for variant, changes in common.VARIANTS.items()}
-    )
-    config.variants.reinit_last_block = _nested(
-        {"init.layers": common.SIZES[scale["size"]]["layers"] - 1}
-    )
-    for variant, changes in QUIRKS.items():
-        config.variants[variant] = _nested(changes)
+    config.variants = ConfigDict(_variants(scale))
     config.experiments = ConfigDict(
         {
             experiment: EXPERIMENTS[experiment](scale)
@@ -175,51 +178,69 @@ def get_config(arg: str | None = None) -> ConfigDict:
         }
     )
     for section in (config.finetune, config.zero_shot):
-        del section.init.path, section.data.path  # the same for all: see above
+        del section.init.path, section.data.path  # the same for all runs: see above
     for body in config.pretrain.values():
         del body.data.path
-    _quick(config) if name == "quick" else _paper(config)
+    if name == "quick":
+        _configure_quick(config)
+    else:
+        _configure_paper(config)
     return config
 
 
-def _picks(arg: str | None) -> tuple[str, tuple[str, ...]]:
-    picks = [pick for pick in (arg or "").split(",") if pick]
-    scales = [pick for pick in picks if pick in SCALES]
-    wanted = tuple(dict.fromkeys(pick for pick in picks if pick not in SCALES))
+def _parse_arg(arg: str | None) -> tuple[str, tuple[str, ...]]:
+    """Return the scale and the experiments. Raise UserError for a name that is neither."""
+    names = [name for name in (arg or "").split(",") if name]
+    scales = [name for name in names if name in SCALES]
+    experiments = tuple(dict.fromkeys(name for name in names if name not in SCALES))
     known = (*EXPERIMENTS, "zero_shot")
     if len(scales) > 1:
         raise UserError(f"--config: {scales[0]!r} and {scales[1]!r} exclude each other")
-    for pick in wanted:
-        if pick not in known:
+    for name in experiments:
+        if name not in known:
             raise UserError(
-                f"--config: {pick!r} is not one of: {', '.join(SCALES)}; {', '.join(known)}"
+                f"--config: {name!r} is not one of: {', '.join(SCALES)}; {', '.join(known)}"
             )
     scale = scales[0] if scales else "quick"
-    return scale, wanted or SCALES[scale]["experiments"]
+    return scale, experiments or SCALES[scale]["experiments"]
+
+
+def _variants(scale: dict) -> dict[str, ConfigDict]:
+    """Return variant -> its difference from the full model, as nested sections."""
+    last_block = common.SIZES[scale["size"]]["layers"] - 1
+    changes = common.VARIANTS | {"reinit_last_block": {"init.layers": last_block}} | QUIRKS
+    return {variant: _nested(flat) for variant, flat in changes.items()}
 
 
 def _nested(changes: dict) -> ConfigDict:
-    nested = {}
+    """Return the settings {"section.name": value} as sections."""
+    nested = ConfigDict()
     for name, value in changes.items():
         section, _, setting = name.rpartition(".")
-        nested.setdefault(section, {})[setting] = value
-    return ConfigDict(nested.pop("", {}) | nested)
+        if section and section not in nested:
+            nested[section] = ConfigDict()
+        (nested[section] if section else nested)[setting] = value
+    return nested
 
 
-def _paper(config: ConfigDict):
+def _configure_paper(config: ConfigDict) -> None:
+    """Read books and tasks from the hub."""
     for body in config.pretrain.values():
         body.data.corpus = "bookcorpusopen"
     config.finetune.data.source = config.zero_shot.data.source = "hub"
 
 
-def _quick(config: ConfigDict):
-    """So small a model wants many small updates: what a sentence tells of an invented word is learnt per update, not per token."""
+def _configure_quick(config: ConfigDict) -> None:
+    """Set what a tiny model needs to learn the embedded world in minutes.
+
+    It needs many small steps: what a sentence tells about an invented word is learnt per step, not
+    per token.
+    """
     for body in config.pretrain.values():
-        _still(body.model)
+        without_dropout(body.model)
         body.steps = 4_500
-        body.model.context = (
-            32  # the world's sentences are short, and nearby words are found sooner among few
-        )
+        # The world's sentences are short. A short context makes nearby words easier to find.
+        body.model.context = 32
         body.batch_size = 8
         body.optim.lr = 2e-3
         body.optim.warmup_steps = 300
@@ -228,23 +249,22 @@ def _quick(config: ConfigDict):
         body.eval.every = body.checkpoint.every = 1_500
         body.log.every = 100
     for model in config.bodies.values():
-        _still(model)
-    config.finetune.data.test = False  # the world's labels of test rows are hidden, too
+        without_dropout(model)
+    config.finetune.data.test = False  # the world hides the labels of its test rows, too
     config.finetune.epochs = 2
     config.finetune.batch_size = 16
-    config.finetune.optim.lr = 5e-4  # a tiny model wants more than the paper's 6.25e-5
+    config.finetune.optim.lr = 5e-4  # a tiny model needs more than the paper's 6.25e-5
     config.finetune.optim.warmup_fraction = 0.1
-    config.finetune.lm_coef = (
-        0.1  # at the paper's 0.5 so short a run learns the sentences before the task
-    )
+    # With the paper's 0.5, so short a run learns the sentences before the task.
+    config.finetune.lm_coef = 0.1
     config.zero_shot.data.examples = 200
-    config.zero_shot.sst2.words = ("bad", "good")  # as that world says it
+    config.zero_shot.sst2.words = ("bad", "good")  # the world's words for negative and positive
     for task in config.zero_shot.ceilings:
-        config.zero_shot.ceilings[task] = 1.0  # of a reader who knows all its facts
+        config.zero_shot.ceilings[task] = 1.0  # the score of a reader who knows all of its facts
 
 
-def _still(model: ConfigDict):
-    """No dropout: the world is larger than what so few updates could learn by heart."""
+def without_dropout(model: ConfigDict) -> None:
+    """Set all dropout rates to 0: the world is too large to be memorized in so few steps."""
     for name in model:
         if name.endswith("dropout"):
             model[name] = 0.0

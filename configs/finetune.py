@@ -1,16 +1,21 @@
-"""Finetuning of a pretrained run on one task (section 4.1 of the paper).
+"""Finetune a pretrained run on one task (section 4.1 of the paper).
 
-    python -m gpt1_jax.main --config=configs/finetune.py:sst2,full --config.init.path=runs/exp_books --config.data.path=GLUE_DIR
+    gpt1 --config=configs/finetune.py:sst2,full --config.init.path=RUN --config.data.path=GLUE_DIR
 
-Picks: a task (cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, snli, scitail, race, race_middle, race_high, story_cloze_2016,
-story_cloze_2018), a variant: those of Table 5 (full, no_pretraining, no_aux_lm, lstm), or frozen; and a preset of config.published
-(published, modern, huggingface). Sizes are those of the pretrained
-run; GLUE_DIR holds the tasks' folders (CoLA/, SST-2/, snli_1.0/, RACE/, ...). config.data.source=hub or tfds reads other copies of the
-same rows.
+The argument selects, in any order:
+    a task     cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, snli, scitail, race, race_middle,
+               race_high, story_cloze_2016, story_cloze_2018
+    a variant  full, no_pretraining, no_aux_lm, lstm (the rows of Table 5), or frozen
+    a preset   published, modern, huggingface (the values of config.published)
 
-Of the paper's model, on the GLUE server: CoLA 45.4 (Matthews), SST-2 91.3, MRPC 82.3 (F1), STS-B 82.0 (Pearson), QQP 70.3 (F1),
-MNLI 82.1/81.4, QNLI 88.1 (version 1), RTE 56.0; elsewhere: SNLI 89.9, SciTail 88.3, RACE 59.0 (middle 62.9, high 57.4), Story Cloze 86.5.
-With the auxiliary loss (full) or without it (no_aux_lm) the GLUE averages of Table 5 are 74.7 and 75.0.
+RUN is the folder of a pretraining run, which determines the model's sizes. GLUE_DIR holds the
+tasks' folders (CoLA/, SST-2/, snli_1.0/, RACE/, ...). config.data.source=hub or tfds reads other
+copies of the same rows.
+
+Expected result of the paper's model, on the GLUE server: CoLA 45.4 (Matthews), SST-2 91.3, MRPC
+82.3 (F1), STS-B 82.0 (Pearson), QQP 70.3 (F1), MNLI 82.1/81.4, QNLI 88.1 (version 1), RTE 56.0.
+Elsewhere: SNLI 89.9, SciTail 88.3, RACE 59.0 (middle 62.9, high 57.4), Story Cloze 86.5. The GLUE
+averages of Table 5 are 74.7 with the auxiliary loss (full) and 75.0 without it (no_aux_lm).
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -18,11 +23,12 @@ from ml_collections import ConfigDict, config_dict
 from configs import common
 from gpt1_jax.registry import TASKS
 
-# The default first; every task of the page that can be trained is a pick.
+# The trainable tasks. The first one is the default.
 NAMES = ("sst2", *(name for name in TASKS if name != "sst2" and TASKS[name].trainable))
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
+    """Return the configuration for the selected task, variant and preset."""
     task, variant, preset = common.parse_arg(
         arg, NAMES, tuple(common.VARIANTS), tuple(common.PRESETS)
     )
@@ -32,11 +38,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.task = task
     config.seed = 0
     config.epochs = 3
-    config.batch_size = 32  # examples an update, over all devices
-    config.lm_coef = 0.5  # weight of the auxiliary language model loss; 0 drops it and its cost
+    config.batch_size = 32  # examples per step, over all devices
+    config.lm_coef = 0.5  # weight of the auxiliary LM loss; 0 saves its cost
     config.clf_dropout = 0.1
-    config.regression = False  # graded tasks (stsb): predict the score itself, by squared error, instead of the published six bins
-    config.share_prefix = True  # a choice's context is run once for all answers, and dropped out once; False as published
+    # Predict the score of a graded task (stsb) by squared error, instead of the published six bins.
+    config.regression = False
+    # Run the context of a choice once for all answers, with one dropout mask. The published system
+    # runs it for each answer.
+    config.share_prefix = True
     config.backend = "pmap"  # or shard_map
     config.model = common.as_pretrained(changes.get("model.name", "transformer"))
     config.optim = common.adam(lr=6.25e-5, warmup_fraction=0.002)
@@ -44,20 +53,20 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.init = ConfigDict()
     config.init.path = ""  # the pretraining run
-    config.init.layers = config_dict.placeholder(
-        int
-    )  # -1 nothing, 0 the embeddings, K also the first K blocks; all by default
-    config.init.frozen = False  # what is transferred stays as it is; only the rest is trained
-    config.init.step = config_dict.placeholder(int)  # the update to start from; the last by default
+    # The transferred part: -1 nothing, 0 the embeddings, K the embeddings and the first K blocks.
+    # The default is everything.
+    config.init.layers = config_dict.placeholder(int)
+    config.init.frozen = False  # train only the parameters that are not transferred
+    config.init.step = config_dict.placeholder(int)  # checkpoint to start from; by default the last
 
     config.data = ConfigDict()
-    config.data.source = "files"  # as the authors distribute them; or hub, tfds
-    config.data.path = ""  # files: the folder with the tasks' folders. hub: a local copy, empty for the hub itself. tfds: a data_dir
-    config.data.test = True  # predict the test splits, where they are there
-    config.data.examples = 0  # the first so many training rows; 0 is all
-    config.data.max_bad_rows = (
-        0  # malformed rows that are dropped with a warning before the run stops
-    )
+    config.data.source = "files"  # the authors' distributions; or hub, tfds
+    # files: the folder with the tasks' folders. hub: a local copy, "" for the hub itself. tfds: a
+    # data_dir.
+    config.data.path = ""
+    config.data.test = True  # predict the test splits that are available
+    config.data.examples = 0  # use the first training rows only; 0 uses all
+    config.data.max_bad_rows = 0  # malformed rows of a split that are dropped with a warning
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1_000

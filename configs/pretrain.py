@@ -1,24 +1,30 @@
-"""Pretraining of a language model on books (section 3.1 and 4.1 of the paper).
+"""Pretrain a language model on books (sections 3.1 and 4.1 of the paper).
 
-    python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.path=DIR
-    python -m gpt1_jax.main --config=configs/pretrain.py:tiny,lstm --config.data.path=DIR
+    gpt1 --config=configs/pretrain.py:gpt1 --config.data.path=DIR
+    gpt1 --config=configs/pretrain.py:tiny,lstm --config.data.path=DIR
 
-    python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=hub --config.data.path=OWNER/NAME
-    python -m gpt1_jax.main --config=configs/pretrain.py:gpt1 --config.data.corpus=mixture --config.data.path="0.7*text:DIR,0.3*pg19:"
+    gpt1 --config=configs/pretrain.py --config.data.corpus=hub --config.data.path=OWNER/NAME
+    gpt1 --config=configs/pretrain.py --config.data.corpus=mixture --config.data.path=MIXTURE
 
-Picks: a size (gpt1, small, tiny), a body (transformer, lstm) and a preset of config.published (published, modern, huggingface). DIR holds
-.txt, .jsonl or .parquet files.
+The argument selects, in any order:
+    a size    gpt1, small, tiny
+    a body    transformer, lstm
+    a preset  published, modern, huggingface (the values of config.published)
 
-gpt1 is the paper's run: 64 x 512 tokens an update, 960,000 updates, perplexity 18.4 on BooksCorpus. small and tiny are recipes for
-little hardware and little text.
+DIR holds .txt, .jsonl or .parquet files. OWNER/NAME is a data set of the hub. MIXTURE weights
+corpora, such as "0.7*text:DIR,0.3*pg19:".
+
+Expected result of gpt1, the paper's run with 960,000 steps of 64 x 512 tokens: perplexity 18.4 on
+BooksCorpus. small and tiny are for little hardware and little text.
 """
 
 from ml_collections import ConfigDict
 
 from configs import common
 
-# A small post-LN model learns nothing at the paper's warmup and rate scaled down naively: it wants a long warmup.
-RECIPES = {
+# A small post-LN model needs a long warmup. With the paper's warmup and learning rate, scaled down
+# in proportion, it learns nothing.
+SETTINGS = {
     "gpt1": dict(
         steps=960_000, batch_size=64, lr=2.5e-4, warmup_steps=2_000, vocab_size=40_478, every=2_000
     ),
@@ -32,45 +38,43 @@ RECIPES = {
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
+    """Return the configuration for the selected size, body and preset."""
     size, body, preset = common.parse_arg(
         arg, tuple(common.SIZES), tuple(common.BODIES), tuple(common.PRESETS)
     )
-    recipe = RECIPES[size]
+    settings = SETTINGS[size]
     config = ConfigDict()
     config.trainer = "pretrain"
     config.seed = 0
-    config.steps = recipe["steps"]
-    config.batch_size = recipe[
-        "batch_size"
-    ]  # windows of model.context tokens an update, over all devices
+    config.steps = settings["steps"]
+    config.batch_size = settings["batch_size"]  # windows of model.context tokens, over all devices
     config.backend = "pmap"  # or shard_map
     config.model = common.model(body, size)
-    config.optim = common.adam(lr=recipe["lr"], warmup_steps=recipe["warmup_steps"])
+    config.optim = common.adam(lr=settings["lr"], warmup_steps=settings["warmup_steps"])
     config.published = common.published(preset, common.QUIRKS + common.PRETRAINING_QUIRKS)
 
     config.data = ConfigDict()
     config.data.corpus = "text"  # or bookcorpusopen, hub, pg19, lm1b, mixture
-    config.data.path = ""  # what it means is the corpus's to say: see gpt1_jax/datasets/corpora.py
-    config.data.column = (
-        "text"  # the field with the text, in .jsonl, .parquet and data sets of the hub
-    )
-    config.data.rewrap_lines = False  # hard-wrapped lines, a blank one between paragraphs (Project Gutenberg): re-flow them
-    config.data.validation = 0.01  # the share of documents held out
-    config.data.cache = "~/.cache/gpt1_jax"  # tokenizers and tokenised corpora, shared by runs
+    config.data.path = ""  # its meaning depends on the corpus: see gpt1_jax/datasets/corpora.py
+    config.data.column = "text"  # field of .jsonl, .parquet and hub data sets that holds the text
+    # Join the hard-wrapped lines of paragraphs that blank lines separate (Project Gutenberg).
+    config.data.rewrap_lines = False
+    config.data.validation = 0.01  # fraction of the documents that is held out
+    config.data.cache = "~/.cache/gpt1_jax"  # tokenizers and token ids, shared by runs
 
     config.tokenizer = ConfigDict()
-    config.tokenizer.vocab_size = recipe["vocab_size"]  # 40,478 gives 40,000 merges
-    config.tokenizer.path = ""  # a tokenizer.json to use instead of learning one
+    config.tokenizer.vocab_size = settings["vocab_size"]  # 40,478 gives 40,000 merges
+    config.tokenizer.path = ""  # a tokenizer.json to use instead of a new tokenizer
 
     config.eval = ConfigDict()
-    config.eval.every = recipe["every"]
+    config.eval.every = settings["every"]
     config.eval.windows = 512  # of the held-out documents
-    config.eval.sample = 64  # tokens that the model writes at every evaluation; 0 none
+    config.eval.sample = 64  # tokens to generate at every evaluation; 0 generates none
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every = recipe["every"]
+    config.checkpoint.every = settings["every"]
     config.checkpoint.keep = 2
-    config.checkpoint.keep_steps = ()  # updates whose checkpoints are kept for good, such as (1000, 2000)
+    config.checkpoint.keep_steps = ()  # never delete these checkpoints, such as (1000, 2000)
 
     config.log = ConfigDict()
     config.log.every = 100 if size == "gpt1" else 20

@@ -1,4 +1,4 @@
-"""The configs: every pick parses, every value can be overridden, every option is read."""
+"""Test the configs: every argument parses, every value can be overridden, every option is read."""
 
 import itertools
 import json
@@ -16,34 +16,36 @@ from gpt1_jax.trainers import config_checks
 sys.path.insert(0, str(REPOSITORY))
 from configs import ablations, common, finetune, pretrain, zero_shot
 
-PICKS = {"pretrain": (common.SIZES, common.BODIES), "finetune": (finetune.NAMES, common.VARIANTS)}
+CHOICES = {"pretrain": (common.SIZES, common.BODIES), "finetune": (finetune.NAMES, common.VARIANTS)}
 FILES = sorted(
     path.stem
     for path in (REPOSITORY / "configs").glob("*.py")
     if "def get_config" in path.read_text()
 )
 ALL = [
-    f"{file}.py:{','.join(picks)}" for file in PICKS for picks in itertools.product(*PICKS[file])
+    f"{file}.py:{','.join(names)}"
+    for file in CHOICES
+    for names in itertools.product(*CHOICES[file])
 ]
-ALL += [f"{file}.py:{preset}" for file in PICKS for preset in common.PRESETS]
+ALL += [f"{file}.py:{preset}" for file in CHOICES for preset in common.PRESETS]
 ALL += [f"{file}.py" for file in FILES]
 
 
 def parse(config: str, **values) -> ConfigDict:
-    """The config as the command line parses it."""
+    """Return the config as the command line parses it."""
     argv = [
         "gpt1",
         f"--config={REPOSITORY}/configs/{config}",
         *(f"--config.{name}={value}" for name, value in values.items()),
     ]
-    own = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=own, sys_argv=argv)
-    own(argv)
-    return own.config
+    parsed = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=parsed, sys_argv=argv)
+    parsed(argv)
+    return parsed.config
 
 
 @pytest.mark.parametrize("config", ALL)
-def test_every_pick_parses_and_every_value_can_be_overridden(config):
+def test_every_argument_parses_and_every_value_can_be_overridden(config):
     parsed = parse(config)
     assert parsed.trainer in TRAINERS
     others = {}
@@ -62,7 +64,7 @@ def test_every_pick_parses_and_every_value_can_be_overridden(config):
     assert flatten(parse(config, **others).to_dict()) == others
 
 
-def test_picks_come_in_any_order_and_have_defaults():
+def test_argument_names_come_in_any_order_and_have_defaults():
     assert parse("pretrain.py:lstm,tiny") == parse("pretrain.py:tiny,lstm")
     assert (
         parse("pretrain.py") == parse("pretrain.py:gpt1") == parse("pretrain.py:gpt1,transformer")
@@ -104,7 +106,7 @@ def test_gpt1_is_the_papers():
 
 
 @pytest.mark.parametrize("variant", common.VARIANTS)
-def test_variant_is_its_difference_from_the_full_model(variant):
+def test_variant_changes_only_its_own_settings(variant):
     full, other = (
         flatten(finetune.get_config(f"sst2,{name}").to_dict()) for name in ("full", variant)
     )
@@ -112,20 +114,21 @@ def test_variant_is_its_difference_from_the_full_model(variant):
         name: other[name] for name in full.keys() & other.keys() if full[name] != other[name]
     }
     assert changed == common.VARIANTS[variant]
-    lacks = full.keys() ^ other.keys()
-    assert all(name.startswith("model.") for name in lacks) and bool(lacks) == (variant == "lstm")
+    missing = full.keys() ^ other.keys()
+    assert all(name.startswith("model.") for name in missing)
+    assert bool(missing) == (variant == "lstm")
 
 
-def test_presets_say_of_every_quirk_whether_it_is_as_published():
+def test_presets_set_every_quirk():
     for config in (pretrain.get_config, finetune.get_config):
         assert config("") == config("published") and all(config("").published.values())
         assert not any(config("modern").published.values())
-        kept = {quirk for quirk, published in config("huggingface").published.items() if published}
-        assert kept == {"zero_first_update", "lm_loss_on_wrong_answers"} & set(config("").published)
+        true = {quirk for quirk, value in config("huggingface").published.items() if value}
+        assert true == {"zero_first_update", "lm_loss_on_wrong_answers"} & set(config("").published)
         assert config("modern").optim == config("").optim
 
 
-def test_the_experiment_on_quirks_leaves_out_one_at_a_time_and_then_all():
+def test_quirks_experiment_drops_one_at_a_time_and_then_all():
     config = ablations.get_config("quick,quirks")
     *single, everything = (
         flatten(config.variants[variant].to_dict())
@@ -136,8 +139,8 @@ def test_the_experiment_on_quirks_leaves_out_one_at_a_time_and_then_all():
     assert everything == dict.fromkeys(named, False)
 
 
-def test_every_number_has_its_limits():
-    ruled = {name for _, _, names in config_checks.RULES for name in names}
+def test_every_number_has_limits():
+    limited = {name for _, _, names in config_checks.RULES for name in names}
     for config in (
         pretrain.get_config("tiny"),
         pretrain.get_config("tiny,lstm"),
@@ -149,15 +152,12 @@ def test_every_number_has_its_limits():
             for name, value in flatten(config.to_dict()).items()
             if not isinstance(value, str | bool)
         }
-        assert numbers - ruled <= {
-            "init.layers",
-            "init.step",
-            "tasks",
-        }  # which the checkpoint limits, and the table of probes
+        # The checkpoint limits the first two, the known probes the last one.
+        assert numbers - limited <= {"init.layers", "init.step", "tasks"}
 
 
 class Watched:
-    """A config that notes which options are read: a section handed on as a whole counts as read."""
+    """Record which options of a config are read. A section read as a whole counts as read."""
 
     def __init__(self, config: ConfigDict, read: set[str], prefix: str = ""):
         self._config, self._read, self._prefix = config, read, prefix
@@ -170,7 +170,7 @@ class Watched:
         return value
 
     def to_dict(self) -> dict:
-        if self._prefix:  # of the whole config it is the record of the run
+        if self._prefix:  # the whole config is read to store it
             self._read.update(self._prefix + name for name in self._config)
         return self._config.to_dict()
 
@@ -179,7 +179,7 @@ class Watched:
 
 
 @pytest.mark.parametrize("body", common.BODIES)
-@pytest.mark.parametrize("trainer", [*PICKS, "zero_shot"])
+@pytest.mark.parametrize("trainer", [*CHOICES, "zero_shot"])
 def test_every_option_is_read(trainer, body, pretraining, finetuning, probing, tmp_path):
     if trainer == "pretrain":
         config, values = pretrain.get_config(f"tiny,{body}"), pretraining(body)
@@ -196,12 +196,12 @@ def test_every_option_is_read(trainer, body, pretraining, finetuning, probing, t
             for name, value in values.items()
         }
     )
-    config.nobody_reads_this = 1
+    config.unused = 1
     read = set()
     TRAINERS[trainer](Watched(config, read), str(tmp_path))
     assert flatten(config.to_dict()).keys() - read == {
         "trainer",
-        "nobody_reads_this",
+        "unused",
     }  # main reads the trainer
 
 
@@ -212,4 +212,4 @@ def test_resolved_config_is_saved(pretraining, pretrained):
     assert (saved["model"]["width"], saved["optim"]["lr"]) == (
         16,
         1e-3,
-    )  # an override, and a value that the pick gave
+    )  # an override, and a value of the size

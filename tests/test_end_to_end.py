@@ -12,10 +12,6 @@ import numpy as np
 import pytest
 from cli_fixtures import REPOSITORY, read_metrics
 
-from gpt1_jax.datasets.readers.tables import Tsv
-from gpt1_jax.datasets.tasks import Task
-from gpt1_jax.registry import TASKS as REGISTERED
-
 # One task of each kind; the tests of the readers cover the files of the others.
 TASKS = ("cola", "mrpc", "stsb", "mnli", "rte")
 METRICS = {
@@ -118,27 +114,6 @@ def test_graded_task_as_regression(gpt1, finetuning, tmp_path):
     # The model learns almost nothing in one epoch, so it still predicts scores near 0.
     losses = [row["task_loss"] for row in read_metrics(tmp_path) if "task_loss" in row]
     assert np.mean(losses) == pytest.approx(np.mean(np.square([0, 1.5, 3.25, 5])), abs=1)
-
-
-def test_a_new_task_is_one_entry(gpt1, finetuning, tmp_path, monkeypatch):
-    """A toy of three classes, said in one place: does the middle word name a sea, a hill or a house? It trains to the end and is learnt."""
-    words, lines = ("sea", "hill", "house"), ["first\tlabel\n"]
-    lines += [f"the {words[row % 3]} day\t{words[row % 3]}\n" for row in range(48)]
-    (tmp_path / "toys").mkdir()
-    for name in ("train", "dev"):
-        (tmp_path / "toys" / f"{name}.tsv").write_text("".join(lines))
-    toy = Task(
-        name="toy",
-        format="single",
-        labels=words,
-        metrics=("accuracy",),
-        files=(Tsv(folder="toys", segments=("first",)),),
-    )
-    list(REGISTERED)  # is complete before one more is added
-    monkeypatch.setitem(REGISTERED._entries, "toy", toy)
-    values = finetuning() | {"data.path": tmp_path, "epochs": 12, "optim.lr": 0.01, "lm_coef": 0}
-    result = gpt1.result("finetune.py:toy", tmp_path / "run", values)
-    assert result["metrics"] == {"validation": {"accuracy": 1.0}}
 
 
 @pytest.mark.parametrize(("layers", "restored"), [(-1, 0), (0, 2), (1, 3)])

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from gpt1_jax.datasets.tasks import probed_tasks
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs.lifecycle import flatten
 
@@ -59,8 +60,7 @@ RULES = (
     Rule(
         "a number above 0 and up to 1",
         lambda value: 0 < value <= 1,
-        ("ceilings.cola", "ceilings.sst2", "ceilings.race", "ceilings.dprd")
-        + ("ceilings.story_cloze_2016", "ceilings.story_cloze_2018"),
+        tuple(f"ceilings.{name}" for name in probed_tasks()),
     ),
     Rule("pmap or shard_map", lambda value: value in ("pmap", "shard_map"), ("backend",)),
     Rule("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"), ("model.dtype",)),

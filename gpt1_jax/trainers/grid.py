@@ -1,7 +1,7 @@
-"""The matrix of an ablation: from axes (variant, task, value of a setting, seed) to the configuration of every run."""
+"""Turn the experiments of an ablation into the configurations of its finetuning runs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ml_collections import ConfigDict
@@ -12,8 +12,17 @@ from gpt1_jax.runs.lifecycle import flatten
 from gpt1_jax.runs.reader import PretrainedRun
 
 
+class Coordinates(NamedTuple):
+    """Locate a point in an experiment's grid. `value` is the value of its setting, or None."""
+
+    variant: str
+    task: str
+    value: int | float | None
+    seed: int
+
+
 class Point(NamedTuple):
-    """One place of an experiment's grid, and the name of the cell, a run, that gives its score. `value` is of the varied setting."""
+    """Describe a point of an experiment's grid, and the cell (a run) that gives its score."""
 
     variant: str
     task: str
@@ -22,57 +31,67 @@ class Point(NamedTuple):
     cell: str
 
 
-class Matrix(NamedTuple):
-    """Experiment -> points; and cell -> configuration, in an order that gives every experiment an early first number."""
+class Grid(NamedTuple):
+    """Hold the finetuning runs of an ablation.
+
+    Attributes:
+        points: experiment -> points.
+        cells: name of the run -> configuration, in the order of execution. Every experiment gets
+            its first score early.
+    """
 
     points: dict[str, list[Point]]
     cells: dict[str, ConfigDict]
 
 
-def matrix(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: str) -> Matrix:
-    """All points and cells. Points whose configurations are the same share a cell, whatever they are called.
+class _Candidate(NamedTuple):
+    """Hold a point whose cell has no name yet. `identity` is equal for equal configurations."""
+
+    experiment: str
+    coordinates: Coordinates
+    cell: ConfigDict
+    identity: str
+
+
+def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: str) -> Grid:
+    """Return all points and cells. Points with equal configurations share one cell.
 
     Args:
-        pretrained: the folder of each body's pretraining.
-        tasks_path: where the tasks are; "" is the hub's own place.
+        config: configuration of the ablation.
+        pretrained: body -> folder of its pretraining run.
+        tasks_path: folder of the tasks; "" for the hub's own place.
 
     Raises:
-        UserError: an unknown variant or task, a task that cannot be finetuned on, or a setting that there is not.
+        UserError: a variant, task or setting is unknown, or a task cannot be finetuned on.
     """
-    wanted = {name: list(_axes(config, name)) for name in config.experiments}
-    if unused := set(config.tasks) - {task for axes in wanted.values() for _, task, _, _ in axes}:
+    coordinates = {name: list(_coordinates(config, name)) for name in config.experiments}
+    tasks = {point.task for points in coordinates.values() for point in points}
+    if unused := set(config.tasks) - tasks:
         raise UserError(
-            f"config.tasks: {', '.join(sorted(unused))} is in none of the experiments; see config.experiments.*.tasks"
+            f"config.tasks: {', '.join(sorted(unused))} is in none of the experiments; "
+            "see config.experiments.*.tasks"
         )
-    points, cells, names, owners = {name: [] for name in wanted}, {}, {}, {}
-    queue = []
-    for axes, name in _interleaved(wanted):
-        cell = _cell(config, config.experiments[name].setting, *axes, pretrained, tasks_path)
-        queue.append((name, axes, cell, json.dumps(cell.to_dict(), sort_keys=True)))
-    for task, seed in dict.fromkeys((task, seed) for _, (_, task, _, seed), _, _ in queue):
-        for variant in {"full", "no_pretraining"} & set(
-            config.variants
-        ):  # a transfer's ends are rows of Table 5, asked for or not
-            own = _cell(config, "", variant, task, None, seed, pretrained, tasks_path)
-            names.setdefault(
-                json.dumps(own.to_dict(), sort_keys=True), _name("", variant, task, None, seed)
-            )
-    for name, axes, _, identity in sorted(
-        queue, key=lambda entry: entry[1][2] is not None
-    ):  # a variant's own name before a level's
-        names.setdefault(identity, _name(config.experiments[name].setting, *axes))
-    for name, axes, cell, identity in queue:
-        if owners.setdefault(names[identity], identity) != identity:
+    factory = _CellFactory(config, pretrained, tasks_path)
+    candidates = []
+    for name, point in _interleave(coordinates):
+        cell = factory.cell(config.experiments[name].setting, point)
+        candidates.append(_Candidate(name, point, cell, _identity(cell)))
+    names = _cell_names(config, candidates, factory)
+    points, cells, owners = {name: [] for name in coordinates}, {}, {}
+    for candidate in candidates:
+        name = names[candidate.identity]
+        if owners.setdefault(name, candidate.identity) != candidate.identity:
             raise UserError(
-                f"config.experiments: two settings would give runs called {names[identity]}; take them in two folders"
+                f"config.experiments: two different runs would be called {name}; "
+                "run the experiments in two folders"
             )
-        cells.setdefault(names[identity], cell)
-        points[name].append(Point(*axes, names[identity]))
-    return Matrix(points, cells)
+        cells.setdefault(name, candidate.cell)
+        points[candidate.experiment].append(Point(*candidate.coordinates, name))
+    return Grid(points, cells)
 
 
-def _axes(config: ConfigDict, name: str):
-    """(variant, task, level, seed) of every point of an experiment."""
+def _coordinates(config: ConfigDict, name: str) -> Iterator[Coordinates]:
+    """Yield the coordinates of every point of an experiment, one seed after the other."""
     axes = config.experiments[name]
     tasks = [task for task in axes.tasks if not config.tasks or task in config.tasks]
     for task in tasks:
@@ -82,82 +101,109 @@ def _axes(config: ConfigDict, name: str):
             )
     for variant in axes.variants:
         if variant not in config.variants:
-            known = ", ".join(config.variants)
             raise UserError(
-                f"config.experiments.{name}.variants: no variant is called {variant!r}; choose among: {known}"
+                f"config.experiments.{name}.variants: no variant is called {variant!r}; "
+                f"choose among: {', '.join(config.variants)}"
             )
     for seed in range(axes.seeds or config.seeds):
         for task in tasks:
             for level in _levels(config, axes, task):
                 for variant in axes.variants:
-                    yield variant, task, level, seed
+                    yield Coordinates(variant, task, level, seed)
 
 
 def _levels(config: ConfigDict, axes: ConfigDict, task: str) -> tuple:
-    """The experiment's levels; of numbers of examples those that the task has."""
+    """Return the experiment's levels. Drop numbers of training examples that the task lacks."""
     if axes.setting != "data.examples" or config.world.words:
         return tuple(axes.levels) or (None,)
     return tuple(level for level in axes.levels if level < TASKS[task].sizes["train"])
 
 
-def _interleaved(wanted: Mapping[str, list[tuple]]):
-    """Every (point, experiment): all of a seed before the next, the experiments in turn."""
+def _interleave(
+    coordinates: Mapping[str, Sequence[Coordinates]],
+) -> Iterator[tuple[str, Coordinates]]:
+    """Yield (experiment, point): all points of a seed before the next, the experiments in turn."""
     queue = [
-        (axes[3], place, name, axes)
-        for name, grid in wanted.items()
-        for place, axes in enumerate(grid)
+        (point.seed, index, rank, name, point)
+        for rank, (name, points) in enumerate(coordinates.items())
+        for index, point in enumerate(points)
     ]
-    rank = {name: position for position, name in enumerate(wanted)}
-    for _, _, name, axes in sorted(queue, key=lambda entry: (entry[0], entry[1], rank[entry[2]])):
-        yield axes, name
+    for _, _, _, name, point in sorted(queue, key=lambda entry: entry[:3]):
+        yield name, point
 
 
-def _cell(
-    config: ConfigDict,
-    setting: str,
-    variant: str,
-    task: str,
-    level: float | None,
-    seed: int,
-    pretrained: Mapping,
-    tasks_path: str,
-) -> ConfigDict:
-    """The finetuning configuration of a point."""
-    changes = flatten(config.variants[variant].to_dict())
-    body = changes.pop("model.name", "transformer")
-    cell = config.finetune.copy_and_resolve_references()
-    with cell.unlocked():
-        cell.task, cell.seed, cell.model = (
-            task,
-            seed,
-            config.bodies[body].copy_and_resolve_references(),
-        )
-        cell.data.path, cell.init.path = tasks_path, pretrained[body]
-    cell.lock()
-    try:
-        cell.update_from_flattened_dict({**changes, **({} if level is None else {setting: level})})
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"config.variants.{variant}, or the setting {setting!r}: not of config.finetune ({error})"
-        ) from None
-    if cell.init.layers is None:
-        cell.init.layers = _depth(config, body)
-    return cell
+class _CellFactory:
+    """Make the configuration of a finetuning run. Arguments as for `build_grid`."""
+
+    def __init__(self, config: ConfigDict, pretrained: Mapping[str, str], tasks_path: str):
+        self._config, self._pretrained, self._tasks_path = config, pretrained, tasks_path
+
+    def cell(self, setting: str, point: Coordinates) -> ConfigDict:
+        """Return the configuration of a point; `setting` is the one that its value is for."""
+        config = self._config
+        changes = flatten(config.variants[point.variant].to_dict())
+        body = changes.pop("model.name", "transformer")
+        cell = config.finetune.copy_and_resolve_references()
+        with cell.unlocked():
+            cell.task, cell.seed = point.task, point.seed
+            cell.model = config.bodies[body].copy_and_resolve_references()
+            cell.data.path, cell.init.path = self._tasks_path, self._pretrained[body]
+        cell.lock()
+        if point.value is not None:
+            changes[setting] = point.value
+        try:
+            cell.update_from_flattened_dict(changes)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise UserError(
+                f"config.variants.{point.variant}, or the setting {setting!r}: "
+                f"not in config.finetune ({error}); name one of its settings"
+            ) from None
+        if cell.init.layers is None:
+            cell.init.layers = self._layers(body)
+        return cell
+
+    def _layers(self, body: str) -> int:
+        """Return the number of pretrained blocks."""
+        path = self._config.pretrained[body]
+        if not path:
+            return self._config.pretrain[body].model.to_dict().get("layers", 1)
+        run = PretrainedRun(path)
+        if not (run.workdir / "result.json").exists():
+            raise UserError(
+                f"config.pretrained.{body}: {run.workdir} is not finished; "
+                "finish it, or name another run"
+            )
+        return run.sizes.get("layers", 1)
 
 
-def _depth(config: ConfigDict, body: str) -> int:
-    """The blocks that there are to transfer."""
-    if not config.pretrained[body]:
-        return config.pretrain[body].model.to_dict().get("layers", 1)
-    run = PretrainedRun(config.pretrained[body])
-    if not (run.workdir / "result.json").exists():
-        raise UserError(
-            f"config.pretrained.{body}: {run.workdir} is not finished; finish it, or name another run"
-        )
-    return run.sizes.get("layers", 1)
+def _cell_names(
+    config: ConfigDict, candidates: Sequence[_Candidate], factory: _CellFactory
+) -> dict[str, str]:
+    """Return identity -> name of the cell.
+
+    The ends of the transfer curve are cells of Table 5. Such cells have the table's names, even if
+    Table 5 is not among the experiments. Names without a value take precedence.
+    """
+    names = {}
+    pairs = [(candidate.coordinates.task, candidate.coordinates.seed) for candidate in candidates]
+    for task, seed in dict.fromkeys(pairs):
+        for variant in ("full", "no_pretraining"):
+            if variant in config.variants:
+                point = Coordinates(variant, task, None, seed)
+                names.setdefault(_identity(factory.cell("", point)), _cell_name("", point))
+    by_value = sorted(candidates, key=lambda candidate: candidate.coordinates.value is not None)
+    for candidate in by_value:
+        setting = config.experiments[candidate.experiment].setting
+        names.setdefault(candidate.identity, _cell_name(setting, candidate.coordinates))
+    return names
 
 
-def _name(setting: str, variant: str, task: str, level: float | None, seed: int) -> str:
-    """The name of a cell's folder."""
-    mark = "" if level is None else f"_{setting.rpartition('.')[2]}_{level}"
-    return f"{task}_{variant}{mark}_{seed}"
+def _identity(cell: ConfigDict) -> str:
+    """Return a text that is equal for equal configurations."""
+    return json.dumps(cell.to_dict(), sort_keys=True)
+
+
+def _cell_name(setting: str, point: Coordinates) -> str:
+    """Return the name of the cell's folder: task, variant, (setting, value,) seed."""
+    level = "" if point.value is None else f"_{setting.rpartition('.')[2]}_{point.value}"
+    return f"{point.task}_{point.variant}{level}_{point.seed}"

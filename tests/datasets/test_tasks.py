@@ -1,8 +1,9 @@
-"""The tasks' page: complete, consistent with the other rooms, and in the hub's label order."""
+"""Test the tasks: complete, consistent with the other packages, and in the hub's label order."""
 
 import pytest
 
 from gpt1_jax.analysis.stats.metrics import METRICS
+from gpt1_jax.datasets.tasks import probed_tasks
 from gpt1_jax.registry import TASKS
 from gpt1_jax.text.formats import FORMATS
 
@@ -11,7 +12,7 @@ CHOICES = ("race", "race_middle", "race_high", "story_cloze_2016", "story_cloze_
 PAPER = (*GLUE, *CHOICES, "snli", "scitail", "dprd")
 
 
-def test_page_holds_the_papers_tasks():
+def test_tasks_are_the_papers():
     assert set(PAPER) == set(TASKS)
 
 
@@ -34,8 +35,30 @@ def test_entry_is_consistent(name):
             assert set(place.splits) <= set(task.splits)
 
 
+@pytest.mark.parametrize("name", PAPER)
+def test_typical_words_include_answers_only_for_choices(name):
+    words = TASKS[name].typical_words
+    assert words.context > 0
+    assert (words.answer > 0) == (TASKS[name].format == "choice")
+
+
+def test_probed_tasks_are_in_the_papers_order():
+    stories = ("story_cloze_2016", "story_cloze_2018")
+    assert tuple(probed_tasks()) == ("cola", "sst2", "race", "dprd", *stories)
+
+
+@pytest.mark.parametrize("name", probed_tasks())
+def test_probe_is_consistent(name):
+    task = TASKS[name]
+    assert task.chance < task.probe.ceiling <= 1
+    assert set(task.probe_splits) <= set(task.splits) - set(task.hidden)
+    segments = ("it is so", "it", *"abcd")[: task.texts]
+    pairs = task.probe.texts(segments, **task.probe.options)
+    assert len(pairs) == (1 if task.probe.threshold else len(task.labels))
+
+
 @pytest.mark.parametrize("name", GLUE)
-def test_the_glue_server_takes_every_test_split(name):
+def test_glue_server_takes_every_test_split(name):
     assert set(TASKS[name].submission) == set(TASKS[name].test)
 
 
@@ -67,12 +90,12 @@ def test_stsb_is_six_bins():
 
 
 def test_formats_are_the_papers():
-    """Figure 1: entailment is a pair, similarity goes in both orders, questions and stories are choices."""
-    kinds = {
-        kind: {name for name in TASKS if TASKS[name].format == kind}
-        for kind in ("single", "similarity", "choice")
+    # Figure 1: similarity has both orders of the texts; questions and stories are choices.
+    names = {
+        form: {name for name in TASKS if TASKS[name].format == form}
+        for form in ("single", "similarity", "choice")
     }
-    assert kinds == {
+    assert names == {
         "single": {"cola", "sst2"},
         "similarity": {"mrpc", "stsb", "qqp"},
         "choice": set(CHOICES),
@@ -93,7 +116,7 @@ def test_paper_metric_comes_first():
     assert set(first.values()) == {"accuracy"}
 
 
-def test_mnli_has_two_of_each_and_predicts_the_diagnostic():
+def test_mnli_has_two_evaluation_splits_and_predicts_the_diagnostic():
     mnli, ax = TASKS["mnli"], TASKS["ax"]
     assert mnli.splits == (
         "train",

@@ -1,4 +1,4 @@
-"""The factory: the matrix as data, runs shared and resumed, failures told, one report."""
+"""Test the ablation: its grid of runs, sharing and resuming, failures, cost, and the report."""
 
 import json
 import os
@@ -14,19 +14,20 @@ from cli_fixtures import REPOSITORY
 sys.path.insert(0, str(REPOSITORY))
 from configs import ablations, common
 from gpt1_jax.errors import UserError
-from gpt1_jax.trainers.grid import matrix
+from gpt1_jax.trainers.grid import build_grid
 
 PRETRAINED = {"transformer": "runs/t", "lstm": "runs/l"}
 
 
-def found(arg: str, **values):
+def grid(arg: str, **values):
+    """Return the grid of ablations.py:arg with some settings changed."""
     config = ablations.get_config(arg)
     config.update_from_flattened_dict(values)
-    return config, matrix(config, PRETRAINED, "data")
+    return build_grid(config, PRETRAINED, "data")
 
 
-def test_the_quick_matrix_has_table_5_and_the_transfer_curve():
-    _, (points, cells) = found("quick")
+def test_quick_grid_has_table_5_and_the_transfer_curve():
+    points, cells = grid("quick")
     tasks = ("cola", "sst2", "qnli", "rte")
     assert {(point.variant, point.task, point.seed) for point in points["table5"]} == {
         (variant, task, seed) for variant in ablations.TABLE5 for task in tasks for seed in range(3)
@@ -47,10 +48,10 @@ def test_the_quick_matrix_has_table_5_and_the_transfer_curve():
     assert cells["rte_lstm_0"].model.name == "lstm" and cells["rte_lstm_0"].init.path == "runs/l"
 
 
-def test_every_experiment_has_an_early_first_number():
-    _, (points, cells) = found("paper")
-    place = {name: order for order, name in enumerate(cells)}
-    firsts = [min(place[point.cell] for point in grid) for grid in points.values()]
+def test_every_experiment_gets_its_first_score_early():
+    points, cells = grid("paper")
+    order = {name: index for index, name in enumerate(cells)}
+    firsts = [min(order[point.cell] for point in group) for group in points.values()]
     assert max(firsts) < len(points) and set(points) == set(ablations.EXPERIMENTS)
     assert [cell.seed for cell in cells.values()] == sorted(cell.seed for cell in cells.values())
     values = {point.value for point in points["transfer"]}
@@ -60,19 +61,19 @@ def test_every_experiment_has_an_early_first_number():
     }
 
 
-def test_overrides_reach_the_matrix():
-    _, (points, cells) = found("quick,table5", seeds=1, tasks=("rte",), **{"finetune.epochs": 7})
+def test_overrides_reach_the_grid():
+    points, cells = grid("quick,table5", seeds=1, tasks=("rte",), **{"finetune.epochs": 7})
     assert set(cells) == {f"rte_{variant}_0" for variant in ablations.TABLE5} and set(points) == {
         "table5"
     }
     assert {cell.epochs for cell in cells.values()} == {7}
-    config, (points, cells) = found("quick,top,seeds", tasks=("rte",))
+    points, cells = grid("quick,top,seeds", tasks=("rte",))
     assert cells["rte_frozen_0"].init.frozen and cells["rte_reinit_last_block_0"].init.layers == 2
     assert len({point.cell for point in points["seeds"]}) == 20
 
 
 @pytest.mark.parametrize(
-    ("arg", "values", "words"),
+    ("arg", "values", "message"),
     [
         ("quick", {"tasks": ("mnli",)}, "config.tasks: mnli is in none of the experiments"),
         (
@@ -94,14 +95,14 @@ def test_overrides_reach_the_matrix():
         ("quick,table6", {}, "'table6' is not one of: quick, paper; table5, main"),
     ],
 )
-def test_mistakes_in_the_matrix_are_told(arg, values, words):
-    with pytest.raises(UserError, match=words):
-        found(arg, **values)
+def test_invalid_grid_is_refused(arg, values, message):
+    with pytest.raises(UserError, match=message):
+        grid(arg, **values)
 
 
 @pytest.fixture
 def settings(books, glue, tmp_path):
-    """One task, its table and its curve, with bodies as small as can be, on a GLUE folder that may be changed."""
+    """Return the settings of one task with tiny bodies, on a GLUE folder that a test may change."""
     shutil.copytree(glue, tmp_path / "glue")
     small = {
         "model.width": 16,
@@ -131,24 +132,21 @@ def settings(books, glue, tmp_path):
         "experiments.transfer.levels": "(-1, 0, 1)",
     }
     for body, sizes in bodies.items():
-        mine = (
-            small
-            | sizes
-            | {
-                "data.cache": tmp_path / "cache",
-                "optim.warmup_steps": 1,
-                "eval.every": 2,
-                "checkpoint.every": 1,
-            }
-        )
-        values |= {f"pretrain.{body}.{name}": value for name, value in mine.items()}
+        pretraining = small | sizes
+        pretraining |= {
+            "data.cache": tmp_path / "cache",
+            "optim.warmup_steps": 1,
+            "eval.every": 2,
+            "checkpoint.every": 1,
+        }
+        values |= {f"pretrain.{body}.{name}": value for name, value in pretraining.items()}
     return values
 
 
 CELLS = {f"rte_{variant}_0" for variant in ablations.TABLE5} | {"rte_full_layers_0_0"}
 
 
-def test_what_is_finished_stays_and_a_failed_run_is_told_and_tried_again(gpt1, settings, tmp_path):
+def test_failed_runs_are_reported_and_repeated_and_finished_runs_stay(gpt1, settings, tmp_path):
     run = tmp_path / "run"
     dev = tmp_path / "glue/RTE/dev.tsv"
     whole = dev.read_text()
@@ -165,7 +163,7 @@ def test_what_is_finished_stays_and_a_failed_run_is_told_and_tried_again(gpt1, s
     result = gpt1.result("ablations.py:quick", run, settings)
     assert set(result["cells"]) == CELLS | {"pretrain_transformer", "pretrain_lstm"}
     assert (run / "pretrain_lstm/result.json").read_bytes() == before
-    # More seeds of the same matrix may follow in the same folder; another recipe may not.
+    # More seeds of the same grid may follow in the same folder. Another batch size may not.
     more = gpt1.result(
         "ablations.py:quick,table5",
         run,
@@ -182,18 +180,18 @@ def test_what_is_finished_stays_and_a_failed_run_is_told_and_tried_again(gpt1, s
     assert ended.code == 2 and "finetune.batch_size=4 (now 2)" in ended.err
 
 
-def test_parts_make_a_whole_and_a_finished_pretraining_can_be_taken(
+def test_shards_make_a_whole_and_use_finished_pretraining_runs(
     gpt1, settings, tmp_path, pretrained
 ):
-    taken = {f"pretrained.{body}": pretrained(body) for body in common.BODIES}
+    finished = {f"pretrained.{body}": pretrained(body) for body in common.BODIES}
     run = tmp_path / "run"
-    for part in (2, 1):
+    for shard in (2, 1):
         ended = gpt1.run(
-            *gpt1.command("ablations.py:quick", run, settings | taken | {"shard": f"{part}/2"})
+            *gpt1.command("ablations.py:quick", run, settings | finished | {"shard": f"{shard}/2"})
         )
         assert ended.code == 0, ended.err
-        assert (run / "result.json").exists() == (part == 1)
-    # The runs that were taken have two blocks, and all are transferred.
+        assert (run / "result.json").exists() == (shard == 1)
+    # The pretraining runs have two blocks, and all are transferred.
     assert set(json.loads((run / "result.json").read_text())["cells"]) == CELLS | {
         "rte_full_layers_1_0"
     }
@@ -201,7 +199,7 @@ def test_parts_make_a_whole_and_a_finished_pretraining_can_be_taken(
     assert not (run / "pretrain_lstm").exists()
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_numbers(gpt1, settings, tmp_path):
+def test_killed_ablation_ends_with_the_same_numbers(gpt1, settings, tmp_path):
     settings |= {"workers": 2, "tasks": "('rte',)"}
     alone = gpt1.result(
         "ablations.py:quick,table5", tmp_path / "alone", settings_of_table5(settings)
@@ -226,16 +224,17 @@ def test_killed_at_any_moment_it_ends_with_the_same_numbers(gpt1, settings, tmp_
         _, errors = process.communicate()
         if begun:
             assert not (tmp_path / "killed/result.json").exists()
-            time.sleep(1)  # its children see that it is gone
+            time.sleep(1)  # its workers notice that it has ended
     assert process.returncode == 0, errors
     assert json.loads((tmp_path / "killed/result.json").read_text())["cells"] == alone["cells"]
 
 
 def settings_of_table5(settings):
+    """Return the settings without those of the transfer curve."""
     return {name: value for name, value in settings.items() if "transfer" not in name}
 
 
-def test_a_plan_says_what_it_would_take_and_runs_nothing(gpt1, settings, tmp_path):
+def test_cost_estimate_counts_flops_and_runs_nothing(gpt1, settings, tmp_path):
     ended = gpt1.run(
         *gpt1.command(
             "ablations.py:quick", tmp_path / "run", settings | {"estimate_cost": True, "seeds": 2}
@@ -248,7 +247,7 @@ def test_a_plan_says_what_it_would_take_and_runs_nothing(gpt1, settings, tmp_pat
         if len(cells := [cell.strip() for cell in line.split("|")]) > 2
     }
     assert rows["rte_full"][0] == "2" and rows["all"][0] == str(2 + 2 * len(CELLS))
-    # 3 x (2 updates of 4 windows of 32 tokens) x (a block, and the softmax over 120 tokens), worked by hand.
+    # By hand: 3 x (2 steps of 4 windows of 32 tokens) x (a block, and the softmax over 120 tokens).
     token = 2 * (4 * 16**2 + 2 * 16 * 32 + 2 * 32 * 16) + 2 * 16 * 120
     assert float(rows["pretrain_transformer"][1]) == pytest.approx(3 * 2 * 4 * 32 * token, rel=0.01)
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Zero-shot probes through the front door, against log-probabilities computed one stream at a time."""
+"""Test zero-shot probes on the command line against log-probabilities of one stream at a time."""
 
 import functools
 import json
@@ -22,8 +22,8 @@ CONFIG = "zero_shot.py"
 BODIES = ("transformer", "lstm")
 
 
-def predicted(run, name: str, step: int) -> tuple[list[str], list[str], np.ndarray]:
-    """Answers, labels and probabilities of a file of predictions."""
+def read_predictions(run, name: str, step: int) -> tuple[list[str], list[str], np.ndarray]:
+    """Return predictions, labels and probabilities of a file of predictions."""
     rows = [
         line.split("\t")
         for line in (run / f"predictions/{name}_{step}.tsv").read_text().splitlines()[1:]
@@ -36,7 +36,7 @@ def predicted(run, name: str, step: int) -> tuple[list[str], list[str], np.ndarr
 
 
 def best_matthews(scores, labels) -> float:
-    """By trying every threshold between two scores."""
+    """Return the best Matthews correlation of all thresholds between two scores."""
     cuts = np.convolve(np.unique(scores), (0.5, 0.5), "valid")
     return max(
         (sklearn.metrics.matthews_corrcoef(labels, scores > cut) for cut in cuts), default=0.0
@@ -60,7 +60,7 @@ def test_every_checkpoint_is_probed(gpt1, probing, tmp_path, body):
     }
     assert {name: probe["curve"] for name, probe in result["probes"].items()} == curves
     assert (
-        "story_cloze_2018 is left out: its split validation is not there"
+        "story_cloze_2018 is skipped: split validation is missing"
         in (tmp_path / "log.txt").read_text()
     )
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -75,7 +75,7 @@ def test_every_checkpoint_is_probed(gpt1, probing, tmp_path, body):
         }.get(name, ("accuracy", 0.5))
         for step, row in zip(result["steps"], logged, strict=True):
             facts = probe["steps"][str(step)]
-            answers, labels, probabilities = predicted(tmp_path, name, step)
+            predictions, labels, probabilities = read_predictions(tmp_path, name, step)
             np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
             score = (
                 sklearn.metrics.matthews_corrcoef
@@ -84,7 +84,7 @@ def test_every_checkpoint_is_probed(gpt1, probing, tmp_path, body):
             )
             assert (
                 facts["score"]
-                == pytest.approx(score(labels, answers))
+                == pytest.approx(score(labels, predictions))
                 == pytest.approx(row[f"{name}_score"])
             )
             assert facts["relative"] == pytest.approx(
@@ -105,7 +105,10 @@ def forward(model):
 
 
 def log_probability(source: PretrainedRun, params, opening, given: str, scored: str) -> np.ndarray:
-    """Of each token of `scored`: one stream in a context of its own, and a softmax in float64 over the rows of the tokens."""
+    """Return the log-probability of each token of `scored`.
+
+    The stream is alone in its batch. The softmax over the token rows is in float64.
+    """
     given, scored = source.tokenizer.encode([given, scored])
     ids = [*opening, *given, *scored][-source.sizes["context"] - 1 :]
     tokens = np.zeros((1, source.sizes["context"]), np.int32)
@@ -136,16 +139,16 @@ def test_scores_are_those_of_one_stream_at_a_time(gpt1, probing, tmp_path, body)
             "test" if name == "dprd" else "validation",
             np.sum if name == "sst2" else np.mean,
         )
-        for example, found in zip(
+        for example, probabilities in zip(
             load(TASKS[name], split, **place).examples,
-            predicted(tmp_path, name, 20)[2],
+            read_predictions(tmp_path, name, 20)[2],
             strict=True,
         ):
             scores = [
                 combine(log_probability(source, params, opening, *pair))
                 for pair in pairs(example.segments)
             ]
-            np.testing.assert_allclose(found, scipy.special.softmax(scores), atol=1e-5)
+            np.testing.assert_allclose(probabilities, scipy.special.softmax(scores), atol=1e-5)
 
     def cola(split):
         examples = load(TASKS["cola"], split, **place).examples
@@ -156,20 +159,25 @@ def test_scores_are_those_of_one_stream_at_a_time(gpt1, probing, tmp_path, body)
         return np.array(scores), [example.label for example in examples]
 
     scores, labels = cola("train")
-    chosen = result["probes"]["cola"]["steps"]["20"]["threshold"]
-    assert abs(scores - chosen).min() > 1e-6
-    assert sklearn.metrics.matthews_corrcoef(labels, scores > chosen) == pytest.approx(
+    threshold = result["probes"]["cola"]["steps"]["20"]["threshold"]
+    assert abs(scores - threshold).min() > 1e-6
+    assert sklearn.metrics.matthews_corrcoef(labels, scores > threshold) == pytest.approx(
         best_matthews(scores, labels)
     )
     scores, labels = cola("validation")
     np.testing.assert_allclose(
-        predicted(tmp_path, "cola", 20)[2][:, 1], scipy.special.expit(scores - chosen), atol=1e-5
+        read_predictions(tmp_path, "cola", 20)[2][:, 1],
+        scipy.special.expit(scores - threshold),
+        atol=1e-5,
     )
 
 
 @pytest.fixture
-def added(pretrained, tmp_path):
-    """added(body, change): a copy of the pretrained run with a further checkpoint, of update 30: the params of 20, changed."""
+def copy_with_checkpoint(pretrained, tmp_path):
+    """Return a function (body, change) that copies the pretrained run and adds a checkpoint.
+
+    The checkpoint of step 30 has the params of step 20 after `change(params)`.
+    """
 
     def add(body: str, change):
         run = shutil.copytree(pretrained(body), tmp_path / "changed")
@@ -187,14 +195,14 @@ def added(pretrained, tmp_path):
     return add
 
 
-def test_rows_of_positions_are_no_answer(gpt1, probing, added, tmp_path):
-    """Rows that the short texts never reach could only be seen in the softmax."""
+def test_softmax_excludes_position_rows(gpt1, probing, copy_with_checkpoint, tmp_path):
+    # The short texts never reach these rows. Only the softmax could.
 
     def grow(params):
         params["positions"][24:] = 50.0
 
     settings = probing() | {
-        "init.path": added("transformer", grow),
+        "init.path": copy_with_checkpoint("transformer", grow),
         "tasks": "('cola','sst2','dprd')",
     }
     steps = gpt1.result(CONFIG, tmp_path / "run", settings)["probes"]["cola"]["steps"]
@@ -206,27 +214,29 @@ def test_rows_of_positions_are_no_answer(gpt1, probing, added, tmp_path):
         assert before != same == changed
 
 
-def test_a_model_of_words_alone_answers_as_their_frequencies_say(
-    gpt1, probing, added, probed, tmp_path
+def test_unigram_model_predicts_by_word_frequency(
+    gpt1, probing, copy_with_checkpoint, probed, tmp_path
 ):
-    """Without its projection the LSTM's state is a constant: every token has the same probability everywhere."""
-
+    # Without its projection the LSTM has a constant state, so a token's probability is a constant.
     def forget(params):
         params["tokens"][:] = np.random.default_rng(0).normal(size=params["tokens"].shape)
         params["h0"]["projection"]["kernel"][:] = 0
         params["h0"]["projection"]["bias"][:] = 1
 
-    run = added("lstm", forget)
+    run = copy_with_checkpoint("lstm", forget)
     result = gpt1.result(
         CONFIG,
         tmp_path / "run",
         probing("lstm") | {"init.path": run, "sst2.words": "('king','sea')"},
     )
     source = PretrainedRun(str(run))
-    each = scipy.special.log_softmax(source.params(30)["tokens"].sum(axis=1, dtype=np.float64))
-    mean = lambda text: each[source.tokenizer.encode([text])[0]].mean()
+    unigram = scipy.special.log_softmax(source.params(30)["tokens"].sum(axis=1, dtype=np.float64))
+
+    def mean(text):
+        return unigram[source.tokenizer.encode([text])[0]].mean()
+
     words = [mean("king"), mean("sea")]
-    assert set(predicted(tmp_path / "run", "sst2", 30)[0]) == {
+    assert set(read_predictions(tmp_path / "run", "sst2", 30)[0]) == {
         TASKS["sst2"].labels[np.argmax(words)]
     }
     assert result["probes"]["sst2"]["steps"]["30"]["score"] == 0.5
@@ -234,42 +244,43 @@ def test_a_model_of_words_alone_answers_as_their_frequencies_say(
     best = [
         "ABCD"[np.argmax([mean(answer) for answer in example.segments[2:]])] for example in examples
     ]
-    assert predicted(tmp_path / "run", "race", 30)[0] == best
-    assert set(predicted(tmp_path / "run", "dprd", 30)[2].ravel()) == {0.5}, (
-        "what follows the candidates is the same"
+    assert read_predictions(tmp_path / "run", "race", 30)[0] == best
+    assert set(read_predictions(tmp_path / "run", "dprd", 30)[2].ravel()) == {0.5}, (
+        "both candidates have the same continuation"
     )
 
 
-def test_a_long_text_is_cut_on_the_left(gpt1, probing, probed, tmp_path):
-    """Words far before the end of the story change nothing; those that fit do."""
-    texts, places = {}, {"long": "sea " * 40, "longer": "king " * 90, "near": "sea " * 40 + "ship "}
-    for name, before in places.items():
+def test_long_text_is_cut_on_the_left(gpt1, probing, probed, tmp_path):
+    # Words far before the end of the story change nothing. Words within the context do.
+    probabilities = {}
+    starts = {"long": "sea " * 40, "longer": "king " * 90, "near": "sea " * 40 + "ship "}
+    for name, before in starts.items():
         folder = shutil.copytree(probed / "SST-2", tmp_path / name / "SST-2")
         lines = (folder / "dev.tsv").read_text().splitlines()
-        body = [
-            f"{row.split(chr(9))[0]}\t{before}{'hill ' * 31 if name != 'near' else ''}\t{row.split(chr(9))[2]}"
-            for row in lines[1:]
-        ]
+        end = "" if name == "near" else "hill " * 31
+        rows = [line.split("\t") for line in lines[1:]]
+        body = [f"{row[0]}\t{before}{end}\t{row[2]}" for row in rows]
         (folder / "dev.tsv").write_text("\n".join([lines[0], *body]) + "\n")
         result = gpt1.result(
             CONFIG, tmp_path / f"run_{name}", probing() | {"data.path": tmp_path / name}
         )
         assert result["probes"].keys() == {"sst2"} and result["probes"]["sst2"]["cut"] == 12
         assert "12 of 12 streams" in (tmp_path / f"run_{name}/log.txt").read_text()
-        texts[name] = predicted(tmp_path / f"run_{name}", "sst2", 20)[2]
-    assert (texts["long"] == texts["longer"]).all() and (texts["long"] != texts["near"]).any()
+        probabilities[name] = read_predictions(tmp_path / f"run_{name}", "sst2", 20)[2]
+    assert (probabilities["long"] == probabilities["longer"]).all()
+    assert (probabilities["long"] != probabilities["near"]).any()
 
 
-def test_a_killed_run_goes_on_behind_what_it_knows(gpt1, probing, tmp_path):
+def test_killed_run_continues_after_its_last_checkpoint(gpt1, probing, tmp_path):
     settings, run = probing(), tmp_path / "killed"
     whole = gpt1.result(CONFIG, tmp_path / "whole", settings)
     shutil.copytree(tmp_path / "whole", run)
-    # Killed while it wrote what comes after update 10.
+    # As if it was killed while it wrote the results of step 20.
     (run / "result.json").unlink()
     (run / "probed/20.json").rename(run / "probed/20.json.1.tmp")
     (run / "predictions/dprd_20.tsv").unlink()
     known = json.loads((run / "probed/10.json").read_text())
-    known["cola"]["threshold"] = -1.5  # computed anew it would be another
+    known["cola"]["threshold"] = -1.5  # a new computation would give another one
     (run / "probed/10.json").write_text(json.dumps(known))
     with open(run / "metrics.jsonl", "a") as metrics:
         metrics.write('{"step": 20, "cola_')
@@ -281,7 +292,7 @@ def test_a_killed_run_goes_on_behind_what_it_knows(gpt1, probing, tmp_path):
         assert (run / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_going_on_with_other_rows_or_checkpoints_is_refused(
+def test_resuming_with_other_rows_or_checkpoints_is_refused(
     gpt1, probing, pretrained, probed, tmp_path
 ):
     shutil.copytree(pretrained(), tmp_path / "books")
@@ -299,7 +310,7 @@ def test_going_on_with_other_rows_or_checkpoints_is_refused(
     )
 
 
-def test_the_first_rows_of_each_split(gpt1, probing, tmp_path):
+def test_data_examples_limits_each_split(gpt1, probing, tmp_path):
     result = gpt1.result(
         CONFIG,
         tmp_path,

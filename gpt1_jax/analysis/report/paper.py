@@ -181,3 +181,31 @@ def variant_of(name: str) -> Variant:
 def order(name: str, known: dict) -> tuple[int, str]:
     """Return a sort key: names in `known` first, in its order, then all others alphabetically."""
     return (list(known).index(name) if name in known else len(known), name)
+
+
+# Read off the axis of Figure 2 (right): powers of two of 1,000 and of an epoch of 9,600 updates, and
+# the last update.
+ZERO_SHOT_STEPS = (
+    1_000,
+    2_000,
+    4_000,
+    8_000,
+    9_600,
+    19_200,
+    38_400,
+    76_800,
+    153_600,
+    307_200,
+    614_400,
+    960_000,
+)
+
+
+def zero_shot_steps(steps: int) -> tuple[int, ...]:
+    """Return the steps of Figure 2 (right), scaled to a pretraining run of `steps` steps.
+
+    They are distinct positive integers in ascending order. The last one is `steps`. A pretraining run
+    that keeps the checkpoints of these steps gives a curve with the paper's points.
+    """
+    scaled = {int(step * steps / ZERO_SHOT_STEPS[-1] + 0.5) for step in ZERO_SHOT_STEPS}
+    return tuple(sorted(scaled - {0}))
