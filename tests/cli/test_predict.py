@@ -1,4 +1,4 @@
-"""New text labelled by a finetuned run: what that run itself has predicted, from files and standard input, in every format."""
+"""Test `gpt1 predict`: files and standard input, every format, mistakes."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def known(workdir, split: str = "validation") -> list[list[str]]:
 
 
 @pytest.mark.parametrize("task", ["rte", "mrpc", "stsb", "story_cloze_2016"])
-def test_labels_are_those_of_the_run(finetuned, task):
+def test_labels_equal_the_predictions_of_the_run(finetuned, task):
     workdir, data = finetuned(task)
     rows = sources.load(TASKS[task], "validation", source="files", path=str(data)).examples
     predictor = Predictor(str(workdir), 2)
@@ -59,7 +59,7 @@ def test_labels_are_those_of_the_run(finetuned, task):
         )
 
 
-def test_file_with_a_header_and_standard_input_give_the_same(label, finetuned, tmp_path):
+def test_file_and_standard_input_give_the_same(label, finetuned, tmp_path):
     workdir, data = finetuned("rte")
     table = (data / "RTE/dev.tsv").read_text()
     (tmp_path / "rows.tsv").write_text(table)
@@ -74,7 +74,7 @@ def test_file_with_a_header_and_standard_input_give_the_same(label, finetuned, t
     assert piped.out.splitlines() == [header, *lines], piped.err
 
 
-def test_text_longer_than_all_of_finetuning_is_cut(finetuned):
+def test_long_text_is_cut(finetuned):
     predictor = Predictor(str(finetuned("rte")[0]), 2)
     first, second, third = predictor.lines(
         [
@@ -99,7 +99,8 @@ def test_text_longer_than_all_of_finetuning_is_cut(finetuned):
         (
             ["{run}"],
             "one\ttwo\nalone\n",
-            "standard input, line 2: 1 found, 2 texts expected with a tab between them; correct the line",
+            "standard input, line 2: 1 found, 2 texts expected with a tab between them; "
+            "correct the line",
         ),
         (
             ["{run}"],
@@ -137,7 +138,7 @@ def test_mistake_is_one_line(label, finetuned, tmp_path, flags, text, complaint)
     assert len(ended.err.splitlines()) == 1 and not list(tmp_path.iterdir())
 
 
-def test_a_process_reads_utf8_and_ends_quietly_with_its_reader(finetuned, tmp_path):
+def test_process_reads_utf8_and_allows_a_closed_pipe(finetuned, tmp_path):
     program = f"{sys.executable} -m gpt1_jax.main predict --checkpoint={finetuned('rte')[0]}"
     (tmp_path / "rows.tsv").write_bytes(
         b"\xef\xbb\xbfone\ttwo\n" + b"caf\xc3\xa9\tb\n" * 5000
@@ -168,7 +169,7 @@ def test_a_process_reads_utf8_and_ends_quietly_with_its_reader(finetuned, tmp_pa
     ), ended.stderr
 
 
-def test_output_that_would_lose_the_input_is_refused(label, finetuned, tmp_path):
+def test_output_over_the_input_is_refused(label, finetuned, tmp_path):
     (tmp_path / "rows.tsv").write_text("one\ttwo\n")
     for output, complaint in (
         (tmp_path / "rows.tsv", "is the input; name another file"),

@@ -1,4 +1,4 @@
-"""The program `sample`: it prints what is drawn, as it is drawn, and answers mistakes with one line."""
+"""Test `gpt1 sample`: the texts it prints, the order in which it prints them, mistakes."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from gpt1_jax.runs import reader
 
 
 class Screen(io.StringIO):
-    """What has been written, and in which pieces."""
+    """Record what is written, and in which pieces."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +36,7 @@ def written(run, prompts, **settings) -> str:
 
 
 def expected(run, prompts, length, rule, keys):
-    """The texts that `generate` draws."""
+    """Return the texts that `generate` samples."""
     run = reader.open_saved(str(run), "--checkpoint")
     model = LanguageModel(MODELS[run.body](run.tokenizer.vocab_size, **run.sizes))
     rows = [ids or [run.tokenizer.newline] for ids in run.tokenizer.encode(prompts)]
@@ -50,7 +50,7 @@ def expected(run, prompts, length, rule, keys):
 
 
 @pytest.mark.parametrize("body", ["transformer", "lstm"])
-def test_one_text_is_shown_as_it_comes(pretrained, body):
+def test_first_text_appears_token_by_token(pretrained, body):
     run = f"{pretrained(body)}/checkpoints/10"
     key = jax.random.fold_in(jax.random.key(3), 0)[None]
     text = expected(
@@ -61,7 +61,7 @@ def test_one_text_is_shown_as_it_comes(pretrained, body):
     assert sum(map(bool, screen.pieces)) >= 9
 
 
-def test_several_texts_are_the_same_in_one_batch_as_in_many(pretrained, monkeypatch):
+def test_texts_do_not_depend_on_the_batch_size(pretrained, monkeypatch):
     run, prompts = pretrained(), ["the ship", "", "a hill"]
     rows = [prompt for prompt in prompts for _ in range(2)]
     keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), np.arange(6))
@@ -93,7 +93,7 @@ def test_texts_end_at_the_context(pretrained, capsys):
         written(pretrained(), ["\udcff"])
 
 
-def test_special_tokens_of_a_finetuned_run_are_never_drawn(pretrained, tmp_path):
+def test_special_tokens_are_never_sampled(pretrained, tmp_path):
     source = reader.open_saved(str(pretrained()), "--checkpoint")
     params = source.params(source.step)
     special = 100 * params["tokens"][:3]
@@ -112,7 +112,7 @@ def test_special_tokens_of_a_finetuned_run_are_never_drawn(pretrained, tmp_path)
     assert found == written(pretrained(), ["the ship"], length=8, greedy=True).getvalue()
 
 
-def test_values_that_cannot_be():
+def test_invalid_values_are_refused():
     for name, value, message in (
         ("checkpoint", "", "is missing; name the folder of a run"),
         (
@@ -164,7 +164,7 @@ def test_command_line(pretrained):
     )
 
 
-def test_newlines_around_a_prompt_are_its_context(pretrained):
+def test_newlines_around_a_prompt_become_tokens(pretrained):
     tokenizer = reader.open_saved(str(pretrained()), "--checkpoint").tokenizer
     (bare,) = tokenizer.encode(["the old king"])
     prompts = ["the old king", "\nthe old king", " the old king \n\n", "\n", ""]

@@ -27,7 +27,8 @@ COPIED = "README.md LICENSE pyproject.toml requirements-lock.txt gpt1_jax config
         (
             ["run", "--config=c.py:gpt1", "--workdir=/mnt/w"],
             ["tpu-vm ssh vm --zone=z --worker=all '--command=cd gpt1_jax || exit; nohup bash"
-             " launch/tpu_vm.sh work --config=c.py:gpt1 --workdir=/mnt/w >>run.log 2>&1 </dev/null &'"],
+             " launch/tpu_vm.sh work --config=c.py:gpt1 --workdir=/mnt/w"
+             " >>run.log 2>&1 </dev/null &'"],
         ),
         (
             ["logs"],

@@ -183,8 +183,8 @@ def order(name: str, known: dict) -> tuple[int, str]:
     return (list(known).index(name) if name in known else len(known), name)
 
 
-# Read off the axis of Figure 2 (right): powers of two of 1,000 and of an epoch of 9,600 updates, and
-# the last update.
+# Read off the axis of Figure 2 (right): powers of two of 1,000 and of an epoch of 9,600 updates,
+# and the last update.
 ZERO_SHOT_STEPS = (
     1_000,
     2_000,
@@ -204,8 +204,8 @@ ZERO_SHOT_STEPS = (
 def zero_shot_steps(steps: int) -> tuple[int, ...]:
     """Return the steps of Figure 2 (right), scaled to a pretraining run of `steps` steps.
 
-    They are distinct positive integers in ascending order. The last one is `steps`. A pretraining run
-    that keeps the checkpoints of these steps gives a curve with the paper's points.
+    They are distinct positive integers in ascending order. The last one is `steps`. A pretraining
+    run that keeps the checkpoints of these steps gives a curve with the paper's points.
     """
     scaled = {int(step * steps / ZERO_SHOT_STEPS[-1] + 0.5) for step in ZERO_SHOT_STEPS}
     return tuple(sorted(scaled - {0}))
