@@ -116,6 +116,6 @@ def _submission_file(task, split: str, path: pathlib.Path) -> str:
     if task.bins:
         texts = {index: f"{float(score):.3f}" for index, score in predictions.items()}
     else:
-        spelling = dict(zip(task.labels, task.files[0].written or task.labels, strict=True))
+        spelling = dict(zip(task.labels, task.files[0].label_names or task.labels, strict=True))
         texts = {index: spelling[label] for index, label in predictions.items()}
     return "index\tprediction\n" + "".join(f"{index}\t{texts[index]}\n" for index in indices)

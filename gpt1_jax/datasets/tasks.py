@@ -88,7 +88,7 @@ _SINGLES = (
     ),
 )
 
-_STRINGS = {"folder": "MRPC", "segments": ("#1 String", "#2 String"), "written": _DIGITS}
+_STRINGS = {"folder": "MRPC", "segments": ("#1 String", "#2 String"), "label_names": _DIGITS}
 _MSR = {
     "train": "msr_paraphrase_train.txt",
     "validation": "msr_paraphrase_train.txt",
@@ -168,7 +168,7 @@ _SNLI = {
     "folder": "snli_1.0",
     "segments": _SENTENCES,
     "label": "gold_label",
-    "unlabelled": "-",
+    "no_label": "-",
     "id": "pairID",
 }
 
