@@ -116,7 +116,7 @@ def test_second_run_in_a_folder_is_refused(gpt1, pretraining, used_folder):
     command = gpt1.command("pretrain.py:tiny", used_folder, pretraining())
     with open(used_folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert_refused(gpt1.run(*command), "--workdir", "another run", str(used_folder))
+        assert_refused(gpt1.run(*command), "--workdir", "another process runs in", str(used_folder))
     assert not (used_folder / "result.json").exists()
 
 

@@ -13,10 +13,10 @@ from cli_fixtures import REPOSITORY
 from flax.traverse_util import flatten_dict
 
 from gpt1_jax.engine import devices, losses, optim, order, packing, step
+from gpt1_jax.models.factory import init_params
 from gpt1_jax.models.transformer import Transformer
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import classification, finetune_data
-from gpt1_jax.trainers.fit import fresh_params
 from gpt1_jax.trainers.optim_config import optim_config
 
 sys.path.insert(0, str(REPOSITORY))
@@ -70,7 +70,7 @@ def make_classifier(config, task, context: int):
 
 def initial_params(model):
     """Return params without zeros or ones, in float32 so that both sides start from the same."""
-    params = fresh_params(model, 0, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32))
+    params = init_params(model, 0, np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32))
     random = np.random.default_rng(5)
 
     def scatter(leaf):
@@ -81,12 +81,11 @@ def initial_params(model):
 
 def make_batch(config, task, examples, labels, seed: int):
     """Return the arrays of one update, with the examples in the order of the seed."""
-    stream_weight = finetune_data.stream_weights(
-        task,
+    stream_weight = packing.stream_weights(
         examples,
         labels,
-        config.published.per_sequence_lm_mean,
-        config.published.lm_loss_on_wrong_answers,
+        per_sequence_mean=config.published.per_sequence_lm_mean,
+        every_stream=config.published.lm_loss_on_wrong_answers or task.format != "choice",
     )
     data = packing.PackedExamples(
         examples,

@@ -9,10 +9,10 @@ import pytest
 from gpt1_jax.datasets.readers.tables import Tsv
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.engine import packing
+from gpt1_jax.models.factory import init_params
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS, TASKS
 from gpt1_jax.trainers import classification
-from gpt1_jax.trainers.fit import fresh_params
 
 SIZES = {
     "transformer": dict(layers=2, width=16, heads=2, ffn=32, attn_dropout=0.0),
@@ -41,7 +41,7 @@ def test_losses_scores_and_gradients_equal_those_of_separate_streams(body):
     assert batches[1]["tokens"].size < 0.7 * batches[0]["tokens"].size
     # The logits are packed.
     assert all(batch["max_targets"].value < batch["tokens"].size for batch in batches)
-    params = fresh_params(model, 0, batches[0]["tokens"], batches[0]["extract"])
+    params = init_params(model, 0, batches[0]["tokens"], batches[0]["extract"])
     # Initial params give almost uniform attention; larger ones do not.
     params = jax.tree.map(lambda leaf: leaf * 4, params)
 

@@ -55,6 +55,7 @@ def run(
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8")
+    flags.FLAGS.mark_as_parsed()  # the handler of absl reads its own flags
     logging.use_absl_handler()
     logging.set_verbosity(logging.ERROR)  # libraries log their progress at lower levels
     try:

@@ -50,20 +50,6 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
         ) from None
 
 
-def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
-    """Check that the batch divides evenly over all devices, and then into `accumulate` parts.
-
-    Raises:
-        UserError: it does not.
-    """
-    divisor = jax.device_count() * accumulate
-    if batch_size % divisor:
-        raise UserError(
-            f"config.batch_size: {batch_size} does not divide over {jax.device_count()} devices x "
-            f"config.optim.accumulate={accumulate}; choose a multiple of {divisor}"
-        )
-
-
 def split(batch: Mapping[str, Any]) -> dict[str, Any]:
     """Return this host's rows of the batch [B ...] as [local devices, B / all devices, ...]."""
     devices, hosts, host = jax.local_device_count(), jax.process_count(), jax.process_index()

@@ -58,6 +58,19 @@ def _token_losses(
     return jax.nn.logsumexp(logits, axis=-1) - target_logits
 
 
+def softmax_rows(
+    embedding: Float[Array, "E D"], vocab_size: int, positions: bool
+) -> Float[Array, "R D"]:
+    """Return the rows of the embedding matrix over which the language model's softmax runs.
+
+    Args:
+        embedding: the embedding matrix, first the rows of tokens.
+        vocab_size: the number of rows of tokens.
+        positions: all rows, with those of positions, as published; otherwise the rows of tokens.
+    """
+    return embedding if positions else embedding[:vocab_size]
+
+
 def task(scores: Float[Array, "B K"], label: Float[Array, "..."]) -> Float[Array, "B"]:
     """Return the loss of every example.
 

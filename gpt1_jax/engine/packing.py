@@ -167,6 +167,34 @@ def _pack_shared_prefix(
     return {"tokens": tokens, "segment_ids": segment_ids, "weights": weights, "extract": extract}
 
 
+def stream_weights(
+    streams: Sequence[Sequence[Sequence[int]]],
+    labels: np.ndarray,
+    *,
+    per_sequence_mean: bool,
+    every_stream: bool,
+) -> list[list[float]] | None:
+    """Return the weights [N][C] of the streams in the auxiliary LM loss; None if all are equal.
+
+    Args:
+        streams: [N][C] lists of token ids.
+        labels: [N] class ids.
+        per_sequence_mean: all streams weigh the same, as published; otherwise a stream weighs as
+            much as it has predicted tokens.
+        every_stream: all streams of an example count, as published; otherwise that of its label.
+    """
+    if per_sequence_mean and every_stream:
+        return None
+    weights = []
+    for example, label in zip(streams, labels, strict=True):
+        row = []
+        for number, stream in enumerate(example):
+            weight = 1.0 if per_sequence_mean else float(len(stream) - 1)
+            row.append(weight if every_stream or number == label else 0.0)
+        weights.append(row)
+    return weights
+
+
 def normalize_stream_weight(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Scale the stream_weight of a batch to a mean of 1: factors of the rows' losses."""
     return {**batch, "stream_weight": batch["stream_weight"] / batch["stream_weight"].mean()}

@@ -1,10 +1,12 @@
-"""Make a body from its name and its sizes."""
+"""Make a body from its name and its sizes, and draw the params of a model."""
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import MODELS
@@ -39,3 +41,22 @@ def check_sizes(name: str, sizes: Mapping[str, Any]) -> None:
             f"config.model: the body {name} takes {', '.join(sorted(expected))}; the section lacks "
             f"or must not hold {', '.join(sorted(mismatch))}; select the body with --config"
         )
+
+
+def init_params(model: Any, seed: int, *inputs: Any) -> Mapping:
+    """Return randomly initialised params of a model, drawn on the device in one program.
+
+    Args:
+        model: a flax module.
+        seed: the seed of the initialisation.
+        *inputs: the inputs of the model's forward pass.
+    """
+    return _init_program(model)(jax.random.key(seed), *inputs)
+
+
+@functools.lru_cache(maxsize=32)
+def _init_program(model: Any) -> Callable:
+    def init(key, *inputs):
+        return model.init({"params": key}, *inputs, train=False)["params"]
+
+    return jax.jit(init)

@@ -15,7 +15,7 @@ from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.engine import devices, losses, packing
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.text import bpe, formats
-from gpt1_jax.trainers.fit import Training, softmax_rows, training
+from gpt1_jax.trainers.fit import Training, training
 from gpt1_jax.trainers.optim_config import OptimConfig
 
 
@@ -108,7 +108,8 @@ def loss(model: Classifier, lm_coef: float, positions: bool = True) -> Callable:
         task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
         if lm_coef == 0:
             return task_loss, {"task_loss": task_loss}
-        lm_loss = _lm_loss(hidden, softmax_rows(model, embedding, positions), batch)
+        rows = losses.softmax_rows(embedding, model.body.vocab_size, positions)
+        lm_loss = _lm_loss(hidden, rows, batch)
         return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 
     return objective

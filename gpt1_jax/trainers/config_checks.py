@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from gpt1_jax.datasets.tasks import probed_tasks
@@ -83,3 +84,17 @@ def check(config: ConfigDict, section: str = "") -> None:
                 raise UserError(
                     f"{flag}: found {value!r}, expected {rule.expected}; set another --{flag}"
                 )
+
+
+def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
+    """Check that the batch divides evenly over all devices, and then into `accumulate` parts.
+
+    Raises:
+        UserError: it does not.
+    """
+    divisor = jax.device_count() * accumulate
+    if batch_size % divisor:
+        raise UserError(
+            f"config.batch_size: {batch_size} does not divide over {jax.device_count()} devices x "
+            f"config.optim.accumulate={accumulate}; choose a multiple of {divisor}"
+        )

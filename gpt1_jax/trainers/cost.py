@@ -9,9 +9,11 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.analysis.report import tables
 from gpt1_jax.engine import devices, optim, step
+from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.trainers import flops
-from gpt1_jax.trainers.fit import fresh_params, row_losses, training
+from gpt1_jax.trainers.fit import training
+from gpt1_jax.trainers.language_model import row_losses
 from gpt1_jax.trainers.optim_config import optim_config
 
 MIN_SECONDS = 0.2  # a step of this duration is measured precisely enough
@@ -80,7 +82,7 @@ def _measure_speed(config: ConfigDict) -> float:
 
     settings = optim_config(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
     trained = training(loss, settings)
-    params = fresh_params(model, 0, np.zeros((1, body.context), np.int32))
+    params = factory.init_params(model, 0, np.zeros((1, body.context), np.int32))
     state = devices.replicate({"params": params, "opt_state": trained.optimizer.init(params)})
     rows = jax.device_count()
     while True:

@@ -51,7 +51,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
         if run.result is not None:
             return run.result
         begin = time.time()
-        devices.check_batch_size(config.batch_size, config.optim.accumulate)
+        config_checks.check_batch_size(config.batch_size, config.optim.accumulate)
         data = finetune_data.load(config, run)
         model = _build(config, run, data)
         score_splits = functools.partial(

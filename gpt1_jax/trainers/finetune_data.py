@@ -141,50 +141,17 @@ def _pack(
     if any(example.label is None for example in examples):
         return packing.PackedExamples(streams, None, share_prefix)
     labels = np.array([example.label for example in examples])
-    weights = stream_weights(
-        task,
+    weights = packing.stream_weights(
         streams,
         labels,
-        config.published.per_sequence_lm_mean,
-        config.published.lm_loss_on_wrong_answers,
+        per_sequence_mean=config.published.per_sequence_lm_mean,
+        every_stream=config.published.lm_loss_on_wrong_answers or task.format != "choice",
     )
     if config.regression:
         targets = labels.astype(np.float32)
     else:
         targets = losses.soft_bins(labels, task.outputs)
     return packing.PackedExamples(streams, targets, share_prefix, weights)
-
-
-def stream_weights(
-    task: Task,
-    streams: Sequence[Sequence[Sequence[int]]],
-    labels: np.ndarray,
-    per_sequence_lm_mean: bool,
-    lm_loss_on_wrong_answers: bool,
-) -> list[list[float]] | None:
-    """Return the weight of every stream in the auxiliary LM loss of its batch.
-
-    Args:
-        streams: [N][C] lists of token ids.
-        labels: [N] class ids.
-        per_sequence_lm_mean: all streams weigh the same, as published; otherwise a stream weighs
-            as much as it has predicted tokens.
-        lm_loss_on_wrong_answers: the wrong answers of a choice count, as published.
-
-    Returns:
-        [N][C] weights; None if all of them are equal.
-    """
-    every_stream_counts = lm_loss_on_wrong_answers or task.format != "choice"
-    if per_sequence_lm_mean and every_stream_counts:
-        return None
-    weights = []
-    for example, label in zip(streams, labels, strict=True):
-        row = []
-        for number, stream in enumerate(example):
-            weight = 1.0 if per_sequence_lm_mean else float(len(stream) - 1)
-            row.append(weight if every_stream_counts or number == label else 0.0)
-        weights.append(row)
-    return weights
 
 
 def training_batch(

@@ -1,21 +1,19 @@
 """Fit a model: from a loss and its data to trained params, resumable at every step."""
 
 import contextlib
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from gpt1_jax.engine import devices, loop, losses, meter, optim, peak_flops, step
+from gpt1_jax.engine import devices, loop, optim, peak_flops, step
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
-from gpt1_jax.models.heads import Classifier, LanguageModel
+from gpt1_jax.engine.meter import Meter
 from gpt1_jax.runs.lifecycle import OpenRun
 from gpt1_jax.trainers.optim_config import OptimConfig
 
@@ -109,6 +107,11 @@ def fit(
         keep_steps: steps whose checkpoints are kept for good.
     """
     start = _restore(config, run, params, training, keep_steps)
+    hooks = _hooks(run, start.checkpoints, evaluation, meta, config.checkpoint.every, keep_steps)
+    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
+
+    def learning_rate(number):
+        return {"lr": training.optim_config.learning_rate(number - 1)}
 
     def train_step(state, batch, number):
         return training.step(state, batch, step.seed_and_step(config.seed, number))
@@ -122,8 +125,8 @@ def fit(
             start=start.step,
             steps=training.optim_config.steps,
             flops=flops,
-            meter=_meter(config, run, training.optim_config, derive),
-            hooks=_hooks(run, checkpoints, evaluation, meta, config.checkpoint.every, keep_steps),
+            meter=Meter(run.log.metrics, config.log.every, peak, learning_rate, derive),
+            hooks=hooks,
             advance=advance,
         )
         checkpoints.wait()
@@ -144,17 +147,6 @@ def _restore(
         run.log.line(f"resumes from step {first}")
     run.log.start(first)
     return RunState(checkpoints, first, state)
-
-
-def _meter(
-    config: ConfigDict, run: OpenRun, optim_config: OptimConfig, derive: Callable
-) -> meter.Meter:
-    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
-
-    def learning_rate(number):
-        return {"lr": optim_config.learning_rate(number - 1)}
-
-    return meter.Meter(run.log.metrics, config.log.every, peak, learning_rate, derive)
 
 
 def _hooks(
@@ -183,64 +175,3 @@ def _hooks(
         loop.Hook(evaluation.every, evaluate, last=False),
         loop.Hook(every, save, steps=keep_steps),
     ]
-
-
-def row_losses(
-    model: LanguageModel,
-    params: Mapping,
-    tokens: Any,
-    *,
-    train: bool,
-    key: Any = None,
-    positions: bool = True,
-) -> jax.Array:
-    """Return the language model loss of every row of `tokens` [B L+1], in nats per token.
-
-    Each token but the first is predicted from those before it.
-
-    Args:
-        model: the language model.
-        params: its params.
-        tokens: token ids [B L+1].
-        train: use dropout, with `key`.
-        key: the random key of dropout.
-        positions: see `softmax_rows`.
-    """
-    inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    rngs = {"dropout": key} if train else None
-    hidden, embedding = model.apply({"params": params}, inputs, train=train, rngs=rngs)
-    rows = softmax_rows(model, embedding, positions)
-    return losses.language_model(hidden, rows, targets, jnp.ones(targets.shape))
-
-
-def softmax_rows(
-    model: LanguageModel | Classifier, embedding: jax.Array, positions: bool
-) -> jax.Array:
-    """Return the rows of the embedding matrix over which the language model's softmax runs.
-
-    Args:
-        model: a model with this embedding matrix.
-        embedding: the embedding matrix [V D], first the rows of tokens.
-        positions: all rows, with those of positions, as published. Otherwise the rows of tokens
-            only.
-    """
-    return embedding if positions else embedding[: model.body.vocab_size]
-
-
-def fresh_params(model: Any, seed: int, *inputs: Any) -> Mapping:
-    """Return randomly initialised params of a model, drawn on the device in one program.
-
-    Args:
-        model: a flax module.
-        seed: the seed of the initialisation.
-        *inputs: the inputs of the model's forward pass.
-    """
-    return _init_program(model)(jax.random.key(seed), *inputs)
-
-
-@functools.lru_cache(maxsize=32)
-def _init_program(model: Any) -> Callable:
-    def init(key, *inputs):
-        return model.init({"params": key}, *inputs, train=False)["params"]
-
-    return jax.jit(init)

@@ -18,15 +18,8 @@ from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import config_checks, pretrain_data
-from gpt1_jax.trainers.fit import (
-    Evaluation,
-    Fitted,
-    Training,
-    fit,
-    fresh_params,
-    row_losses,
-    training,
-)
+from gpt1_jax.trainers.fit import Evaluation, Fitted, Training, fit, training
+from gpt1_jax.trainers.language_model import row_losses
 from gpt1_jax.trainers.optim_config import optim_config
 from gpt1_jax.trainers.pretrain_data import PretrainData
 
@@ -49,7 +42,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         if run.result is not None:
             return run.result
         begin = time.time()
-        devices.check_batch_size(config.batch_size, config.optim.accumulate)
+        config_checks.check_batch_size(config.batch_size, config.optim.accumulate)
         sizes = config.model.to_dict()
         name = sizes.pop("name")
         factory.check_sizes(name, sizes)  # before the tokenizer is learnt, which takes long
@@ -85,7 +78,7 @@ def _build(config: ConfigDict, name: str, sizes: Mapping, vocab_size: int) -> Pr
 
     warmup = config.optim.warmup_steps / config.steps
     settings = optim_config(config, optim.warmup_cosine, config.steps, warmup)
-    params = fresh_params(model, config.seed, np.zeros((1, config.model.context), np.int32))
+    params = factory.init_params(model, config.seed, np.zeros((1, config.model.context), np.int32))
     return PretrainModel(model, params, training(loss, settings))
 
 

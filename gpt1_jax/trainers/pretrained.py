@@ -11,7 +11,6 @@ from gpt1_jax.models import factory
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.text import bpe
-from gpt1_jax.trainers.fit import fresh_params
 
 
 class Pretrained(NamedTuple):
@@ -123,7 +122,7 @@ def _fresh_params(model: Classifier, context: int, seed: int) -> Mapping:
     """
     longest = Classifier(model.body.clone(context=context), model.outputs)
     tokens, extract = np.zeros((1, 1, 1), np.int32), np.zeros((1, 1), np.int32)
-    params = fresh_params(longest, seed, tokens, extract)
+    params = factory.init_params(longest, seed, tokens, extract)
     if "positions" in params:
         params = {**params, "positions": params["positions"][: model.body.context]}
     return params

@@ -14,7 +14,6 @@ from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.readers.records import OmittedRows
 from gpt1_jax.datasets.task import Task
 from gpt1_jax.datasets.tasks import probed_tasks
-from gpt1_jax.engine import devices
 from gpt1_jax.errors import UserError
 from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
@@ -44,7 +43,7 @@ def zero_shot(config: ConfigDict, path: str) -> dict:
 def _zero_shot(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
     """Load the splits, probe the checkpoints and write the result."""
     begin = time.time()
-    devices.check_batch_size(config.batch_size)
+    config_checks.check_batch_size(config.batch_size)
     source = PretrainedRun(config.init.path)
     tasks = _select_tasks(config, run.log.line)
     splits, metadata = {}, {}

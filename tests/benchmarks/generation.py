@@ -24,9 +24,9 @@ from absl import app, flags
 
 from gpt1_jax.interop import hf_weights
 from gpt1_jax.models import sampling
+from gpt1_jax.models.factory import init_params
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.models.transformer import Transformer
-from gpt1_jax.trainers.fit import fresh_params
 
 VOCABULARY = 40_478
 _ROUNDS = flags.DEFINE_integer("rounds", 5, "Number of rounds after the compilation.")
@@ -83,7 +83,7 @@ def make_calls(model: LanguageModel, params, reference: torch.nn.Module, batch: 
 
 def main(_):
     model = LanguageModel(Transformer(VOCABULARY))
-    params = jax.tree.map(jnp.asarray, fresh_params(model, 0, np.zeros((1, 8), np.int32)))
+    params = jax.tree.map(jnp.asarray, init_params(model, 0, np.zeros((1, 8), np.int32)))
     reference = torch_model(params)
     sum_weights = jax.jit(lambda params: sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params)))
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(params))

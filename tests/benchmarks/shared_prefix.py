@@ -20,10 +20,10 @@ import numpy as np
 from absl import app, flags
 
 from gpt1_jax.engine import devices, optim, packing, step
+from gpt1_jax.models.factory import init_params
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS
 from gpt1_jax.trainers import classification
-from gpt1_jax.trainers.fit import fresh_params
 
 # Tokens of the context, number of answers, tokens of each answer.
 TASKS = {"race": (270, 4, 10), "story_cloze": (60, 2, 12)}
@@ -62,7 +62,7 @@ def make_training(streams: list[list[list[int]]], share_prefix: bool):
     optimizer = optim.adam(
         6.25e-5, optim.warmup_linear(1000, 0.002), b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0
     )
-    params = fresh_params(model, 0, batch["tokens"], batch["extract"])
+    params = init_params(model, 0, batch["tokens"], batch["extract"])
     state = devices.replicate({"params": params, "opt_state": optimizer.init(params)})
     train = devices.parallelise(
         step.training_step(classification.loss(model, 0.5), optimizer, accumulate=1), donate=True

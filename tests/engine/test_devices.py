@@ -41,16 +41,6 @@ def test_rows_of_a_device_do_not_depend_on_the_number_of_processes(monkeypatch):
     np.testing.assert_array_equal(np.concatenate(parts), one_process)
 
 
-@pytest.mark.parametrize(("batch_size", "accumulate"), [(3, 1), (6, 2), (2, 4)])
-def test_batch_that_does_not_divide_is_refused(batch_size, accumulate):
-    message = (
-        rf"config\.batch_size: {batch_size} does not divide .* a multiple of {2 * accumulate}$"
-    )
-    with pytest.raises(UserError, match=message):
-        devices.check_batch_size(batch_size, accumulate)
-    devices.check_batch_size(2 * accumulate, accumulate)
-
-
 @pytest.mark.parametrize("backend", ["pmap", "shard_map"])
 def test_step_receives_its_rows_and_returns_one_result(backend):
     def step(state, batch, number):
