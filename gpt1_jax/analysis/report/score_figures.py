@@ -41,7 +41,7 @@ def published_transfer() -> Figure:
     ticks = {layer: _tick(layer, "init.layers") for layer in layers if layer < 1 or layer % 2 == 0}
     return plots.draw_lines(
         "transfer_paper",
-        "The paper: 12 layers (digitised)",
+        "The paper: 12 layers (digitized)",
         "The paper's Figure 2, left. Accuracy rises with the number of layers transferred: from "
         "72.5 to 82.4 on MNLI, and from 39.6 to 60.1 on RACE.",
         Axis("layers transferred", ticks=ticks),
@@ -79,7 +79,7 @@ def _strip_plot(name: str, scores: Scores, columns: Sequence[Column]) -> Figure:
 
 
 def _scores_against_setting(name: str, scores: Scores) -> Figure:
-    """Draw scores against the setting: a colour for each task, a line style for each variant."""
+    """Draw scores against the setting: a color for each task, a line style for each variant."""
     variants = list(dict.fromkeys(condition.variant for condition in scores.conditions))
     lines = []
     for series, column in enumerate(scores.columns):
@@ -152,7 +152,7 @@ def _line_with_band(
 def _setting_axis(scores: Scores, lines: Sequence[Line]) -> Axis:
     """Return the axis of the setting with a tick at every value.
 
-    The value "all labelled examples" gets no tick, because each task has another number of them.
+    The value "all labeled examples" gets no tick, because each task has another number of them.
     """
     positions = [x for line in lines for x in line.x]
     smallest, largest = min(positions, default=0), max(positions, default=0)

@@ -15,7 +15,7 @@ FILES = {
     "CoLA/train.tsv": "gj04\t1\t\tThe dog barked.\nbc01\t0\t*\tDog the barked.\n",
     "CoLA/test.tsv": "index\tsentence\n0\tBill left.\n1\tLeft Bill the.\n",
     "SST-2/train.tsv": "sentence\tlabel\na fine film \t1\ndull \t0\n",
-    "SST-2/test.tsv": "index\tsentence\n0\tdull and grey\n",
+    "SST-2/test.tsv": "index\tsentence\n0\tdull and gray\n",
     "MRPC/train.tsv": "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
     '1\t7\t8\t"Yes, he said.\tHe said "yes\n0\t7\t9\ta\tb"\n',
     "MRPC/test.tsv": "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t5\t6\tc\td\n",
@@ -64,7 +64,7 @@ def read(path, task, split="train", **options):
         ("cola", "train", [("0", ("The dog barked.",), 1), ("1", ("Dog the barked.",), 0)]),
         ("cola", "test", [("0", ("Bill left.",), None), ("1", ("Left Bill the.",), None)]),
         ("sst2", "train", [("0", ("a fine film ",), 1), ("1", ("dull ",), 0)]),
-        ("sst2", "test", [("0", ("dull and grey",), None)]),
+        ("sst2", "test", [("0", ("dull and gray",), None)]),
         ("mrpc", "train", [("0", ('"Yes, he said.', 'He said "yes'), 1), ("1", ("a", 'b"'), 0)]),
         ("mrpc", "test", [("0", ("c", "d"), None)]),
         (
