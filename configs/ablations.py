@@ -6,7 +6,7 @@
 
 Each body is pretrained once. Then every cell of the grid is finetuned.
 
-The argument selects a scale and, by default all of the scale's, experiments:
+The picks select a scale, and experiments (by default those of the scale):
     a scale      quick, paper
     experiments  table5, main (Tables 2 to 4), transfer (Figure 2, left), zero_shot (Figure 2,
                  right), data_size, top, quirks, seeds
@@ -15,14 +15,14 @@ Flags change all cells (--config.finetune.epochs=1), the pretraining of one body
 (--config.pretrain.lstm.steps=1000), the tasks (--config.tasks="('rte','cola')"), or an experiment
 (--config.experiments.transfer.tasks="('rte',)").
 
-quick takes minutes in the embedded world on two CPU cores; the README has its result. paper is the
+quick takes minutes on the microworld and two CPU cores; the README has its result. paper is the
 published recipe on published data: books and tasks of the hub, or --config.corpus_path=DIR
 --config.tasks_path=DIR --config.finetune.data.source=files.
 
 Expected result of paper: the averages of Table 5 are 74.7 (full), 59.9, 75.0 and 69.1 on the GLUE
 test server.
 
-A new experiment is a new generator: a function from a scale to the axes of a grid.
+A new experiment is a new function in FUNCTIONS: it returns the axes of a grid for a scale.
 """
 
 from ml_collections import ConfigDict
@@ -31,25 +31,30 @@ from configs import common, finetune, pretrain, zero_shot
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
-# In this order, two processes that work side by side seldom compile the same program.
+# In this order, two processes that work side by side seldom compile the same step.
 TABLE5 = ("full", "lstm", "no_aux_lm", "no_pretraining")
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 
-# Finetuning without one of the published quirks, and without any.
-FINETUNING = common.QUIRKS + common.FINETUNING_QUIRKS
-QUIRKS = {f"no_{quirk}": {f"published.{quirk}": False} for quirk in FINETUNING}
-QUIRKS["modern"] = {f"published.{quirk}": False for quirk in FINETUNING}
+# Variants without one of the published quirks, and without any.
+_QUIRK_NAMES = common.QUIRKS + common.FINETUNING_QUIRKS
+QUIRKS = {f"no_{quirk}": {f"published.{quirk}": False} for quirk in _QUIRK_NAMES}
+QUIRKS["modern"] = {f"published.{quirk}": False for quirk in _QUIRK_NAMES}
 
-# The scales: a size of configs/common.py, the default experiments, the tasks of tables, of the
-# transfer curve and of the quirks of choices, and the numbers of training examples (0: all).
+# Scale -> its settings:
+#   size            a size of configs/common.py
+#   experiments     the default experiments
+#   table_tasks     the tasks of most experiments
+#   curve_tasks     the tasks of Figure 2, left
+#   choice_task     a task with several streams per example
+#   training_rows   the numbers of training examples of data_size; 0 is all
 SCALES = {
     "quick": dict(
         size="tiny",
         experiments=("table5", "transfer", "zero_shot"),
-        table=("cola", "sst2", "qnli", "rte"),
-        curve=("qnli", "rte"),
-        choice="story_cloze_2016",
-        sizes=(250, 500, 1_000, 0),
+        table_tasks=("cola", "sst2", "qnli", "rte"),
+        curve_tasks=("qnli", "rte"),
+        choice_task="story_cloze_2016",
+        training_rows=(250, 500, 1_000, 0),
     ),
     "paper": dict(
         size="gpt1",
@@ -63,10 +68,10 @@ SCALES = {
             "quirks",
             "seeds",
         ),
-        table=GLUE,
-        curve=("race", "mnli"),
-        choice="race",
-        sizes=(1_000, 3_000, 10_000, 30_000, 100_000, 0),
+        table_tasks=GLUE,
+        curve_tasks=("race", "mnli"),
+        choice_task="race",
+        training_rows=(1_000, 3_000, 10_000, 30_000, 100_000, 0),
     ),
 }
 
@@ -78,10 +83,14 @@ def grid(
     levels: tuple[int, ...] = (),
     seeds: int = 0,
 ) -> ConfigDict:
-    """Return the axes of an experiment.
+    """Return the axes of an experiment, which has one point for each combination of their values.
 
-    Its runs are every variant, on every task, with every level of a setting of finetuning, with
-    every seed. seeds=0 stands for config.seeds.
+    Args:
+        variants: the variants.
+        tasks: the tasks.
+        setting: a setting of finetuning, such as "init.layers"; "" varies none.
+        levels: the values of the setting.
+        seeds: the number of seeds; 0 stands for config.seeds.
     """
     return ConfigDict(
         dict(variants=variants, tasks=tasks, setting=setting, levels=levels, seeds=seeds)
@@ -90,7 +99,7 @@ def grid(
 
 def table5(scale: dict) -> ConfigDict:
     """Measure what pretraining, the auxiliary loss and the Transformer are worth (Table 5)."""
-    return grid(TABLE5, scale["table"])
+    return grid(TABLE5, scale["table_tasks"])
 
 
 def main(scale: dict) -> ConfigDict:
@@ -104,37 +113,39 @@ def main(scale: dict) -> ConfigDict:
 def transfer(scale: dict) -> ConfigDict:
     """Transfer nothing, the embeddings, or embeddings and the first K blocks (Figure 2, left)."""
     layers = common.SIZES[scale["size"]]["layers"]
-    return grid(("full",), scale["curve"], "init.layers", tuple(range(-1, layers + 1)))
+    return grid(("full",), scale["curve_tasks"], "init.layers", tuple(range(-1, layers + 1)))
 
 
 def data_size(scale: dict) -> ConfigDict:
-    """Measure the auxiliary loss by the number of training examples.
+    """Measure the effect of the auxiliary loss for several numbers of training examples.
 
     The paper says that larger data sets benefit from the auxiliary loss.
     """
-    return grid(("full", "no_aux_lm"), scale["table"], "data.examples", scale["sizes"])
+    return grid(
+        ("full", "no_aux_lm"), scale["table_tasks"], "data.examples", scale["training_rows"]
+    )
 
 
 def top(scale: dict) -> ConfigDict:
-    """Compare a frozen body, and a body whose last block is initialized at random."""
-    return grid(("full", "frozen", "reinit_last_block"), scale["table"])
+    """Compare the full model with a frozen body, and with a last block that is fresh."""
+    return grid(("full", "frozen", "reinit_last_block"), scale["table_tasks"])
 
 
 def quirks(scale: dict) -> ConfigDict:
-    """Measure each quirk of the published finetuning: without one of them, and without all.
+    """Measure the quirks of the published finetuning: leave out each of them, then all.
 
-    One of the tasks has several streams per example.
+    The choice task is included because some quirks concern only examples with several streams.
     """
-    return grid(("full", *QUIRKS), (scale["table"][-1], scale["choice"]))
+    return grid(("full", *QUIRKS), (scale["table_tasks"][-1], scale["choice_task"]))
 
 
 def seeds(scale: dict) -> ConfigDict:
     """Measure how much a score depends on its seed."""
-    return grid(("full", "no_aux_lm"), scale["table"][-2:], seeds=10)
+    return grid(("full", "no_aux_lm"), scale["table_tasks"][-2:], seeds=10)
 
 
-GENERATORS = (table5, main, transfer, data_size, top, quirks, seeds)
-EXPERIMENTS = {generator.__name__: generator for generator in GENERATORS}
+FUNCTIONS = (table5, main, transfer, data_size, top, quirks, seeds)
+EXPERIMENTS = {function.__name__: function for function in FUNCTIONS}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -143,18 +154,18 @@ def get_config(arg: str | None = None) -> ConfigDict:
     scale = SCALES[name]
     config = ConfigDict()
     config.trainer = "ablate"
-    config.seeds = 3  # runs per cell: they set initialization, data order and dropout
+    config.seeds = 3  # number of seeds; a seed sets fresh parameters, data order and dropout
     config.tasks = ()  # restrict every experiment to these tasks
-    config.shard = "1/1"  # this machine's share of the runs, such as 3/8
+    config.shard = "1/1"  # the runs of this machine, such as 3/8
     config.workers = 0  # processes on this machine; 0: one per CPU core, or one on accelerators
     config.estimate_cost = False  # print the runs and their time on this device, and stop
 
-    # data.path of every pretraining run; "" for the world's novels or the corpus's own place.
+    # data.path of every pretraining run; "" for the microworld's novels or the hub.
     config.corpus_path = ""
-    # data.path of finetuning and probing; "" for the world's tasks or the hub.
+    # data.path of finetuning and probing; "" for the microworld's tasks or the hub.
     config.tasks_path = ""
     config.pretrained = ConfigDict({body: "" for body in common.BODIES})  # finished runs to use
-    # Size of the embedded world; words=0 for none.
+    # The size of the microworld; words=0 for none.
     words = 300_000 if name == "quick" else 0
     config.world = ConfigDict(dict(words=words, train=1_500, dev=500, seed=0))
 
@@ -162,7 +173,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
         {body: pretrain.get_config(f"{scale['size']},{body}") for body in common.BODIES}
     )
     config.finetune = finetune.get_config("sst2")
-    del config.finetune.model, config.finetune.task, config.finetune.seed  # each cell has its own
+    del config.finetune.model, config.finetune.task, config.finetune.seed  # set for each cell
     # config.finetune.model of each body.
     config.bodies = ConfigDict({body: common.as_pretrained(body) for body in common.BODIES})
     config.zero_shot = zero_shot.get_config()
@@ -231,15 +242,15 @@ def _configure_paper(config: ConfigDict) -> None:
 
 
 def _configure_quick(config: ConfigDict) -> None:
-    """Set what a tiny model needs to learn the embedded world in minutes.
+    """Set what a tiny model needs to learn the microworld in minutes.
 
-    It needs many small steps: what a sentence tells about an invented word is learned per step, not
-    per token.
+    It needs many small steps: progress on the invented words depends on the number of steps more
+    than on the number of tokens.
     """
     for body in config.pretrain.values():
         without_dropout(body.model)
         body.steps = 4_500
-        # The world's sentences are short. A short context makes nearby words easier to find.
+        # The sentences are short. A short context makes nearby words easier to find.
         body.model.context = 32
         body.batch_size = 8
         body.optim.lr = 2e-3
@@ -250,21 +261,21 @@ def _configure_quick(config: ConfigDict) -> None:
         body.log.every = 100
     for model in config.bodies.values():
         without_dropout(model)
-    config.finetune.data.test = False  # the world hides the labels of its test rows, too
+    config.finetune.data.test = False  # the microworld hides the labels of its test rows, too
     config.finetune.epochs = 2
     config.finetune.batch_size = 16
     config.finetune.optim.lr = 5e-4  # a tiny model needs more than the paper's 6.25e-5
     config.finetune.optim.warmup_fraction = 0.1
-    # With the paper's 0.5, so short a run learns the sentences before the task.
+    # With the paper's 0.5, so short a run learns mostly the language model.
     config.finetune.lm_coef = 0.1
     config.zero_shot.data.examples = 200
-    config.zero_shot.sst2.words = ("bad", "good")  # the world's words for negative and positive
+    config.zero_shot.sst2.words = ("bad", "good")  # negative and positive in the microworld
     for task in config.zero_shot.ceilings:
         config.zero_shot.ceilings[task] = 1.0  # the score of a reader who knows all of its facts
 
 
 def without_dropout(model: ConfigDict) -> None:
-    """Set all dropout rates to 0: the world is too large to be memorized in so few steps."""
+    """Set all dropout rates to 0: so few steps cannot memorize the microworld."""
     for name in model:
         if name.endswith("dropout"):
             model[name] = 0.0

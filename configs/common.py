@@ -1,4 +1,4 @@
-"""Define what the configs share: sizes, variants, presets, and the syntax of their arguments."""
+"""Define what the configs share: sizes, variants, presets, and the syntax of picks."""
 
 from ml_collections import ConfigDict, config_dict
 
@@ -12,18 +12,18 @@ SIZES = {
     "tiny": dict(context=128, layers=3, width=128, heads=4, ffn=512, units=256),
 }
 
-# The settings of each body: those that it takes of a size, and its dropout.
+# Body -> the settings that a size gives it, and its dropout rates.
 BODIES = {
     "transformer": dict(
-        takes=("context", "layers", "width", "heads", "ffn"),
+        sizes=("context", "layers", "width", "heads", "ffn"),
         dropout=dict(embd_dropout=0.1, attn_dropout=0.1, resid_dropout=0.1),
     ),
     "lstm": dict(
-        takes=("context", "width", "units"), dropout=dict(embd_dropout=0.1, resid_dropout=0.1)
+        sizes=("context", "width", "units"), dropout=dict(embd_dropout=0.1, resid_dropout=0.1)
     ),
 }
 
-# Variant -> its difference from the full model. First the rows of the paper's Table 5, then others.
+# Variant -> its difference from the full model. The rows of the paper's Table 5 come first.
 VARIANTS = {
     "full": {},
     "no_pretraining": {"init.layers": -1},
@@ -32,9 +32,8 @@ VARIANTS = {
     "frozen": {"init.frozen": True},
 }
 
-
-# Details of the published system that a new one would hardly have. Each is an option: True is as
-# published. docs/fidelity.md describes them. QUIRKS are those of every run.
+# Peculiarities of the published system. Each is an option of config.published; True is as
+# published. docs/fidelity.md describes them. QUIRKS are options of pretraining and of finetuning.
 QUIRKS = (
     # True: embd_dropout on the embedding matrix, so that input and softmax lose the same features.
     # False: on the sum of token and position embeddings.
@@ -52,12 +51,12 @@ QUIRKS = (
     # True: the rate decays over the whole run, warmup included. False: from the end of the warmup.
     "decay_includes_warmup",
 )
-# Of pretraining alone, which learns the tokenizer.
+# Options of pretraining only, because pretraining trains the tokenizer.
 PRETRAINING_QUIRKS = (
-    # True: a slip in a pattern leaves a backslash in its word. False: it is a word of its own.
+    # True: an error in a pattern leaves a backslash in its word. False: the backslash is a word.
     "backslash_in_word",
 )
-# Of finetuning alone.
+# Options of finetuning only.
 FINETUNING_QUIRKS = (
     # True: the auxiliary loss is a mean over each stream, then over streams. False: over all tokens
     # of the batch.
@@ -68,7 +67,7 @@ FINETUNING_QUIRKS = (
     "shared_clf_dropout",
 )
 # Preset -> the quirks that are True. huggingface is the behavior of transformers' classes,
-# PyTorch's AdamW and its usual schedule.
+# PyTorch's AdamW and the usual schedule.
 PRESETS = {
     "published": (*QUIRKS, *PRETRAINING_QUIRKS, *FINETUNING_QUIRKS),
     "modern": (),
@@ -77,16 +76,16 @@ PRESETS = {
 
 
 def published(preset: str, quirks: tuple[str, ...]) -> ConfigDict:
-    """Return the section config.published of a preset, with the options `quirks`."""
+    """Return the section config.published: the options `quirks`, as the preset sets them."""
     return ConfigDict({quirk: quirk in PRESETS[preset] for quirk in quirks})
 
 
 def parse_arg(arg: str | None, *choices: tuple[str, ...]) -> list[str]:
-    """Return the selected name of each of `choices`.
+    """Return the picked name of each of `choices`.
 
     Args:
-        arg: the argument of a config: names in any order, separated by commas.
-        choices: the known names of each choice. The first one is its default.
+        arg: the picks of a config: names in any order, separated by commas.
+        choices: the names of each choice. The first name is the default.
 
     Raises:
         UserError: a name is unknown, or two names belong to one choice.
@@ -107,18 +106,18 @@ def parse_arg(arg: str | None, *choices: tuple[str, ...]) -> list[str]:
 
 def model(body: str, size: str) -> ConfigDict:
     """Return the model section of a body and a size."""
-    sizes = {name: SIZES[size][name] for name in BODIES[body]["takes"]}
+    sizes = {name: SIZES[size][name] for name in BODIES[body]["sizes"]}
     return ConfigDict({"name": body, **sizes, **BODIES[body]["dropout"], "dtype": "float32"})
 
 
 def as_pretrained(body: str) -> ConfigDict:
-    """Return the model section of a pretrained body. Empty sizes are those of the checkpoint."""
-    sizes = {name: config_dict.placeholder(int) for name in BODIES[body]["takes"]}
+    """Return the model section of a pretrained body; the checkpoint fills its empty sizes."""
+    sizes = {name: config_dict.placeholder(int) for name in BODIES[body]["sizes"]}
     return ConfigDict({"name": body, **sizes, **BODIES[body]["dropout"], "dtype": "float32"})
 
 
 def adam(**settings) -> ConfigDict:
-    """Return the optimizer section: the published Adam, and `settings` of this run."""
+    """Return the optimizer section: the constants of the published Adam, and `settings`."""
     return ConfigDict(
         dict(b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0, accumulate=1, **settings)
     )

@@ -2,7 +2,7 @@
 
     gpt1 --config=configs/finetune.py:sst2,full --config.init.path=RUN --config.data.path=GLUE_DIR
 
-The argument selects, in any order:
+The picks select, in any order:
     a task     cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, snli, scitail, race, race_middle,
                race_high, story_cloze_2016, story_cloze_2018
     a variant  full, no_pretraining, no_aux_lm, lstm (the rows of Table 5), or frozen
@@ -28,7 +28,7 @@ NAMES = ("sst2", *(name for name in TASKS if name != "sst2" and TASKS[name].trai
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """Return the configuration for the selected task, variant and preset."""
+    """Return the configuration for the picked task, variant and preset."""
     task, variant, preset = common.parse_arg(
         arg, NAMES, tuple(common.VARIANTS), tuple(common.PRESETS)
     )
@@ -54,10 +54,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.init = ConfigDict()
     config.init.path = ""  # the pretraining run
     # The transferred part: -1 nothing, 0 the embeddings, K the embeddings and the first K blocks.
-    # The default is everything.
+    # By default all blocks.
     config.init.layers = config_dict.placeholder(int)
     config.init.frozen = False  # train only the parameters that are not transferred
-    config.init.step = config_dict.placeholder(int)  # checkpoint to start from; by default the last
+    config.init.step = config_dict.placeholder(int)  # step of the checkpoint; by default the last
 
     config.data = ConfigDict()
     config.data.source = "files"  # the authors' distributions; or hub, tfds

@@ -6,13 +6,13 @@
     gpt1 --config=configs/pretrain.py --config.data.corpus=hub --config.data.path=OWNER/NAME
     gpt1 --config=configs/pretrain.py --config.data.corpus=mixture --config.data.path=MIXTURE
 
-The argument selects, in any order:
+The picks select, in any order:
     a size    gpt1, small, tiny
     a body    transformer, lstm
     a preset  published, modern, huggingface (the values of config.published)
 
-DIR holds .txt, .jsonl or .parquet files. OWNER/NAME is a data set of the hub. MIXTURE weights
-corpora, such as "0.7*text:DIR,0.3*pg19:".
+DIR holds .txt, .jsonl or .parquet files. OWNER/NAME is a data set of the hub. MIXTURE gives the
+weights of corpora, such as "0.7*text:DIR,0.3*pg19:".
 
 Expected result of gpt1, the paper's run with 960,000 steps of 64 x 512 tokens: perplexity 18.4 on
 BooksCorpus. small and tiny are for little hardware and little text.
@@ -38,7 +38,7 @@ SETTINGS = {
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
-    """Return the configuration for the selected size, body and preset."""
+    """Return the configuration for the picked size, body and preset."""
     size, body, preset = common.parse_arg(
         arg, tuple(common.SIZES), tuple(common.BODIES), tuple(common.PRESETS)
     )
@@ -68,7 +68,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.eval = ConfigDict()
     config.eval.every = settings["every"]
-    config.eval.windows = 512  # of the held-out documents
+    config.eval.windows = 512  # windows of the held-out documents to evaluate on
     config.eval.sample = 64  # tokens to generate at every evaluation; 0 generates none
 
     config.checkpoint = ConfigDict()

@@ -15,9 +15,9 @@ GLUE_DIR holds CoLA/, SST-2/, RACE/, StoryCloze/ and definite_pronoun_resolution
 configs/finetune.py. checkpoint.keep_steps of the pretraining run determines the checkpoints;
 zero_shot_steps in gpt1_jax/analysis/report/paper.py gives the steps of the figure.
 
-Expected result, relative to chance (0) and the best model of its time (1), after the last step of
-the paper's figure: sentiment 0.68, Winograd 0.55, acceptability 0.44, QA 0.25. The LSTM has 0.49,
-0.26, 0.37 and 0.02. The embedded world needs --config.sst2.words="('bad','good')".
+Expected relative performance (0 is chance, 1 the best model of its time) after the last step of the
+paper's figure: sentiment 0.68, Winograd 0.55, acceptability 0.44, QA 0.25. The LSTM has 0.49,
+0.26, 0.37 and 0.02. The microworld needs --config.sst2.words="('bad','good')".
 """
 
 from ml_collections import ConfigDict
@@ -35,7 +35,7 @@ def get_config() -> ConfigDict:
     config.backend = "pmap"  # or shard_map
     # The opening of every text. "newline": its token, as before each paragraph of a novel. "none":
     # no opening, and the first token of a text is not scored. Other values: that text. The start
-    # token of finetuning is no choice, because pretraining does not know it.
+    # token of finetuning is not allowed, because pretraining does not use it.
     config.start = "newline"
 
     options = TASKS["sst2"].probe.options

@@ -28,7 +28,7 @@ extra=${1:-}
 case $extra in
   '' | dev | openai | parity | cuda | cuda13 | tpu) ;;
   # pip would only warn, and the program would run on the CPU.
-  *) fail "unknown extra '$extra', known are dev, openai, parity, cuda, cuda13, tpu" ;;
+  *) fail "unknown extra '$extra'; choose one of: dev, openai, parity, cuda, cuda13, tpu" ;;
 esac
 
 candidates=(python3 python3.13 python3.12 python3.11)

@@ -53,7 +53,7 @@ for ((i = 0; i < count; i++)); do
 done
 ((count == 1)) || echo "processes 1 to $((count - 1)) log to $logs" >&2
 
-# Polling works without wait -n -p, which older bash versions lack, and tells which process failed.
+# Polling works without wait -n -p, which older bash versions lack, and reports which process failed.
 while ((${#pids[@]})); do
   sleep 0.2
   for i in "${!pids[@]}"; do

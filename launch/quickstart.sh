@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Run all experiments in small on a fresh machine: create .venv, install, write the embedded data set,
-# pretrain both bodies, finetune every cell of the ablations, and print the path of the report.
+# Run Table 5 and Figure 2 at a small scale on a fresh machine: create .venv, install, write the
+# microworld, pretrain both bodies, finetune every cell, and print the path of the report.
 #
 #   bash launch/quickstart.sh                       # on the CPU, into runs/exp_ablations
 #   EXTRA=cuda bash launch/quickstart.sh            # on an accelerator: cuda, cuda13 or tpu

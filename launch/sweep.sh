@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Split the runs of an ablation over N machines or jobs, a shard each. All shards use the same
+# Split the runs of an ablation into N shards, one for each machine or job. All shards use the same
 # --workdir, which every machine must see. The same command restarts dead shards; finished runs are
 # not repeated.
 #
@@ -73,6 +73,6 @@ case $kind in
     exit "$status"
     ;;
   *)
-    fail "unknown kind '$kind', known are slurm, tpu and gpus"
+    fail "unknown kind '$kind'; choose one of: slurm, tpu, gpus"
     ;;
 esac

@@ -93,5 +93,5 @@ case $action in
   delete)
     run gcloud compute tpus queued-resources delete "$NAME" --zone="$ZONE" --force
     ;;
-  *) fail "unknown action '$action', known are create, status, copy, run, resume, logs and delete" ;;
+  *) fail "unknown action '$action'; choose one of: create, status, copy, run, resume, logs, delete" ;;
 esac
