@@ -19,19 +19,19 @@ def write(
 ) -> list[str]:
     """Write the zip file atomically and return the names of its files.
 
-    A file has the header index, prediction. It has the rows of the published test set in their
+    A file has the columns index and prediction, and the rows of the published test set in their
     order, whatever the order of the run's data source. Labels have the spelling of GLUE's files.
     Graded scores are numbers.
 
     Args:
         output: the path of the zip file.
         runs: folders of finished finetuning runs whose data had a test split.
-        partial: allow missing tasks. The server refuses such a zip file, but a person may read it.
+        partial: allow missing tasks. The server refuses such a zip file; it is for inspection.
 
     Raises:
         UserError: a run is not a finished run of a GLUE task, lacks predictions of the test split,
-            or its predictions do not have the published number of rows and indices; two runs give
-            the same file; a file is missing; or the zip file cannot be written.
+            or its predictions do not have the published number of rows and indices. Also if two
+            runs give the same file, a file is missing, or the zip file cannot be written.
     """
     files, runs_by_file = {}, {}
     for run in runs:
@@ -70,7 +70,7 @@ def _write_zip(output: pathlib.Path, files: Mapping[str, str]) -> None:
 
 
 def _files(run: pathlib.Path) -> dict[str, str]:
-    """Return file name at GLUE -> content, for the run's task and its diagnostic tasks."""
+    """Return file name in the zip file -> content, for the run's task and its diagnostic tasks."""
     result = storage.read_json(
         run / "result.json", hint=f"name the folder of a finished finetuning run, not {run}"
     )

@@ -19,9 +19,9 @@ class Part:
     """Describe one corpus of a mixture.
 
     Attributes:
-        name: its name in results.
-        weight: its share of the rows.
-        documents: its documents.
+        name: the name in results.
+        weight: the share of the rows.
+        documents: the texts.
     """
 
     name: str
@@ -35,7 +35,7 @@ def parts(name: str, path: str, column: str) -> tuple[Part, ...]:
     The weights sum to 1.
 
     Raises:
-        UserError: see the corpora.
+        UserError: the errors of the corpus.
     """
     corpus = CORPORA[name](path, column)
     return corpus if isinstance(corpus, tuple) else (Part(name, 1.0, corpus),)
@@ -50,8 +50,8 @@ def mixture(path: str, column: str = "text") -> tuple[Part, ...]:
         column: the column of every corpus that holds the text.
 
     Raises:
-        UserError: a part does not have this form, its weight is not a number above 0, or see the
-            corpora.
+        UserError: a part does not have this form, or its weight is not a number above 0; also the
+            errors of the parts.
     """
     names, weights, corpora = [], [], []
     for part in path.split(","):
@@ -106,7 +106,7 @@ def text(path: str, column: str = "text") -> Documents:
 
 @CORPORA.register("bookcorpusopen")
 def bookcorpusopen(path: str, column: str = "text") -> Documents:
-    """Return 17,868 books: lucadiliello/bookcorpusopen of the Hugging Face hub.
+    """Return the 17,868 books of lucadiliello/bookcorpusopen, a data set of the Hugging Face hub.
 
     Args:
         path: a local copy of the parquet files, or "" for the hub.

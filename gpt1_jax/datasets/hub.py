@@ -11,7 +11,7 @@ import urllib.request
 
 from gpt1_jax.errors import UserError, first_line
 
-# Seconds for a connection to open. Without this probe, the library tries for 23 seconds.
+# Seconds for a connection to open. Without this check, the library tries for 23 seconds.
 TIMEOUT = 0.8
 # The library reads these variables when it is imported.
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -36,14 +36,14 @@ def folder(name: str, patterns: tuple[str, ...] | None = None) -> pathlib.Path:
             f"{name!r} is neither a folder nor a data set of the hub; "
             "give a folder, or a name such as owner/name"
         )
-    answer = _probe_hub()
+    answer = _start_connection()
     from huggingface_hub import constants
 
     offline = _why_offline(answer)
     missing = UserError(
-        f"the hub's {name} is not whole in the cache {constants.HF_HUB_CACHE}, and "
-        f"{offline or 'the connection broke off: try again'}, or give a local copy by its folder: "
-        "README.md and the data files (.parquet, .jsonl, .csv or .txt) as the hub has them"
+        f"the hub's {name} is not complete in the cache {constants.HF_HUB_CACHE}, and "
+        f"{offline or 'the connection broke off: try again'}, or give the folder of a local copy: "
+        "README.md and the data files (.parquet, .jsonl, .csv or .txt) as on the hub"
     )
     cached = pathlib.Path(constants.HF_HUB_CACHE) / f"datasets--{name.replace('/', '--')}"
     if offline and not cached.exists():
@@ -83,10 +83,10 @@ def _download(
     return pathlib.Path(path)
 
 
-def _probe_hub() -> queue.Queue:
-    """Start to connect to the hub; return a queue that will hold the error, or "" without one.
+def _start_connection() -> queue.Queue:
+    """Start to connect to the hub; return a queue that receives the error, or "" on success.
 
-    Resolving a name can take long and cannot be stopped, so a thread does it.
+    The resolution of a host name can take long and cannot be stopped, so a thread does it.
     """
     answer = queue.Queue()
     host, port = _address(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")

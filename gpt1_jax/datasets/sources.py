@@ -92,7 +92,7 @@ def load(
             the hub; "" means the task's own data set. For tfds, the data_dir; "" means TFDS's
             default.
         max_bad_rows: the number of malformed rows that are dropped. One more is an error.
-        say: called with one line for each dropped row.
+        say: write a line to the log; called for each dropped row.
 
     Raises:
         UserError: an unknown source or split, a missing folder, file or column, an empty split, a
@@ -123,7 +123,7 @@ def load(
 
 
 def has(task: Task, split: str, *, source: str, path: str) -> bool:
-    """Return True if the source holds the split, since test splits may be missing.
+    """Return True if the source holds the split; test splits may be missing.
 
     The arguments and errors are those of `load`.
     """
@@ -131,15 +131,16 @@ def has(task: Task, split: str, *, source: str, path: str) -> bool:
 
 
 def describe(task: Task, split: str, rows: Rows) -> dict:
-    """Describe the rows, for the record of a run.
+    """Describe the rows, for data.json and result.json.
 
     Returns:
-        A dictionary with the keys "rows", the number of examples; "unlabeled", the number of rows
-        omitted because they have no gold label; "labels", the number of rows of each class (of a
-        graded task: of each nearest whole score; "hidden": without a label); "published", True if
-        the number of rows is the published one (None if that is unknown); "sha256", a hash of the
-        set of texts and labels. The hash includes neither ids nor the order, because sources number
-        and order the same rows differently.
+        rows: the number of examples.
+        unlabeled: the number of rows that were omitted because they have no gold label.
+        labels: class -> number of rows. For a graded task the key is the nearest whole score; for
+            rows without a label it is "hidden".
+        published: True if the number of rows is the published one; None if that is unknown.
+        sha256: a hash of the set of texts and labels. It includes neither ids nor the order,
+            because sources number and order the same rows differently.
     """
     counts = Counter(_label_name(task, example.label) for example in rows.examples)
     order = [*map(str, range(task.bins)), *task.labels, "hidden"]

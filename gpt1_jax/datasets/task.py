@@ -31,7 +31,7 @@ class Probe:
         ceiling: the score that counts as 1 in relative performance. The paper takes the best single
             model of its time and prints no numbers for its curves.
         curve: name of the probe's curve in Figure 2 (right); "" if the figure has none.
-        total: score a choice by the sum of its tokens' log-probabilities instead of their mean.
+        total: score a choice by the sum of the log-probabilities of its tokens, not by their mean.
         threshold: for probes with one score per example, the split whose labels choose the
             threshold above which the second class is predicted; "" for other probes. The paper does
             not say how it chose the threshold. This project takes the threshold with the best

@@ -26,14 +26,14 @@ _QUESTIONS = ("question1", "question2")
 def _glue(
     config: str, segments: tuple[str, ...], hidden: tuple[str, ...] = ("test",), **splits: str
 ) -> dict:
-    """Return the fields of a GLUE task that tell where the hub and TFDS keep it.
+    """Return the fields hub, tfds and hidden of a GLUE task.
 
-    Both have the same columns, labels and splits. The GLUE server keeps the test labels.
+    The hub and TFDS have the same columns, labels and splits. Test labels are not public.
     """
-    place = {"configs": (config,), "segments": segments, "splits": splits}
+    table = {"configs": (config,), "segments": segments, "splits": splits}
     return {
-        "hub": TableFormat(name="nyu-mll/glue", **place),
-        "tfds": TableFormat(name="glue", **place),
+        "hub": TableFormat(name="nyu-mll/glue", **table),
+        "tfds": TableFormat(name="glue", **table),
         "hidden": hidden,
     }
 
@@ -94,7 +94,7 @@ _MSR = {
     "validation": "msr_paraphrase_train.txt",
     "test": "msr_paraphrase_test.txt",
 }
-_BARE = {"train": "train", "validation": "train", "test": "test"}
+_NO_SUFFIX = {"train": "train", "validation": "train", "test": "test"}
 
 _SIMILARITIES = (
     Task(
@@ -116,7 +116,7 @@ _SIMILARITIES = (
             HeldOutTsv(
                 **_STRINGS,
                 label="BOMQuality",
-                splits=_BARE,
+                splits=_NO_SUFFIX,
                 held_out="dev_ids",
                 key=("#1 ID", "#2 ID"),
             ),
@@ -173,8 +173,8 @@ _SNLI = {
 }
 
 
-def _named(pattern: str) -> dict[str, str]:
-    """Return split -> file name, with "train", "dev" or "test" in the pattern."""
+def _split_files(pattern: str) -> dict[str, str]:
+    """Return split -> file name: the pattern with "train", "dev" or "test" in place of {}."""
     return {
         split: pattern.format(name)
         for split, name in (("train", "train"), ("validation", "dev"), ("test", "test"))
@@ -262,8 +262,8 @@ _PAIRS = (
         metrics=("accuracy",),
         typical_words=WordCount(21),
         files=(
-            Tsv(**_SNLI, optional=4, splits=_named("snli_1.0_{}.txt")),
-            Jsonl(**_SNLI, splits=_named("snli_1.0_{}.jsonl")),
+            Tsv(**_SNLI, optional=4, splits=_split_files("snli_1.0_{}.txt")),
+            Jsonl(**_SNLI, splits=_split_files("snli_1.0_{}.jsonl")),
         ),
         hub=TableFormat(
             name="stanfordnlp/snli", configs=("plain_text",), segments=_STATEMENTS, no_label=-1
@@ -282,14 +282,14 @@ _PAIRS = (
                 folder="SciTailV1.1/tsv_format",
                 segments=_STATEMENTS,
                 headerless=(*_STATEMENTS, "label"),
-                splits=_named("scitail_1.0_{}.tsv"),
+                splits=_split_files("scitail_1.0_{}.tsv"),
             ),
             Jsonl(
                 folder="SciTailV1.1/snli_format",
                 segments=_SENTENCES,
                 label="gold_label",
                 label_names=("entailment", "neutral"),
-                splits=_named("scitail_1.0_{}.txt"),
+                splits=_split_files("scitail_1.0_{}.txt"),
             ),
         ),
         hub=TableFormat(name="allenai/scitail", configs=("tsv_format",), segments=_STATEMENTS),
@@ -324,7 +324,7 @@ def _race(
                 label="answer",
                 id="id",
                 list_columns=lists,
-                splits=_named(f"{{}}/{level}/*.txt"),
+                splits=_split_files(f"{{}}/{level}/*.txt"),
             ),
         ),
         hub=TableFormat(name="ehovy/race", configs=(hub,), segments=_QUESTION, label="answer"),
@@ -353,7 +353,7 @@ def _story_cloze(
         metrics=("accuracy",),
         hidden=hidden,
         typical_words=WordCount(36, answer=8),
-        # Hidden Coherence Model, Table 3. The paper knows the files of 2016 only.
+        # Hidden Coherence Model, Table 3. The paper uses the files of 2016.
         probe=Probe(texts=probes.answers, options={"contexts": 1}, ceiling=0.776),
         # The hub has a script instead of data. TFDS loses the order of the rows, which defines the
         # published split.
@@ -416,15 +416,15 @@ _CHOICES = (
         _sizes(1257, 314, 1571),
     ),
     Task(
-        name="dprd",  # probed, as in the paper; no split could choose a checkpoint
+        name="dprd",  # only probed, as in the paper: no development split to choose a checkpoint by
         format="substitution",
         labels=("first", "second"),
         metrics=("accuracy",),
         typical_words=WordCount(16),
         probe=Probe(
             texts=probes.substitution,
-            # Peng et al. 2015, cited from memory. The paper does not print it. Rahman and Ng (2012)
-            # report 0.7305.
+            # Peng et al. 2015, from memory (unverified); the paper prints no number. Rahman and Ng
+            # (2012) report 0.7305.
             ceiling=0.764,
             curve="winograd",
         ),

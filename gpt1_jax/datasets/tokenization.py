@@ -49,7 +49,7 @@ def tokenize(
 
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context(open(folder / f"{name}.bin", "ab")) for name in SPLITS}
-        for name, file in files.items():  # bytes after the record may be damaged
+        for name, file in files.items():  # bytes after the recorded ones may be damaged
             file.seek(file.truncate(progress["bytes"][name]))
         advance = stack.enter_context(bar("tokenizing (MB)"))
         for batch, encoded in _map_ahead(encode, remaining):
@@ -144,9 +144,10 @@ def _map_ahead(function: Callable, items: Iterable) -> Iterator[tuple]:
 
 
 def _read_progress(folder: pathlib.Path) -> dict:
-    """Return the recorded progress: batches, bytes of every file, seconds; else that of a new pass.
+    """Return the recorded progress: batches, bytes of every file, seconds.
 
-    A record is invalid if a file is shorter than recorded or the sizes of pieces have changed.
+    Return the progress of a new pass if there is no record, if a file is shorter than recorded, or
+    if the sizes of pieces and batches have changed.
     """
     sizes, record = {"piece": PIECE, "batch": BATCH}, folder / "progress.json"
     progress = storage.read_json(record, missing=None)

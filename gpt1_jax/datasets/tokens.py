@@ -28,8 +28,8 @@ class TokenizedCorpus:
         splits: "train" and "validation" -> the ids of the documents in order, with a newline after
             each document; memory-mapped.
         about: "splits": the numbers of documents, characters and tokens of each split; "pass": the
-            megabytes of text (UTF-8), the seconds over all starts, and their quotient; also what
-            the tokens were made from.
+            megabytes of text (UTF-8), the seconds over all starts, and their quotient; and the
+            inputs: fingerprints of corpus and tokenizer, and the settings.
     """
 
     splits: dict[str, Int[np.ndarray, "N"]]
@@ -110,7 +110,7 @@ def prepare(
                     _tokenize(partial, inputs, documents, tokenizer)
                     partial.rename(folder)
     except OSError as error:
-        raise _describe(error, root) from None
+        raise _user_error(error, root) from None
     return _open(folder, tokenization.token_dtype(tokenizer.vocab_size))
 
 
@@ -122,15 +122,15 @@ def _tokenize(
     rewrap_lines, validation = inputs["rewrap_lines"], inputs["validation"]
     try:
         about = tokenization.tokenize(partial, documents, tokenizer, rewrap_lines, validation)
-    except UserError:  # it would occur again, and the corrected corpus has another key
+    except UserError:  # a second try would fail, too, and the corrected corpus has another key
         shutil.rmtree(partial)
         raise
     storage.write_json(partial / "about.json", {**inputs, **about})
     (partial / "progress.json").unlink()
 
 
-def _describe(error: OSError, root: pathlib.Path) -> UserError:
-    """Return the error of a file: of the cache `root` or of the corpus."""
+def _user_error(error: OSError, root: pathlib.Path) -> UserError:
+    """Return the error for a file that cannot be used: one of the cache `root` or of the corpus."""
     reason = error.strerror or error
     if error.filename and not str(error.filename).startswith(str(root)):
         return UserError(

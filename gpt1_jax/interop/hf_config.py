@@ -16,7 +16,7 @@ DROPOUT = {
     "attn_pdrop": "attn_dropout",
     "resid_pdrop": "resid_dropout",
 }
-# Settings with only one value in gpt1_jax. "gelu" is the tanh form in the code of this model.
+# Settings for which gpt1_jax supports one value. "gelu" is the tanh form in the code of this model.
 FIXED = {"model_type": MODEL_TYPE, "afn": "gelu", "layer_norm_epsilon": 1e-5}
 # Values of transformers for settings that a config.json omits.
 DEFAULTS = {"afn": "gelu", "layer_norm_epsilon": 1e-5, **dict.fromkeys(DROPOUT, 0.1)}
@@ -36,7 +36,7 @@ def read_sizes(path: pathlib.Path) -> tuple[dict[str, Any], int]:
         if config.get(name) != value:
             raise UserError(
                 f"{path}: {name} is {config.get(name)!r}, {value!r} is expected; give a model with "
-                "this value, gpt1_jax computes no other"
+                "this value, gpt1_jax supports no other"
             )
     for name in (*SIZES, "vocab_size"):
         if not isinstance(config.get(name), int) or config[name] < 1:
@@ -59,7 +59,7 @@ def _bad_value(path: pathlib.Path, name: str, value: Any, expected: str) -> User
     )
 
 
-def make(run: reader.SavedRun, token_rows: int, head: Head) -> dict[str, Any]:
+def from_run(run: reader.SavedRun, token_rows: int, head: Head) -> dict[str, Any]:
     """Return the content of config.json for a run.
 
     The newline is the first token (bos), because a text begins after a newline in pretraining and

@@ -12,7 +12,7 @@ from gpt1_jax.errors import UserError, first_line
 WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 PICKLE = "pytorch_model.bin"
-# Older versions of transformers also store constants. Their names end so.
+# Suffixes of the constants that older versions of transformers also store.
 CONSTANTS = (".attn.bias", ".attn.masked_bias", "position_ids")
 HINT = "give a folder that save_pretrained has written"
 

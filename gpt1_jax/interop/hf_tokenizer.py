@@ -72,7 +72,7 @@ def _from_stored(stored: dict) -> bpe.Tokenizer:
     try:
         vocab = stored["model"]["vocab"]
         added = [token for token in stored["added_tokens"] if token["content"] in vocab]
-        # The last user's settings may be stored. They would cut or extend the ids of a text.
+        # The file may store settings of its last use, which would cut or pad the ids of a text.
         unused = dict.fromkeys(("truncation", "padding", "post_processor"))
         content = {**stored, "added_tokens": added, **unused}
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
@@ -105,8 +105,8 @@ def _read_vocabulary(
     """Return the vocabulary and the merges.
 
     Args:
-        folder: its vocab.json and merges.txt are read, if both are there.
-        stored: content of tokenizer.json, read otherwise.
+        folder: the source of vocab.json and merges.txt, if it has both.
+        stored: otherwise the source, the content of tokenizer.json.
 
     Raises:
         UserError: a file cannot be read, or there is no BPE.

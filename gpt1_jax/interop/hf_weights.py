@@ -1,8 +1,8 @@
 """Convert between the params of a body and the tensors of an `openai-gpt` model, by name.
 
-OpenAI's published weights have the same names and shapes. Nothing is read or written here. The
-Conv1D of transformers stores its weights as [in, out], like a Flax kernel. Both programs tie the
-softmax to the token embedding and have a separate position embedding.
+OpenAI's published weights have the same names and shapes. This module reads and writes no files.
+The Conv1D of transformers stores its weights as [in, out], like a Flax kernel. Both programs tie
+the softmax to the token embedding and have a separate position embedding.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ HEADS = ("score.", "multiple_choice_head.", "classifier.")
 
 
 def names(layers: int) -> dict[str, str]:
-    """Return param name -> tensor name for a body with so many blocks.
+    """Return param name -> tensor name for a body with `layers` blocks.
 
     Param names are joined with slashes. Tensor names have no prefix.
     """
@@ -108,7 +108,7 @@ def to_params(
     if TIED in remaining and not np.array_equal(remaining.pop(TIED), params["tokens"]):
         raise UserError(
             f"{source}: {TIED} is not equal to {EMBEDDINGS['tokens']}; give a model with a tied "
-            "softmax, gpt1_jax has no other"
+            "softmax, gpt1_jax supports no other"
         )
     heads = sorted(name for name in remaining if name.startswith(HEADS))
     if unknown := sorted(remaining.keys() - set(heads)):

@@ -112,7 +112,7 @@ def _write_model(
 ) -> None:
     """Write the weights, config.json, generation_config.json and the model card."""
     tensors = hf_weights.from_params(params, run.sizes["layers"]) | head.tensors
-    config = hf_config.make(run, len(params["tokens"]), head)
+    config = hf_config.from_run(run, len(params["tokens"]), head)
     generation = {"bos_token_id": config["bos_token_id"], "pad_token_id": 0}
     parameters = sum(array.size for array in tensors.values())
     weights = folder / hf_files.WEIGHTS

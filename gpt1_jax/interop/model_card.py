@@ -114,7 +114,7 @@ def _finetuning(run: reader.FinetunedRun) -> str:
 
 def _differences(run: reader.SavedRun, architecture: str) -> str:
     origin = _origin(run)
-    vocabulary = "The vocabulary is the run's own, not the published one."
+    vocabulary = "The vocabulary was trained for this run. It is not the published one."
     if origin:
         vocabulary = f"The vocabulary is that of its source ({origin['format']})."
     ids = "Token ids are those of training."

@@ -62,7 +62,7 @@ def import_run(source: pathlib.Path, workdir: str, text: str) -> str:
 def published_shapes(sizes: Mapping[str, int], token_rows: int) -> dict[str, tuple[int, ...]]:
     """Return param name -> published shape in the published order, which begins with positions.
 
-    A published kernel has one axis more, because it is a convolution over one position.
+    A published kernel has a further first axis, because it is a convolution over one position.
 
     Args:
         sizes: arguments of the body: context, layers, width, ffn.
@@ -199,7 +199,7 @@ def read_tokenizer(source: pathlib.Path, text: str, token_rows: int) -> bpe.Toke
 
 
 def _read_merges(file: pathlib.Path) -> list[tuple[str, ...]]:
-    """Return the pairs of BPE pieces, the first to merge first."""
+    """Return the pairs of BPE pieces in the order of their merges."""
     try:
         content = file.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:

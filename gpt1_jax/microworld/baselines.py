@@ -1,4 +1,4 @@
-"""Measure the score of word counts on each task.
+"""Measure the score of a linear model over word counts on each task.
 
 `python -m gpt1_jax.microworld.baselines` prints the table of docs/microworld.md.
 """

@@ -1,6 +1,6 @@
 """Write the world's novels and tasks in the folders, names and columns of the published data sets.
 
-gpt1 microworld --directory=DIR --seed=0 --facts=0.5
+`gpt1 microworld --directory=DIR --seed=0 --facts=0.5` calls `write`.
 """
 
 import dataclasses
@@ -96,7 +96,7 @@ def _read_manifest(directory: pathlib.Path) -> str | None:
 
 
 def _is_free(directory: pathlib.Path) -> bool:
-    """Return True if there is nothing, or an empty folder."""
+    """Return True if the path does not exist or is an empty folder."""
     return not directory.exists() or (directory.is_dir() and not storage.names(directory))
 
 

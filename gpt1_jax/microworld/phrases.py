@@ -87,8 +87,8 @@ QUESTIONS = {
     "causes": ("the {x} came. was there a", "{p} spoke of a {x}. was there a", "was the {x} for a"),
 }
 
-# These patterns mention a word without its meaning, so that the words of facts that novels do not
-# state are known in the tasks.
+# relation -> patterns that mention a word without its meaning. They put words into the novels whose
+# facts the novels do not state, so that the tasks contain no new word.
 NEUTRAL = {
     "tones": ("{p} said {x}.", "{q} wrote the word {x} in a letter.", "the {spot} was {x}."),
     "things": (
@@ -135,7 +135,7 @@ def is_reserved(text: str) -> bool:
 
     A hash reserves half of all texts that have at least MIN_RESERVED_WORDS words.
     """
-    # A CRC is linear. It would forbid some pairs of words in all sentences of one form.
+    # Not a CRC: it is linear, so it would reserve some pairs of words in all sentences of one form.
     words = re.findall("[a-z]+", text.lower())
     if len(words) < MIN_RESERVED_WORDS:
         return False
@@ -145,7 +145,7 @@ def is_reserved(text: str) -> bool:
 def grammar_sentence(
     rng: random.Random, things: Sequence[str], stuffs: Sequence[str], correct: bool
 ) -> str:
-    """Return a sentence that is grammatical, or has one error.
+    """Return a sentence that is grammatical if `correct`, and otherwise has one error.
 
     Each word is equally frequent in both cases. There are three rules. "This", "these", "is" and
     "are" agree with the noun. "Much" goes with stuffs and "many" with things. An adjective precedes

@@ -20,7 +20,7 @@ def cola(sampler: RowSampler, label: int) -> TaskRow:
 def sst2(sampler: RowSampler, label: int) -> TaskRow:
     """Make a sentence with two adjectives of one tone, or with one after "not" and one after "but".
 
-    The spelling is SST-2's own.
+    The spelling is that of SST-2.
     """
     good = [word for word in sampler.halves["tones"] if sampler.world.tones[word] == "good"]
     bad = [word for word in sampler.halves["tones"] if sampler.world.tones[word] != "good"]
@@ -84,7 +84,7 @@ def mnli(sampler: RowSampler, label: int) -> TaskRow:
 
 
 def mnli_mismatched(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a row of the same form as mnli's in letters, a genre without train rows."""
+    """Make a row like that of mnli as a letter, a genre without train rows."""
     thing, claim = sampler.claim("things", NLI[label])
     person, took = sampler.word("people"), sampler.pick(*TAKING_VERBS)
     time, where = sampler.pick(*TIMES), sampler.location()
@@ -98,7 +98,7 @@ def mnli_mismatched(sampler: RowSampler, label: int) -> TaskRow:
 
 
 def snli(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a row of the same form as mnli's in captions of pictures."""
+    """Make a row like that of mnli as captions of pictures."""
     thing, claim = sampler.claim("things", NLI[label])
     who = sampler.pick("woman", "man", "girl", "boy")
     doing = sampler.pick("walks", "waits", "sits", "stands")
@@ -184,7 +184,7 @@ def dpr(sampler: RowSampler, label: int) -> TaskRow:
 
 
 def race_middle(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a short passage without help, and four claims about things, of which one is true."""
+    """Make a short passage, which does not help, and four claims about things: one is true."""
     claim, choices = sampler.choices("things", label, 4)
 
     def taking():
@@ -200,7 +200,7 @@ def race_middle(sampler: RowSampler, label: int) -> TaskRow:
 
 
 def race_high(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a row of the same form as race_middle's about events and their consequences."""
+    """Make a row like that of race_middle about events and their consequences."""
     claim, choices = sampler.choices("causes", label, 4)
 
     def waiting():

@@ -76,7 +76,7 @@ def test_a_run_on_other_data_has_its_own_column(workdir, page):
     assert column.pop(LONG["lstm"]) == shown(score(workdir, "rte_lstm_1", "rte"))
     assert set(column.values()) == {"–"}
     assert (
-        "Runs that have read other data than their task's first run have their own columns"
+        "Runs that have read other data than the first run of their task have separate columns"
         in page.text
     )
     assert f"It leaves out {header[other]}." in page.text
@@ -206,7 +206,7 @@ def test_data_sizes_may_differ_in_their_training_rows(page):
 def test_transfer_and_probes_are_reported(page):
     layers = [row[0] for row in page.tables["Figure 2, left: layers transferred: scores"]]
     assert layers == ["layers transferred", "none", "emb.", "1", "2"]
-    table = page.tables["Raw scores of the probes by pretraining updates"]
+    table = page.tables["Raw scores of the probes by pretraining steps"]
     raw = {row[0]: row[1:] for row in table}
     assert raw["SST2 acc., Transformer"] == [
         "validation, 60",

@@ -250,7 +250,7 @@ def test_script_of_a_data_set_is_not_run(tmp_path):
 def test_bookcorpusopen_is_read_from_local_copy_or_hub(copy):
     assert read("bookcorpusopen", copy / "plain") == BOOKS
     with pytest.raises(
-        UserError, match=r"the hub's lucadiliello/bookcorpusopen is not whole in the cache"
+        UserError, match=r"the hub's lucadiliello/bookcorpusopen is not complete in the cache"
     ):
         CORPORA["bookcorpusopen"]("")
 

@@ -141,7 +141,7 @@ def test_only_matching_files_are_downloaded(tmp_path, closed_address):
     assert files(folder).keys() == {"README.md", "data/train-0.jsonl"}
     assert find_folder(tmp_path, "a/tiny", "data/train-*", HF_ENDPOINT=closed_address)[0] == folder
     result, _ = find_folder(tmp_path, "a/tiny", HF_ENDPOINT=closed_address)
-    assert result.startswith("UserError the hub's a/tiny is not whole in the cache")
+    assert result.startswith("UserError the hub's a/tiny is not complete in the cache")
 
 
 @pytest.mark.parametrize("switched_off", [False, True])
@@ -153,7 +153,7 @@ def test_unreachable_hub_is_reported_within_a_second(tmp_path, closed_address, s
         if switched_off
         else "cannot be reached (Connection refused): go online"
     )
-    assert result.startswith("UserError the hub's a/tiny is not whole")
+    assert result.startswith("UserError the hub's a/tiny is not complete")
     assert remedy in result and "README.md and the data files" in result
     assert seconds < 1
 

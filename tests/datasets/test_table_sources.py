@@ -328,7 +328,7 @@ def test_folder_has_priority_over_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(load(TASKS["rte"], "train", source="hub", path="nyu-mll/glue").examples) == 4
     (tmp_path / "nyu-mll").rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match=r"the hub's nyu-mll/glue is not whole in the cache"):
+    with pytest.raises(UserError, match=r"the hub's nyu-mll/glue is not complete in the cache"):
         load(TASKS["rte"], "train", source="hub", path="nyu-mll/glue")
 
 
@@ -339,8 +339,8 @@ def test_folder_has_priority_over_the_hub(tmp_path, monkeypatch):
             "hub",
             "rte",
             "",
-            r"the hub's nyu-mll/glue is not whole in the cache .* HF_.*_OFFLINE keeps this offline:"
-            r" unset it",
+            r"the hub's nyu-mll/glue is not complete in the cache .* HF_.*_OFFLINE keeps this"
+            r" offline: unset it",
         ),
         (
             "hub",

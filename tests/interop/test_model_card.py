@@ -10,7 +10,7 @@ from gpt1_jax.interop import huggingface, model_card
 from gpt1_jax.runs import reader
 
 OPENAI = {"origin": {"format": "openai/finetune-transformer-lm"}}
-OWN = "The vocabulary is the run's own"
+OWN_VOCABULARY = "The vocabulary was trained for this run"
 SOURCE = "The vocabulary is that of its source (openai/finetune-transformer-lm)"
 SOFTMAX = "As published, the softmax"
 
@@ -37,9 +37,9 @@ def test_card_of_an_imported_run_names_its_source(pretrained, tmp_path):
 @pytest.mark.parametrize(
     ("published", "init", "present", "absent"),
     [
-        ({}, {}, [OWN, SOFTMAX], [SOURCE]),
-        ({"softmax_positions": False}, {}, [OWN], [SOFTMAX]),
-        ({}, OPENAI, [SOURCE], [OWN]),
+        ({}, {}, [OWN_VOCABULARY, SOFTMAX], [SOURCE]),
+        ({"softmax_positions": False}, {}, [OWN_VOCABULARY], [SOFTMAX]),
+        ({}, OPENAI, [SOURCE], [OWN_VOCABULARY]),
     ],
 )
 def test_card_describes_vocabulary_and_softmax(

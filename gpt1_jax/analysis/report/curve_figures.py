@@ -12,7 +12,7 @@ from gpt1_jax.analysis.report.scores import Column, Scores
 
 
 def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Figure]:
-    """Draw relative performance against pretraining updates, next to Figure 2 (right) of the paper.
+    """Draw relative performance against pretraining steps, and Figure 2 (right) of the paper.
 
     Args:
         probes: body -> task -> the result of its probe.
@@ -46,7 +46,7 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Figure]:
         _zero_shot_figure(
             "zero_shot",
             "Our relative performance",
-            f"Relative zero-shot performance against pretraining updates: {names}. The raw scores "
+            f"Relative zero-shot performance against pretraining steps: {names}. The raw scores "
             "are in the table.",
             lines,
         ),
@@ -61,12 +61,12 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Figure]:
 
 
 def _probe_line(
-    curves: Sequence[str], curve: str, body: str, updates: Sequence[int], relative: Sequence[float]
+    curves: Sequence[str], curve: str, body: str, steps: Sequence[int], relative: Sequence[float]
 ) -> Line:
     """Return the line of one probe: the color shows the curve, the line style shows the body."""
     return Line(
         paper.CURVES.get(curve, curve),
-        updates,
+        steps,
         relative,
         series=curves.index(curve),
         linestyle=int(body == "lstm"),
@@ -78,7 +78,7 @@ def _zero_shot_figure(name: str, title: str, alt: str, lines: Sequence[Line]) ->
         plots.line_legend(label, linestyle=int(body == "lstm"))
         for body, label in paper.BODIES.items()
     ]
-    axis = Axis("pretraining updates", log=True)
+    axis = Axis("pretraining steps", log=True)
     panel = Panel("0 is chance, 1 is the ceiling", [*lines, *bodies], zero=True)
     return plots.draw_lines(name, title, alt, axis, [panel], height=3.6)
 

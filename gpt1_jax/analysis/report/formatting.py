@@ -35,31 +35,31 @@ def score(estimate: Estimate | None) -> Cell:
     )
 
 
-def gain(difference: Difference | None) -> Cell:
-    """Return a cell with a difference, its interval, the corrected p and the detectable difference.
+def difference_cell(entry: Difference | None) -> Cell:
+    """Return a cell with a difference, its interval, the corrected p and the detectable entry.
 
     A significant difference is marked by an asterisk.
     """
-    if difference is None:
+    if entry is None:
         return ABSENT
-    low, high = 100 * difference.low, 100 * difference.high
+    low, high = 100 * entry.low, 100 * entry.high
     more = {
         "low": low,
         "high": high,
-        "p": difference.p,
-        "p_holm": difference.p_holm,
-        "detectable": 100 * difference.detectable,
+        "p": entry.p,
+        "p_holm": entry.p_holm,
+        "detectable": 100 * entry.detectable,
     }
-    if difference.mcnemar:
-        more["mcnemar"] = sum(p < 0.05 for p in difference.mcnemar)
-        more["pairs"] = len(difference.mcnemar)
-    detectable = _detectable(difference) or "–"
+    if entry.mcnemar:
+        more["mcnemar"] = sum(p < 0.05 for p in entry.mcnemar)
+        more["pairs"] = len(entry.mcnemar)
+    detectable = _detectable(entry) or "–"
     return Cell(
-        text=signed(100 * difference.mean) + ("*" if difference.significant else ""),
-        small=f"{interval(low, high)}\n{probability(difference.p_holm)}, δ {detectable}",
-        number=100 * difference.mean,
+        text=signed(100 * entry.mean) + ("*" if entry.significant else ""),
+        small=f"{interval(low, high)}\n{probability(entry.p_holm)}, δ {detectable}",
+        number=100 * entry.mean,
         more=_without_nan(more),
-        style="significant" if difference.significant else "",
+        style="significant" if entry.significant else "",
     )
 
 
@@ -111,14 +111,14 @@ def setting(name: str) -> str:
     return {"init.layers": "layers transferred", EXAMPLES: "labeled examples"}.get(name, name)
 
 
-def value(level: float | str, setting_name: str) -> str:
+def value(number: float | str, setting_name: str) -> str:
     """Return the label of a value of the setting in tables and on axes."""
-    if setting_name == EXAMPLES and level == 0:
+    if setting_name == EXAMPLES and number == 0:
         return "all"
     if setting_name == "init.layers":
-        return {-1: "none", 0: "emb."}.get(level, str(level))
-    is_number = isinstance(level, int | float) and not isinstance(level, bool)
-    return f"{level:,g}" if is_number else str(level)
+        return {-1: "none", 0: "emb."}.get(number, str(number))
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return f"{number:,g}" if is_number else str(number)
 
 
 def condition(entry: Condition, setting_name: str) -> str:
@@ -133,7 +133,7 @@ def names(columns: Sequence[Column]) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number of things: "1 run", "2 runs"."""
+    """Return the number with the noun in singular or plural: "1 run", "2 runs"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

@@ -12,7 +12,7 @@ METRIC_NAMES = {
     "pearson": "Pearson's correlation",
     "spearman": "Spearman's correlation",
 }
-SELECTED = "the development split, which also chose the checkpoint"
+SELECTION_SPLIT = "the development split, which also chose the checkpoint"
 PAPER_RUNS = (
     "The paper's rows are single runs on hidden test sets, scored by the GLUE server. They are "
     "shown for orientation. Scores on development and test sets are not comparable, so no "
@@ -29,7 +29,7 @@ QNLI = (
 
 
 def score_note(split: str) -> str:
-    """Return the note that explains a cell with a score on `split`."""
+    """Return the note that explains the entries with a score on `split`."""
     return (
         f"Scores are 100 x the metric on {split}, averaged over seeds. Brackets hold the 95% "
         "interval. sd is the standard deviation between seeds. n is the number of seeds."
@@ -37,7 +37,7 @@ def score_note(split: str) -> str:
 
 
 def difference_note(differences: Differences) -> str:
-    """Return the note that explains a cell with a difference."""
+    """Return the note that explains the entries with a difference."""
     single = formatting.count(len(differences.single), "task difference")
     averages = formatting.count(len(differences.average), "average")
     return (
@@ -60,7 +60,7 @@ def table5_average_note(shared: Sequence[Column], scores: Scores) -> str:
     if others:
         text += f" It leaves out {formatting.names(others)}."
     return (
-        f"{text} The paper's average is over the same columns. It is given if the paper has all of "
+        f"{text} The paper's average is over the same columns. It is shown if the paper has all of "
         "them."
     )
 
@@ -108,8 +108,8 @@ def data_notes(tables: Iterable[Scores]) -> list[str]:
         )
     if other_data:
         notes.append(
-            "Runs that have read other data than their task's first run have their own columns, "
-            f"marked with a hash of the data: {_titles(other_data)}."
+            "Runs that have read other data than the first run of their task have separate "
+            f"columns, marked with a hash of the data: {_titles(other_data)}."
         )
     return notes
 

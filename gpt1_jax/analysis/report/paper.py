@@ -82,9 +82,9 @@ class Published(NamedTuple):
     """Describe one column of Tables 2 to 4.
 
     Attributes:
-        column: its name in the paper.
-        task: our name of the task.
-        split: our split that is nearest to the paper's.
+        column: the name in the paper.
+        task: the task.
+        split: the split of this project that is nearest to the paper's.
         number: the paper's number.
     """
 
@@ -183,8 +183,8 @@ def order(name: str, known: dict) -> tuple[int, str]:
     return (list(known).index(name) if name in known else len(known), name)
 
 
-# Read off the axis of Figure 2 (right): powers of two of 1,000 and of an epoch of 9,600 updates,
-# and the last update.
+# Read from the axis of Figure 2 (right): 1,000 and an epoch of 9,600 steps, each times powers of
+# two, and the last step.
 ZERO_SHOT_STEPS = (
     1_000,
     2_000,

@@ -1,7 +1,7 @@
 """Draw line charts with bands, and strip plots of single runs.
 
-Importing matplotlib takes a second, so it is imported with the first figure. This module uses
-figure objects and never pyplot, so it has no global state.
+Importing matplotlib takes a second, so it is imported when the first figure is drawn. This module
+uses figure objects and never pyplot, so it has no global state.
 """
 
 import math
@@ -178,7 +178,7 @@ def _style(line: Line) -> dict:
 
 
 def _draw_legend(figure, lines: Sequence[Line]) -> None:
-    """Draw a legend with one entry a label, in as many columns as the labels allow."""
+    """Draw a legend with one entry for each label, in as many columns as the labels allow."""
     from matplotlib.lines import Line2D
 
     entries = {}

@@ -78,7 +78,7 @@ class Folder:
         try:
             return storage.read_json(self.path / name, missing={})
         except UserError:
-            # The path is left out: the bytes of a report do not depend on the place of the folder.
+            # The path is left out: the bytes of a report do not depend on the path of the folder.
             raise UserError(f"{name} is damaged") from None
 
     @functools.cached_property
@@ -90,7 +90,7 @@ class Folder:
     def samples(self) -> list[dict]:
         """Return the texts that the model wrote during training, {"step", "text"} each.
 
-        A process that died may have written the sample of a step before; the last one counts.
+        A process that died may have written a sample of the same step; the last one is returned.
         """
         lines = storage.read_json_lines(self.path / "samples.jsonl")
         return list({line["step"]: line for line in lines}.values())

@@ -42,12 +42,12 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> Table:
             cells.append(formatting.number(entry["score"]) if entry else formatting.ABSENT)
         rows.append(Row(f"{paper.task(task)} {metric}, {paper.BODIES.get(body, body)}", cells))
     note = (
-        "100 x the metric after the given number of pretraining updates. Relative performance is "
+        "100 x the metric after the given number of pretraining steps. Relative performance is "
         "(score − chance) / (ceiling − chance). The paper does not print its ceilings. These are "
         "the ceilings of the configuration."
     )
     columns = ["split, rows", "chance", "ceiling", *(f"{step:,}" for step in steps)]
-    title = "Raw scores of the probes by pretraining updates"
+    title = "Raw scores of the probes by pretraining steps"
     return Table("zero_shot", title, "probe", columns, rows, [note])
 
 

@@ -9,7 +9,7 @@ from gpt1_jax.analysis.report.scores import Column, Condition, Scores
 from gpt1_jax.analysis.report.tables import Row, Table
 from gpt1_jax.registry import TASKS
 
-SERVER = "paper, GLUE test server"
+PAPER_ROW = "paper, GLUE test server"
 AVERAGE = "Avg."
 
 
@@ -30,7 +30,7 @@ def table5(scores: Scores) -> Table:
         [AVERAGE, *_headers(scores.columns)],
         rows,
         [
-            notes.score_note(notes.SELECTED),
+            notes.score_note(notes.SELECTION_SPLIT),
             notes.table5_average_note(shared, scores),
             *notes.paper_notes(scores.columns),
             *notes.data_notes([scores]),
@@ -45,10 +45,10 @@ def _paper_row(variant: str, columns: Sequence[Column], shared: Sequence[Column]
     if not any(column.data for column in shared):
         average = paper.table5_average(variant, [column.task for column in shared])
     points = [None if column.data else numbers.get(column.task) for column in columns]
-    return Row(SERVER, [formatting.paper_number(entry) for entry in (average, *points)], "paper")
+    return Row(PAPER_ROW, [formatting.paper_number(entry) for entry in (average, *points)], "paper")
 
 
-def cells(name: str, title: str, scores: Scores) -> Table:
+def score_table(name: str, title: str, scores: Scores) -> Table:
     """Return a table with one row for each value and variant, and one column for each task."""
     rows = [_score_row(condition, scores) for condition in _by_value(scores)]
     table_notes = [notes.score_note("the development split"), *notes.data_notes([scores])]
@@ -68,7 +68,9 @@ def differences(name: str, title: str, scores: Scores, differences: Differences)
         entries = [differences.single.get((full, other, column)) for column in scores.columns]
         if has_average:
             entries.insert(0, differences.average.get((full, other)))
-        rows.append(Row(_row_name(other, scores), [formatting.gain(entry) for entry in entries]))
+        rows.append(
+            Row(_row_name(other, scores), [formatting.difference_cell(entry) for entry in entries])
+        )
     columns, table_notes = _headers(scores.columns), [notes.difference_note(differences)]
     if has_average:
         columns.insert(0, AVERAGE)
@@ -87,7 +89,7 @@ def main_tables(experiment: Experiment) -> list[Table]:
     others = Scores(experiment._replace(points=points))
     if others.conditions:
         title = "Tasks that the paper's tables do not have"
-        tables.append(cells("main_others", title, others))
+        tables.append(score_table("main_others", title, others))
     return [table for table in tables if table is not None]
 
 

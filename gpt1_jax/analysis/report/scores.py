@@ -51,7 +51,7 @@ class Condition(NamedTuple):
 class Scores:
     """Hold the finished runs of an experiment by column and condition.
 
-    Scores are fractions, as in metrics.py. They are None for a cell without a finished run.
+    Scores are fractions, as in metrics.py. They are None without a finished run.
 
     Runs that have read different data never share a column. In an experiment that varies the data
     (a setting `data.*`), the training rows may differ between values, but not within one value.
@@ -122,7 +122,7 @@ class Scores:
         return scores
 
     def estimate(self, column: Column, condition: Condition) -> Estimate | None:
-        """Return the score of a cell."""
+        """Return the score with its interval; None if no run has finished."""
         scores = list(self.seed_scores(column, condition).values())
         return intervals.estimate(scores, self._replicates(column)[condition]) if scores else None
 

@@ -84,7 +84,7 @@ def _analyze(experiment: Experiment) -> _Analysis:
 
 
 def _summary(results: Results, analyses: Sequence[_Analysis]) -> list[Section]:
-    """Return the section with the results in sentences, and with the runs that have problems."""
+    """Return the section with the results in sentences, and the runs with problems."""
     if not results.runs:
         return []
     groups = []
@@ -129,7 +129,7 @@ def _experiment(analysis: _Analysis) -> Section:
     if name == "table5":
         blocks = [("table", score_tables.table5(scores)), figures]
     else:
-        blocks = [figures, ("table", score_tables.cells(name, f"{title}: scores", scores))]
+        blocks = [figures, ("table", score_tables.score_table(name, f"{title}: scores", scores))]
     if differences.single:
         blocks.append(("table", score_tables.differences(name, title, scores, differences)))
     return Section(name, title, blocks)

@@ -1,4 +1,4 @@
-"""Write the sentences of the summary: the results in words, and the runs that have problems.
+"""Write the sentences of the summary: the results, and the runs that have problems.
 
 A sentence claims a change only where the tests call it significant.
 """
@@ -35,7 +35,7 @@ ONE_SEED = (
     "With one seed, the standard deviation between seeds is unknown. These intervals and p values "
     "do not include it."
 )
-SCALE = "0 is chance and 1 is the ceiling that the configuration declares."
+RELATIVE = "0 is chance and 1 is the ceiling that the configuration declares."
 
 
 def headline(scores: Scores) -> str:
@@ -120,7 +120,7 @@ def zero_shot(results: Results) -> list[str]:
         if scores:
             sentences.append(
                 f"Relative performance of the {paper.BODIES.get(body, body)} after {last:,} "
-                f"pretraining updates: {', '.join(scores)}. {SCALE}"
+                f"pretraining steps: {', '.join(scores)}. {RELATIVE}"
             )
     return sentences
 

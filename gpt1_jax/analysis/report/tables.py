@@ -14,7 +14,7 @@ class Cell(NamedTuple):
         small: text below it in a smaller type, such as an interval.
         number: the value, in the units that are shown; None for text.
         more: further numbers by name (low, high, p); a CSV file gives each its own column.
-        style: "" or a class of the page: "significant", "absent" or "flag".
+        style: "" or a CSS class of the page: "significant", "absent" or "flag".
         link: a relative address.
     """
 

@@ -1,7 +1,7 @@
 """Draw bootstrap replicates of scores over examples and seeds.
 
-A cell of the ablation table is one variant on one task. It has S seeds (runs), and each run
-predicts the same N development examples. All variants of a task share the examples, in one order.
+A variant has S seeds (runs) on a task, and each run predicts the same N development examples. All
+variants of a task share the examples, in one order.
 
 The method is the crossed bootstrap (Owen 2007, "The pigeonhole bootstrap"):
 
@@ -39,11 +39,11 @@ def replicates(
 ) -> dict[str, np.ndarray]:
     """Return the score of each variant in `count` replicates of the experiment.
 
-    The drawn examples depend on `seed` and the labels. The drawn runs of a variant depend on
-    `seed`, the name of the variant and its number of runs. Therefore a further variant changes the
-    replicates of no other variant. Two splits that the same runs have predicted (as for MNLI) draw
-    the same runs if they share `seed`, so the mean of their replicates is a replicate of their mean
-    score.
+    The drawn examples depend on `seed` and the labels. The drawn seeds of a variant depend on
+    `seed`, the name of the variant and its number of runs. Therefore the replicates of a variant
+    do not depend on the other variants. If the same runs have predicted two splits (as for MNLI),
+    equal `seed`s draw the same runs for both, so the mean of the two replicates is a replicate of
+    the mean score.
 
     Args:
         metric: a key of metrics.METRICS.

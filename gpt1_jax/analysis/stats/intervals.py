@@ -8,12 +8,12 @@ Limits:
 
 - With one seed the standard deviation between seeds is unknown. The interval describes this run
   alone.
-- With a few seeds the variance is right on average, but the percentiles do not account for its
+- With few seeds the variance is correct on average, but the percentiles do not account for its
   uncertainty. If only seeds vary, the 95% intervals cover the true value in 52% of cases with two
   seeds, 76% with three, 87% with five and 92% with ten. Of equal variants, 32%, 13%, 7% and 7% get
   p <= 0.05 (4,000 simulations with normal scores). `detectable` accounts for this uncertainty.
-- If each seed errs on different examples, intervals are too wide, by up to the square root of
-  three.
+- If each seed errs on different examples, intervals are too wide, by a factor of up to the square
+  root of three.
 - The interval of a score without errors has zero width.
 - All seeds of a variant start from one pretrained model. The intervals do not include the variation
   between pretraining runs.
@@ -27,13 +27,13 @@ import numpy as np
 
 
 class Estimate(NamedTuple):
-    """Hold the score of a cell, or the average over several cells.
+    """Hold the score of a variant on a task, or the average over several tasks.
 
     Attributes:
         mean: the mean over the seeds.
         standard_deviation: the sample standard deviation between seeds; nan with one seed.
         low, high: the bounds of the 95% interval.
-        seeds: the number of seeds; for an average, the smallest number in any of its cells.
+        seeds: the number of seeds; for an average, the smallest number on any of its tasks.
         degrees_of_freedom: the degrees of freedom between seeds, for Student's t.
     """
 
@@ -51,16 +51,15 @@ class Difference(NamedTuple):
     Attributes:
         mean: the difference of the means.
         low, high: the bounds of its 95% interval.
-        p: the two-sided p of no difference; never 0.
+        p: the two-sided p value under the null hypothesis of no difference; never 0.
         p_holm: p after the correction for its family (significance.correct_family); nan before it.
-        mcnemar: the exact p of each pair of runs with the same seed (significance.mcnemar); () for
-            graded tasks and averages.
+        mcnemar: the exact p value of each pair of runs with the same seed (significance.mcnemar);
+            () for graded tasks and averages.
         detectable: the smallest true difference that would be detected with power 0.8 at the
             two-sided 5% level.
         seeds: the smaller number of seeds of the two sides. With 1, the standard deviation between
             seeds is unknown, and p and `detectable` leave it out.
-        t_significant: True if Student's t test with the few degrees of freedom rejects no
-            difference.
+        t_significant: True if Student's t test rejects the null hypothesis.
     """
 
     mean: float
@@ -75,7 +74,7 @@ class Difference(NamedTuple):
 
     @property
     def significant(self) -> bool:
-        """Return True if both tests reject no difference.
+        """Return True if both tests reject the null hypothesis.
 
         The bootstrap's p alone is too small for few seeds, so Student's t has to agree.
         """
@@ -83,11 +82,11 @@ class Difference(NamedTuple):
 
 
 def estimate(scores: Sequence[float], replicates: np.ndarray) -> Estimate:
-    """Return the estimate of a cell.
+    """Return the estimate of a variant on a task.
 
     Args:
         scores: [S], the score of each seed.
-        replicates: [R], the replicates of the cell.
+        replicates: [R], the replicates of the variant.
     """
     return Estimate(
         mean=float(np.mean(scores)),
@@ -103,8 +102,8 @@ def average(
 ) -> tuple[Estimate, np.ndarray]:
     """Return the unweighted average over tasks and its replicates [R].
 
-    The standard deviation is that of the average of one run of each task. The degrees of freedom
-    are Satterthwaite's (1946): more than those of one task, unless one task varies far more than
+    The standard deviation is that of an average over one run of each task. The degrees of freedom
+    are Satterthwaite's (1946). They exceed those of one task, unless one task varies far more than
     the others.
 
     Args:
@@ -114,16 +113,16 @@ def average(
     """
     variances = np.array([np.var(task_replicates) for task_replicates in replicates])
     degrees_of_freedom = 0.0
-    if variances.any() and all(cell.degrees_of_freedom > 0 for cell in estimates):
-        terms = variances**2 / [cell.degrees_of_freedom for cell in estimates]
+    if variances.any() and all(task.degrees_of_freedom > 0 for task in estimates):
+        terms = variances**2 / [task.degrees_of_freedom for task in estimates]
         degrees_of_freedom = float(variances.sum() ** 2 / np.sum(terms))
-    squares = [cell.standard_deviation**2 for cell in estimates]
+    squares = [task.standard_deviation**2 for task in estimates]
     mean_replicates = np.mean(replicates, axis=0)
     result = Estimate(
-        mean=float(np.mean([cell.mean for cell in estimates])),
+        mean=float(np.mean([task.mean for task in estimates])),
         standard_deviation=float(np.sqrt(np.sum(squares))) / len(estimates),
         **_interval(mean_replicates),
-        seeds=min(cell.seeds for cell in estimates),
+        seeds=min(task.seeds for task in estimates),
         degrees_of_freedom=degrees_of_freedom,
     )
     return result, mean_replicates
@@ -140,13 +139,13 @@ def difference(
 
     p is (1 + 2 k) / (1 + R), where k replicates do not have the sign of the majority. It is
     therefore below 0.05 if the interval excludes 0. `detectable` is (t.975 + t.8) standard
-    deviations of the replicates, with the degrees of freedom of the side that has fewer. With one
+    deviations of the replicates, with the smaller degrees of freedom of the two sides. With one
     seed it uses normal quantiles, because only the variation between many examples is left.
 
     Args:
         full, variant: the two estimates.
         full_replicates, variant_replicates: [R], paired: from one call of bootstrap.replicates.
-        mcnemar: copied into the result.
+        mcnemar: the result of significance.mcnemar.
     """
     import scipy.special
 

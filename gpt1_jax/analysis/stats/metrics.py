@@ -2,8 +2,8 @@
 
 A metric is a fraction from 0 to 1 or a correlation from -1 to 1. Tables multiply both by 100.
 
-scikit-learn and scipy.stats take seconds to import. They are imported with the first number, so
-that a mistake in a command is reported sooner.
+scikit-learn and scipy.stats take seconds to import. They are imported when the first metric is
+computed, so that a mistake in a command is reported sooner.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ def accuracy(labels, predictions) -> float:
 
 
 def f1(labels, predictions) -> float:
-    """Return the F1 score of class 1; 0.0 if neither side has a row of class 1."""
+    """Return the F1 score of class 1; 0.0 if neither labels nor predictions contain class 1."""
     import sklearn.metrics
 
     return float(sklearn.metrics.f1_score(labels, predictions, zero_division=0.0))

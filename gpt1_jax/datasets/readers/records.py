@@ -41,7 +41,7 @@ class OmittedRows:
 
     Args:
         allowed: the number of malformed rows that may be dropped.
-        say: called with one line for each dropped row.
+        say: write a line to the log; called for each dropped row.
 
     Attributes:
         malformed: the number of malformed rows so far.
