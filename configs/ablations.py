@@ -233,7 +233,7 @@ def _configure_paper(config: ConfigDict) -> None:
 def _configure_quick(config: ConfigDict) -> None:
     """Set what a tiny model needs to learn the embedded world in minutes.
 
-    It needs many small steps: what a sentence tells about an invented word is learnt per step, not
+    It needs many small steps: what a sentence tells about an invented word is learned per step, not
     per token.
     """
     for body in config.pretrain.values():

@@ -67,7 +67,7 @@ FINETUNING_QUIRKS = (
     # True: the streams of an example share one dropout mask before the head. False: one mask each.
     "shared_clf_dropout",
 )
-# Preset -> the quirks that are True. huggingface is the behaviour of transformers' classes,
+# Preset -> the quirks that are True. huggingface is the behavior of transformers' classes,
 # PyTorch's AdamW and its usual schedule.
 PRESETS = {
     "published": (*QUIRKS, *PRETRAINING_QUIRKS, *FINETUNING_QUIRKS),

@@ -28,7 +28,7 @@ COMMANDS = {
     "submit": ("submit", "make the zip file that the GLUE server takes"),
     "import": ("import_run", "make a run of OpenAI's weights or of a Hugging Face folder"),
     "export": ("export_run", "write a run as a Hugging Face folder"),
-    "microworld": ("microworld", "write the embedded data set: novels and labelled tasks"),
+    "microworld": ("microworld", "write the embedded data set: novels and labeled tasks"),
 }
 HELP = "\n".join(
     [

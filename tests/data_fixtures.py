@@ -66,7 +66,7 @@ def glue(tmp_path_factory) -> pathlib.Path:
 
     for folder, (texts, label, values, development) in GLUE.items():
         (root / folder).mkdir()
-        header = folder != "CoLA"  # the labelled files of CoLA have no header line
+        header = folder != "CoLA"  # the labeled files of CoLA have no header line
         columns = ["index", *texts, label] if header else ["source", "label", "mark", "sentence"]
         for split, rows in {"train": 12, **dict.fromkeys(development, 6)}.items():
             write_tsv(root / folder / f"{split}.tsv", columns, rows, label, values, header)

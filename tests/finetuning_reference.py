@@ -24,9 +24,9 @@ def softmax(z):
     return np.exp(z - logsumexp(z)[..., None])
 
 
-def normalise(x, params, name):
-    centred = x - x.mean(axis=-1, keepdims=True)
-    scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
+def normalize(x, params, name):
+    centered = x - x.mean(axis=-1, keepdims=True)
+    scaled = centered / np.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-5)
     return scaled * params[f"{name}/scale"][:, None] + params[f"{name}/bias"][:, None]
 
 
@@ -53,9 +53,9 @@ def hidden(params, stream: Sequence[int], heads: int):
     """Return the states after the last block, [N L D]."""
     x = params["tokens"][:, stream] + params["positions"][:, : len(stream)]
     for block in sorted({name.split("/")[0] for name in params if name.startswith("h")}):
-        x = normalise(x + attention(x, params, f"{block}/attn", heads), params, f"{block}/ln_1")
+        x = normalize(x + attention(x, params, f"{block}/attn", heads), params, f"{block}/ln_1")
         mlp = linear(gelu(linear(x, params, f"{block}/mlp/c_fc")), params, f"{block}/mlp/c_proj")
-        x = normalise(x + mlp, params, f"{block}/ln_2")
+        x = normalize(x + mlp, params, f"{block}/ln_2")
     return x
 
 

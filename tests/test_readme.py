@@ -126,7 +126,7 @@ def test_recipes_run_in_one_shell(reader):
     for command in recipes:
         workdir = re.search(r"--workdir=(\S+)", command)
         assert not workdir or (reader.folder / workdir[1] / "result.json").exists()
-    assert (reader.folder / "runs/labelled.tsv").exists()
+    assert (reader.folder / "runs/labeled.tsv").exists()
     assert (reader.folder / "runs/hf_books/model.safetensors").exists()
     runs = [path.parent.name for path in (reader.folder / "runs").glob("*/result.json")]
     assert sum(name.startswith("exp_finetune_") for name in runs) == 2

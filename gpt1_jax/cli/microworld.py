@@ -1,4 +1,4 @@
-"""Write the embedded data set: novels and labelled tasks, in the published file formats.
+"""Write the embedded data set: novels and labeled tasks, in the published file formats.
 
     gpt1 microworld --directory=data/world --words=300000
 

@@ -1,6 +1,6 @@
 """Label new texts with a finetuned run.
 
-    gpt1 predict --checkpoint=runs/exp_sst2 --input=reviews.tsv --output=labelled.tsv
+    gpt1 predict --checkpoint=runs/exp_sst2 --input=reviews.tsv --output=labeled.tsv
     echo "a moving film" | gpt1 predict --checkpoint=runs/exp_sst2
 
 Each line of the input is one example: the texts of the task in order, with a tab between them.
@@ -50,7 +50,7 @@ COLUMNS = flags.DEFINE_list(
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 32, "Examples in a batch on each device.", lower_bound=1, flag_values=FLAGS
 )
-# Rows that are read before the first of them is labelled. Batches hold rows of similar length, so
+# Rows that are read before the first of them is labeled. Batches hold rows of similar length, so
 # many rows make less padding.
 CHUNK = 4096
 
@@ -72,8 +72,8 @@ def main(arguments: list[str]) -> None:
         write("\t".join(["index", *predictor.header]))
         rows = enumerate(_rows(lines, source, COLUMNS.value, predictor.texts))
         while chunk := list(itertools.islice(rows, chunk_size)):
-            labelled = predictor.lines([texts for _, texts in chunk])
-            for (number, _), cells in zip(chunk, labelled, strict=True):
+            labeled = predictor.lines([texts for _, texts in chunk])
+            for (number, _), cells in zip(chunk, labeled, strict=True):
                 write("\t".join([str(number), *cells]))
     if predictor.cut:
         print(

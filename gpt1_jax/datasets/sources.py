@@ -1,4 +1,4 @@
-"""Load the examples of a labelled task from published files, the hub or TFDS."""
+"""Load the examples of a labeled task from published files, the hub or TFDS."""
 
 import hashlib
 import json
@@ -119,7 +119,7 @@ def load(
         raise UserError(
             f"{tables.location(split)}: contains no rows of split {split}; fetch it again"
         )
-    return Rows(examples, omitted.unlabelled)
+    return Rows(examples, omitted.unlabeled)
 
 
 def has(task: Task, split: str, *, source: str, path: str) -> bool:
@@ -134,7 +134,7 @@ def describe(task: Task, split: str, rows: Rows) -> dict:
     """Describe the rows, for the record of a run.
 
     Returns:
-        A dictionary with the keys "rows", the number of examples; "unlabelled", the number of rows
+        A dictionary with the keys "rows", the number of examples; "unlabeled", the number of rows
         omitted because they have no gold label; "labels", the number of rows of each class (of a
         graded task: of each nearest whole score; "hidden": without a label); "published", True if
         the number of rows is the published one (None if that is unknown); "sha256", a hash of the
@@ -150,7 +150,7 @@ def describe(task: Task, split: str, rows: Rows) -> dict:
     )
     return {
         "rows": len(rows.examples),
-        "unlabelled": rows.unlabelled,
+        "unlabeled": rows.unlabeled,
         "labels": {name: counts[name] for name in order if counts[name]},
         "published": len(rows.examples) == task.sizes[split] if split in task.sizes else None,
         "sha256": hashlib.sha256(b"".join(digests)).hexdigest(),

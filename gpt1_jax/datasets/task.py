@@ -1,4 +1,4 @@
-"""Define what the project knows about one labelled task."""
+"""Define what the project knows about one labeled task."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ class Probe:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """Describe one labelled task.
+    """Describe one labeled task.
 
     Attributes:
         name: name in configs, results and tables.
@@ -57,7 +57,7 @@ class Task:
         labels: class names in id order; names of the answers for "choice"; () for a graded task.
         contexts: number of texts before the answers of a choice. They are joined without a
             delimiter.
-        bins: number of bins of a graded task. Its scores run from 0 to bins - 1 and are learnt as
+        bins: number of bins of a graded task. Its scores run from 0 to bins - 1 and are learned as
             soft labels over the whole numbers.
         metrics: names in analysis/stats/metrics.py: first the paper's metric, then the others that
             GLUE reports.

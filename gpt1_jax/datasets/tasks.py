@@ -1,4 +1,4 @@
-"""Define every labelled task: its rows, its sources, its metrics, its zero-shot probe.
+"""Define every labeled task: its rows, its sources, its metrics, its zero-shot probe.
 
 A task is one entry here. A new task is a new entry, and nothing else. Label names and ids are those
 of the Hugging Face hub. Files and columns are those of the authors' distributions. Formats are
@@ -344,7 +344,7 @@ def _race(
 
 
 def _story_cloze(
-    year: int, labelled: str, test: str, hidden: tuple[str, ...], sizes: dict[str, int]
+    year: int, labeled: str, test: str, hidden: tuple[str, ...], sizes: dict[str, int]
 ) -> Task:
     return Task(
         name=f"story_cloze_{year}",
@@ -363,7 +363,7 @@ def _story_cloze(
                 segments=("context", "RandomFifthSentenceQuiz1", "RandomFifthSentenceQuiz2"),
                 label="AnswerRightEnding",
                 id="InputStoryid",
-                splits={"train": labelled, "validation": labelled, "test": test},
+                splits={"train": labeled, "validation": labeled, "test": test},
             ),
         ),
         sizes=sizes,

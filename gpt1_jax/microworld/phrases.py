@@ -75,7 +75,7 @@ FAR = {
 # relation -> the beginnings of a question. A claim (World.claims) and its answer complete the
 # question: "It was a zundy hill. Was it good? No. Bad? Yes." The pair tasks and the choices ask a
 # model to compare a claim with a word. A small model learns this from questions long before it
-# would from labelled rows.
+# would from labeled rows.
 QUESTIONS = {
     "tones": (
         "it was a {x} {spot}. was it",

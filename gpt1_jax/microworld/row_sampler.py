@@ -1,4 +1,4 @@
-"""Define the labelled row and the sampler of its words and sentences."""
+"""Define the labeled row and the sampler of its words and sentences."""
 
 import random
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from gpt1_jax.microworld.world import OBJECTS, RELATIONS, World
 
 
 class TaskRow(NamedTuple):
-    """Hold one labelled example of a task, independent of the columns of a file.
+    """Hold one labeled example of a task, independent of the columns of a file.
 
     Attributes:
         texts: one text or a pair; RACE's passage, Story Cloze's four sentences, or the sentence

@@ -1,7 +1,7 @@
-"""Generate labelled rows: `make_rows(world, "sst2", {"train": 1500, "dev": 500})`.
+"""Generate labeled rows: `make_rows(world, "sst2", {"train": 1500, "dev": 500})`.
 
 Train rows are about one half of the world's words, dev and test rows about the other half
-(World.half). The word that decides a dev row is never labelled in training, so a model can know it
+(World.half). The word that decides a dev row is never labeled in training, so a model can know it
 only from the novels. Every label follows from the world's facts without noise. A reader who knows
 the world therefore scores CEILING on every task.
 """

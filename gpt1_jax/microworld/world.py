@@ -34,7 +34,7 @@ class World:
     """Hold the facts of one world as plain data. Create one with `draw`.
 
     Each relation is a dictionary from subject to object (OBJECTS). Its subjects are ordered: those
-    at even indices are the train words of the labelled tasks, those at odd indices are the test
+    at even indices are the train words of the labeled tasks, those at odd indices are the test
     words (`half`). Each object is equally frequent in both halves.
     """
 

@@ -90,8 +90,8 @@ def _read_splits(
             rows = rows._replace(examples=rows.examples[: data.examples])
         record = sources.describe(owner, split, rows)
         line = f"{owner.name} {split}: {record['rows']} rows, {record['labels']}"
-        if record["unlabelled"]:
-            line += f", {record['unlabelled']} without a gold label left out"
+        if record["unlabeled"]:
+            line += f", {record['unlabeled']} without a gold label left out"
         if record["published"] is False:
             line += f"; the published split has {owner.sizes[split]} rows: scores do not compare"
         say(line)

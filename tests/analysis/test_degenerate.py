@@ -38,7 +38,7 @@ def test_trained_run_is_not_degenerate(confidence):
         np.random.default_rng(6), 300, 1.0, 2, confidence
     )
     assert degenerate_reason(labels, predictions, probabilities) == ""
-    # The overconfident run has a loss above chance; only its predictions show what it has learnt.
+    # The overconfident run has a loss above chance; only its predictions show what it has learned.
     loss = -np.log(probabilities[np.arange(300), labels]).mean()
     assert (loss > math.log(2)) == (confidence == 5.0)
 
@@ -81,7 +81,7 @@ def test_informative_probabilities_are_not_degenerate():
     assert degenerate_reason(labels, rare > 0.5, shifted) == "loss at chance"
 
 
-def test_graded_label_is_shared_between_two_neighbours():
+def test_graded_label_is_shared_between_two_neighbors():
     """Use predictions that only the loss can judge: sure of the middle, unsure between the ends."""
     labels = np.tile([0, 2.9, 5, 2.9], 25)
     ends, middle = [0.5, 0, 0, 0, 0, 0.5], [0, 0, 0.1, 0.9, 0, 0]

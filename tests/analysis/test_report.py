@@ -101,7 +101,7 @@ def test_differences_are_between_our_runs_only(workdir, page):
 
 
 def test_a_change_that_is_not_significant_is_not_claimed(page):
-    (sentence,) = re.findall(r"[^.]*at 100 labelled examples[^(]*\(", page.text)
+    (sentence,) = re.findall(r"[^.]*at 100 labeled examples[^(]*\(", page.text)
     assert "the change of RTE is not significant" in sentence
     assert "With one seed, the standard deviation between seeds is unknown." in page.text
 
@@ -156,7 +156,7 @@ def test_runs_with_problems_are_listed(page):
     )
     assert 0 < problems["loss at chance"] < 20, "without pretraining the predictions are guesses"
     counts = re.search(
-        r"Finished runs that learnt nothing: (\d+) \((.*?)\)\. Every score includes these runs",
+        r"Finished runs that learned nothing: (\d+) \((.*?)\)\. Every score includes these runs",
         page.text,
     )
     assert int(counts[1]) == problems.total()
@@ -188,12 +188,12 @@ def test_an_experiment_without_an_entry_in_the_code_is_reported(workdir, page):
 
 
 def test_data_sizes_may_differ_in_their_training_rows(page):
-    header, *rows = page.tables["Number of labelled examples: scores"]
-    assert header == ["labelled examples, variant", "RTE"]
+    header, *rows = page.tables["Number of labeled examples: scores"]
+    assert header == ["labeled examples, variant", "RTE"]
     sizes, variants = ("100", "1,000", "all"), ("full", "w/o aux LM")
     assert [row[0] for row in rows] == [f"{size}, {name}" for size in sizes for name in variants]
-    assert "From 100 to all labelled examples" in page.text
-    header, *differences = page.tables["Number of labelled examples: full minus variant"]
+    assert "From 100 to all labeled examples" in page.text
+    header, *differences = page.tables["Number of labeled examples: full minus variant"]
     assert header[0] == "full minus"
     assert [row[0] for row in differences] == [f"{size}, w/o aux LM" for size in sizes]
     scores = {row[0]: float(row[1]) for row in rows}

@@ -31,11 +31,11 @@ def test_the_page_is_self_contained(workdir, page):
     assert text.count('scope="col"') and text.count('role="img" aria-label="') == page.tags["svg"]
 
 
-def test_figures_use_the_colours_of_the_page(workdir):
+def test_figures_use_the_colors_of_the_page(workdir):
     style, body = (workdir / "report.html").read_text().split("</style>")
     assert rendering.INK not in style + body
-    for colour in rendering.COLOURS[:-1]:
-        assert colour not in body
+    for color in rendering.COLORS[:-1]:
+        assert color not in body
 
 
 def test_the_same_runs_give_the_same_bytes(workdir):

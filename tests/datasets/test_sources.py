@@ -57,7 +57,7 @@ class TestDescribe:
 
     def test_counts(self):
         description = describe(TASKS["rte"], "train", Rows(self.ROWS, 4))
-        assert (description["rows"], description["unlabelled"]) == (3, 4)
+        assert (description["rows"], description["unlabeled"]) == (3, 4)
         assert description["labels"] == {"entailment": 1, "not_entailment": 2}
         hidden = [row._replace(label=None) for row in self.ROWS]
         assert describe(TASKS["rte"], "test", Rows(hidden))["labels"] == {"hidden": 3}
@@ -151,12 +151,12 @@ def test_rows_of_every_published_file(real_data, name):
     )
     for split in task.splits:
         rows = read(real_data / "originals", name, split)
-        labelled = (
+        labeled = (
             split not in task.test
             or name in ("mrpc", "snli", "scitail", "dprd")
             or task.format == "choice"
         )
-        assert all((row.label is None) != labelled for row in rows)
+        assert all((row.label is None) != labeled for row in rows)
         assert all(text.strip() for row in rows for text in row.segments)
         assert {len(row.segments) for row in rows} == {task.texts}
 
@@ -170,8 +170,8 @@ def test_published_snli_rows_without_a_gold_label_are_omitted(real_data):
             .read_text()
             .count('"gold_label": "-"')
         )
-        assert loaded.unlabelled == dashes > 0
-        assert len(loaded.examples) + loaded.unlabelled == total
+        assert loaded.unlabeled == dashes > 0
+        assert len(loaded.examples) + loaded.unlabeled == total
 
 
 def test_published_scitail_labels_agree_in_both_formats(real_data, tmp_path):

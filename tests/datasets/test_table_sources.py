@@ -306,7 +306,7 @@ def test_classes_are_read_by_their_names(tmp_path):
         write(["no", "yes"], [0, 1])
 
 
-def test_unlabelled_rows_are_omitted_and_counted(tmp_path):
+def test_unlabeled_rows_are_omitted_and_counted(tmp_path):
     snli = TASKS["snli"]
     file = tmp_path / "plain_text/train-00000-of-00001.parquet"
     file.parent.mkdir()
@@ -318,7 +318,7 @@ def test_unlabelled_rows_are_omitted_and_counted(tmp_path):
     table = {"premise": list("abc"), "hypothesis": list("def"), "label": [2, -1, 0]}
     datasets.Dataset.from_dict(table, datasets.Features(kinds)).to_parquet(file)
     loaded = load(snli, "train", source="hub", path=str(tmp_path))
-    assert ([row.label for row in loaded.examples], loaded.unlabelled) == ([2, 0], 1)
+    assert ([row.label for row in loaded.examples], loaded.unlabeled) == ([2, 0], 1)
     assert [row.id for row in loaded.examples] == ["0", "2"]
 
 

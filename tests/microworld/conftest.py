@@ -18,6 +18,6 @@ def book(world):
 
 
 @pytest.fixture(scope="session")
-def labelled(world):
+def labeled(world):
     counts = {"train": 120, "dev": 120, "test": 120}
     return {name: make_rows(world, name, counts) for name in TASKS}

@@ -127,9 +127,9 @@ def test_other_facts_are_not_stated(world, facts):
             assert not any(set(OBJECTS[relation]) & sentence for sentence in mentions)
 
 
-def test_sentences_of_the_tasks_are_held_out(book, labelled):
+def test_sentences_of_the_tasks_are_held_out(book, labeled):
     all_sentences = " " + " | ".join(sentences(book)) + " "
-    for splits in labelled.values():
+    for splits in labeled.values():
         for row in itertools.chain(*splits.values()):
             row_sentences = [one for text in row.texts for one in sentences(text) if one]
             assert not [one for one in row_sentences if f" {one} " in all_sentences]

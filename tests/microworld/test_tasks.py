@@ -22,10 +22,10 @@ def only(items):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_rows_are_balanced_and_unique(labelled, name):
-    texts = [row.texts for rows in labelled[name].values() for row in rows]
+def test_rows_are_balanced_and_unique(labeled, name):
+    texts = [row.texts for rows in labeled[name].values() for row in rows]
     assert len(set(texts)) == len(texts)
-    for rows in labelled[name].values():
+    for rows in labeled[name].values():
         labels = [row.label for row in rows]
         counts = {labels.count(label) for label in TASKS[name].labels}
         assert counts == {len(rows) / len(TASKS[name].labels)}
@@ -46,10 +46,10 @@ def test_too_many_rows_are_refused(world):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_train_rows_have_no_test_words(world, labelled, name):
+def test_train_rows_have_no_test_words(world, labeled, name):
     train = {
         word
-        for row in labelled[name]["train"]
+        for row in labeled[name]["train"]
         for text in (*row.texts, *row.choices)
         for word in words(text)
     }
@@ -58,8 +58,8 @@ def test_train_rows_have_no_test_words(world, labelled, name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_facts_determine_every_label(world, labelled, name):
-    for row in itertools.chain(*labelled[name].values()):
+def test_the_facts_determine_every_label(world, labeled, name):
+    for row in itertools.chain(*labeled[name].values()):
         assert ORACLES[name](Oracle(world), row) == row.label, row
 
 

@@ -63,7 +63,7 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Figure]:
 def _probe_line(
     curves: Sequence[str], curve: str, body: str, updates: Sequence[int], relative: Sequence[float]
 ) -> Line:
-    """Return the line of one probe: the colour shows the curve, the line style shows the body."""
+    """Return the line of one probe: the color shows the curve, the line style shows the body."""
     return Line(
         paper.CURVES.get(curve, curve),
         updates,
@@ -84,7 +84,7 @@ def _zero_shot_figure(name: str, title: str, alt: str, lines: Sequence[Line]) ->
 
 
 def learning(scores: Scores, column: Column) -> Figure:
-    """Draw the training loss of a task above its development score, with a colour for each variant.
+    """Draw the training loss of a task above its development score, with a color for each variant.
 
     A thick line is the mean over seeds, thin lines are single runs.
     """
@@ -131,7 +131,7 @@ def _mean_and_seeds(mean: Line, curves: Sequence[tuple[np.ndarray, np.ndarray]])
 
 
 def pretraining(runs: Mapping[str, Folder]) -> list[Figure]:
-    """Draw training loss, held-out loss and throughput against steps, with a colour for each body.
+    """Draw training loss, held-out loss and throughput against steps, with a color for each body.
 
     A figure without any values is left out.
     """

@@ -108,7 +108,7 @@ def probability(p: float) -> str:
 
 def setting(name: str) -> str:
     """Return the label of a varied setting in tables and on axes."""
-    return {"init.layers": "layers transferred", EXAMPLES: "labelled examples"}.get(name, name)
+    return {"init.layers": "layers transferred", EXAMPLES: "labeled examples"}.get(name, name)
 
 
 def value(level: float | str, setting_name: str) -> str:

@@ -62,9 +62,9 @@ VARIANTS = {
     "frozen": Variant("", "Transformer, body frozen", "frozen", "With the pretrained body frozen"),
     "reinit_last_block": Variant(
         "",
-        "Transformer, last block reinitialised",
-        "last block reinitialised",
-        "With the last block reinitialised",
+        "Transformer, last block reinitialized",
+        "last block reinitialized",
+        "With the last block reinitialized",
     ),
 }
 BODIES = {"transformer": "Transformer", "lstm": "LSTM"}

@@ -8,11 +8,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gpt1_jax.analysis.report.rendering import COLOURS, INK, Figure, render
+from gpt1_jax.analysis.report.rendering import COLORS, INK, Figure, render
 
 MARKERS = "os^DvPX"
 LINESTYLES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
-GREY = len(COLOURS) - 1  # the series of legend entries that only explain a line style
+GRAY = len(COLORS) - 1  # the series of legend entries that only explain a line style
 WIDTH = 4.6  # inches
 FONT_SIZE = 10.5  # points; readable on a page of 360 pixels
 HEIGHT = 3.1  # inches
@@ -25,7 +25,7 @@ class Line(NamedTuple):
         label: the text in the legend. Lines with the same label share one entry.
         x, y: the values, the same number of both.
         low, high: the limits of the band; () for no band.
-        series: the number of the series, which selects the colour and the marker.
+        series: the number of the series, which selects the color and the marker.
         linestyle: an index into LINESTYLES.
         markers: True draws a marker at every value.
         faint: True draws a thin line that has no legend entry.
@@ -66,7 +66,7 @@ class Axis(NamedTuple):
 
 def line_legend(label: str, linestyle: int) -> Line:
     """Return a line without values that explains a line style in the legend."""
-    return Line(label, (), (), series=GREY, linestyle=linestyle, markers=False)
+    return Line(label, (), (), series=GRAY, linestyle=linestyle, markers=False)
 
 
 def draw_lines(
@@ -143,11 +143,11 @@ def _new_figure(height: float, panels: int):
 
 def _draw_dots(row, x: float, width: float, values: Sequence[float], series: int) -> None:
     """Draw values around x, in up to five columns so that they overlap less, and their mean."""
-    colour, mean = COLOURS[series % len(COLOURS)], sum(values) / len(values)
+    color, mean = COLORS[series % len(COLORS)], sum(values) / len(values)
     columns = [x + (number % 5 - 2) * width / 4 for number in range(len(values))]
     marker = MARKERS[series % len(MARKERS)]
-    row.plot(columns, values, marker, color=colour, markersize=5, alpha=0.75, mew=0)
-    row.plot([x - width, x + width], [mean, mean], color=colour, linewidth=2)
+    row.plot(columns, values, marker, color=color, markersize=5, alpha=0.75, mew=0)
+    row.plot([x - width, x + width], [mean, mean], color=color, linewidth=2)
 
 
 def _draw_line(row, line: Line) -> None:
@@ -155,15 +155,15 @@ def _draw_line(row, line: Line) -> None:
         return
     row.plot(line.x, line.y, alpha=0.4 if line.faint else 1, **_style(line))
     if len(line.low) and not any(map(math.isnan, line.low)):
-        colour = COLOURS[line.series % len(COLOURS)]
-        row.fill_between(line.x, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+        color = COLORS[line.series % len(COLORS)]
+        row.fill_between(line.x, line.low, line.high, color=color, alpha=0.16, linewidth=0)
 
 
 def _style(line: Line) -> dict:
     """Return the keyword arguments of matplotlib for a line."""
-    colour = COLOURS[line.series % len(COLOURS)]
+    color = COLORS[line.series % len(COLORS)]
     style = {
-        "color": colour,
+        "color": color,
         "linestyle": LINESTYLES[line.linestyle % len(LINESTYLES)],
         "linewidth": 0.8 if line.faint else 1.8,
     }
@@ -172,7 +172,7 @@ def _style(line: Line) -> dict:
             "marker": MARKERS[line.series % len(MARKERS)],
             "markersize": 4.5,
             "mew": 1.2,
-            "mfc": "none" if line.linestyle else colour,
+            "mfc": "none" if line.linestyle else color,
         }
     return style
 

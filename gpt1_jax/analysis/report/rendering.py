@@ -5,17 +5,17 @@ import io
 import re
 from typing import NamedTuple
 
-INK = "#010203"  # the colour of text and axes; an inline SVG replaces it by the page's text colour
-# Okabe and Ito's colours, which colour-blind readers can distinguish. Their yellow is left out,
-# because it is hard to see on white. An inline SVG replaces the colours by var(--s0), var(--s1) ...
-COLOURS = (
+INK = "#010203"  # the color of text and axes; an inline SVG replaces it by the page's text color
+# Okabe and Ito's colors, which color-blind readers can distinguish. Their yellow is left out,
+# because it is hard to see on white. An inline SVG replaces the colors by var(--s0), var(--s1) ...
+COLORS = (
     "#0072b2",
     "#d55e00",
     "#009e73",
     "#cc79a7",
     "#e69f00",
     "#56b4e9",
-    "#7f7f7f",  # grey: for legend entries that stand for no series
+    "#7f7f7f",  # gray: for legend entries that stand for no series
 )
 
 
@@ -58,7 +58,7 @@ def render(figure, name: str, title: str, alt: str) -> Figure:
 def _inline(svg: str, name: str, alt: str) -> str:
     """Return the <svg> element for a page, of any width.
 
-    The element uses the fonts and the colours of the page, and it loads nothing from elsewhere. Its
+    The element uses the fonts and the colors of the page, and it loads nothing from elsewhere. Its
     ids start with the name of the figure, so that they are unique in the page.
     """
     start = svg.index("<svg ")
@@ -68,7 +68,7 @@ def _inline(svg: str, name: str, alt: str) -> str:
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", body)
     body = re.sub(r'font-family: [^;"]*;?', "", body)
-    for series, colour in enumerate(COLOURS):
-        body = body.replace(colour, f"var(--s{series})")
+    for series, color in enumerate(COLORS):
+        body = body.replace(color, f"var(--s{series})")
     body = re.sub(r"\n\s*", "\n", body.replace(INK, "currentColor"))
     return f'<svg role="img" aria-label="{html.escape(alt)}" viewBox="{box}">{body.strip()}\n'

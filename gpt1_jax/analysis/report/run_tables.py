@@ -75,7 +75,7 @@ def _pretraining_facts(run: Folder) -> dict[str, Cell]:
         "held-out perplexity": _decimal(result.get("validation_perplexity"), 2),
         "held-out bits per character": _decimal(result.get("validation_bits_per_character"), 3),
         "tokens per second, median": _integer(_median(run, "tokens_per_s")),
-        "model FLOP utilisation, median": _decimal(_median(run, "mfu"), 3),
+        "model FLOP utilization, median": _decimal(_median(run, "mfu"), 3),
         "training documents": _integer(corpus.get("documents")),
         "training characters": _integer(corpus.get("characters")),
         "training tokens": _integer(corpus.get("tokens")),
@@ -135,7 +135,7 @@ def _finetuning_row(run: FinetuningRun, point: ExperimentPoint, uses: Sequence[s
 
 
 def _status(run: Folder, problem: str = "") -> Cell:
-    """Return the status of a run. `problem` says why a finished run has learnt nothing."""
+    """Return the status of a run. `problem` says why a finished run has learned nothing."""
     text = ", ".join(filter(None, [run.status, problem]))
     return Cell(text, run.error, style="" if text == FINISHED else "flag")
 

@@ -79,7 +79,7 @@ def _strip_plot(name: str, scores: Scores, columns: Sequence[Column]) -> Figure:
 
 
 def _scores_against_setting(name: str, scores: Scores) -> Figure:
-    """Draw scores against the setting: a colour for each task, a line style for each variant."""
+    """Draw scores against the setting: a color for each task, a line style for each variant."""
     variants = list(dict.fromkeys(condition.variant for condition in scores.conditions))
     lines = []
     for series, column in enumerate(scores.columns):
@@ -152,7 +152,7 @@ def _line_with_band(
 def _setting_axis(scores: Scores, lines: Sequence[Line]) -> Axis:
     """Return the axis of the setting with a tick at every value.
 
-    The value "all labelled examples" gets no tick, because each task has another number of them.
+    The value "all labeled examples" gets no tick, because each task has another number of them.
     """
     positions = [x for line in lines for x in line.x]
     smallest, largest = min(positions, default=0), max(positions, default=0)

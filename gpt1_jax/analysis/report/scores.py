@@ -66,7 +66,7 @@ class Scores:
         conditions: the conditions with a finished run: variants in the paper's order, then by
             value.
         values: the numeric values of the conditions in increasing order. If the setting limits the
-            labelled examples, 0 means all of them and comes last.
+            labeled examples, 0 means all of them and comes last.
     """
 
     def __init__(self, experiment: Experiment, splits: Mapping[str, tuple[str, ...]] | None = None):
@@ -102,7 +102,7 @@ class Scores:
     def position(self, column: Column, condition: Condition) -> float:
         """Return the position of a numeric value on an axis.
 
-        For labelled examples this is the number of examples that the runs have read.
+        For labeled examples this is the number of examples that the runs have read.
         """
         if self.setting != EXAMPLES:
             return condition.value
@@ -223,7 +223,7 @@ def fingerprint(run: FinetuningRun, splits: Sequence[str]) -> str:
 
 
 class _DataVersions:
-    """Recognise runs that have read other data than the first run of their task.
+    """Recognize runs that have read other data than the first run of their task.
 
     Args:
         setting: the varied setting. If it starts with "data.", the first run of each value is the

@@ -32,8 +32,8 @@ TITLES = {
     "table5": "Table 5: ablations",
     "main": "Tables 2 to 4: the full model",
     "transfer": "Figure 2, left: layers transferred",
-    "data_size": "Number of labelled examples",
-    "top": "Frozen body and reinitialised last block",
+    "data_size": "Number of labeled examples",
+    "top": "Frozen body and reinitialized last block",
     "seeds": "Scores of single seeds",
 }
 ZERO_SHOT = "Figure 2, right: zero-shot probes"
@@ -62,7 +62,7 @@ class _Analysis(NamedTuple):
 
 def build(results: Results) -> list[Section]:
     """Return the sections from the top of the page to the bottom, with the summary first."""
-    analyses = [_analyse(experiment) for experiment in results.experiments]
+    analyses = [_analyze(experiment) for experiment in results.experiments]
     experiments = [_experiment(analysis) for analysis in analyses]
     leading = [section for section in experiments if section.name in LEADING]
     others = [section for section in experiments if section.name not in LEADING]
@@ -77,7 +77,7 @@ def build(results: Results) -> list[Section]:
     ]
 
 
-def _analyse(experiment: Experiment) -> _Analysis:
+def _analyze(experiment: Experiment) -> _Analysis:
     scores = Scores(experiment)
     title = TITLES.get(experiment.name, experiment.name.replace("_", " ").capitalize())
     return _Analysis(experiment, title, scores, compare(scores))

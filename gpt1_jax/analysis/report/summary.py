@@ -135,8 +135,8 @@ def runs(results: Results) -> list[str]:
     if reasons:
         kinds = ", ".join(f"{reason} {number}" for reason, number in reasons.items())
         sentences.append(
-            f"Finished runs that learnt nothing: {reasons.total()} ({kinds}). Every score includes "
-            "these runs, because failed seeds are a property of the method."
+            f"Finished runs that learned nothing: {reasons.total()} ({kinds}). Every score "
+            "includes these runs, because failed seeds are a property of the method."
         )
     others = (*results.pretrain.values(), *results.zero_shot.values())
     incomplete = [f"{run.name} ({run.status})" for run in others if run.status != FINISHED]
@@ -161,7 +161,7 @@ def problems(results: Results) -> dict[str, list[str]]:
 
 
 def degenerate(run: FinetuningRun) -> str:
-    """Return why a finished run has learnt nothing, or "" if it has.
+    """Return why a finished run has learned nothing, or "" if it has.
 
     Only the first development split counts.
     """

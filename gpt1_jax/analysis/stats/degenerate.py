@@ -1,4 +1,4 @@
-"""Detect degenerate runs: runs that have learnt nothing."""
+"""Detect degenerate runs: runs that have learned nothing."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def degenerate_reason(
         predictions: [N], class ids or scores.
         probabilities: [N K]; None or K = 0 if there are none (a graded task trained as a
             regression). For a graded task they are the probabilities of the whole scores, and a
-            label is shared between its two neighbours, as in training.
+            label is shared between its two neighbors, as in training.
     """
     labels, predictions = np.asarray(labels, np.float64), np.asarray(predictions, np.float64)
     if np.ptp(labels) == 0:

@@ -1,4 +1,4 @@
-"""Define the metrics of the labelled tasks by name.
+"""Define the metrics of the labeled tasks by name.
 
 A metric is a fraction from 0 to 1 or a correlation from -1 to 1. Tables multiply both by 100.
 
@@ -91,7 +91,7 @@ def threshold(labels: Sequence | np.ndarray, scores: Sequence | np.ndarray) -> f
     """Return the threshold with the best Matthews correlation.
 
     Rows with a score above the threshold are predicted to be of class 1. The threshold lies midway
-    between two neighbouring scores. It is the lowest of several equally good thresholds. If all
+    between two neighboring scores. It is the lowest of several equally good thresholds. If all
     scores are equal, it is that score.
 
     Args:

@@ -15,7 +15,7 @@ Record = Mapping[str, Any]
 
 
 class Example(NamedTuple):
-    """Hold one labelled row, independent of its source.
+    """Hold one labeled row, independent of its source.
 
     Attributes:
         id: the value of the row's id column, or the row's number from 0. Submission files use it.
@@ -33,7 +33,7 @@ class Rows(NamedTuple):
     """Hold the examples of a split, and the number of omitted rows without a gold label."""
 
     examples: list[Example]
-    unlabelled: int = 0
+    unlabeled: int = 0
 
 
 class OmittedRows:
@@ -45,7 +45,7 @@ class OmittedRows:
 
     Attributes:
         malformed: the number of malformed rows so far.
-        unlabelled: the number of rows without a gold label so far. The authors publish such rows
+        unlabeled: the number of rows without a gold label so far. The authors publish such rows
             deliberately.
     """
 
@@ -53,7 +53,7 @@ class OmittedRows:
         self.allowed = allowed
         self.say = say
         self.malformed = 0
-        self.unlabelled = 0
+        self.unlabeled = 0
 
     def add_malformed(self, where: str, reason: Exception) -> None:
         """Count a malformed row and report it.
@@ -122,7 +122,7 @@ class Columns:
         """
         value = record.get(self.label)
         if self.no_label is not None and value == self.no_label:
-            omitted.unlabelled += 1
+            omitted.unlabeled += 1
             return
         segments = []
         for name in self.segments:

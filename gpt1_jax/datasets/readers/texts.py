@@ -47,7 +47,7 @@ class PassageFiles(FileReader, Passages):
 class StoryCsv(FileReader):
     """Read Story Cloze's csv files: each row has four sentences and two endings.
 
-    One labelled file is split into train and validation as in the original code: by scikit-learn's
+    One labeled file is split into train and validation as in the original code: by scikit-learn's
     train_test_split with the original random state. Of the 1,871 stories of 2016, 374 are for
     validation. Files of another length are split in the same proportion.
 

@@ -40,7 +40,7 @@ class TestTexts:
         write(tmp_path / "snli_1.0/snli_1.0_train.txt", (SNLI + rows).encode())
         expected = Rows(
             [Example("1.jpg#0", ('A "b" c', "d"), 1), Example("2.jpg#0", ("g", "h"), 0)],
-            unlabelled=1,
+            unlabeled=1,
         )
         assert load(TASKS["snli"], "train", source="files", path=str(tmp_path)) == expected
         short = "neutral\t(x)\ta\tb\n"
