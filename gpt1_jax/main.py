@@ -25,10 +25,10 @@ COMMANDS = {
     "sample": ("sample", "continue a text with a pretrained or finetuned run"),
     "predict": ("predict", "label new texts with a finetuned run"),
     "report": ("report", "write the report of an ablation or of a pretraining run"),
-    "submit": ("submit", "make the zip file that the GLUE server takes"),
-    "import": ("import_run", "make a run of OpenAI's weights or of a Hugging Face folder"),
+    "submit": ("submit", "write the zip file for the GLUE server"),
+    "import": ("import_run", "turn OpenAI's weights or a Hugging Face folder into a run"),
     "export": ("export_run", "write a run as a Hugging Face folder"),
-    "microworld": ("microworld", "write the embedded data set: novels and labelled tasks"),
+    "microworld": ("microworld", "write the embedded data set: novels and labeled tasks"),
 }
 HELP = "\n".join(
     [
@@ -56,7 +56,7 @@ MULTIHOST = flags.DEFINE_enum(
     "multihost",
     "off",
     ["on", "off"],
-    "Join the other processes of this job: those of the cluster, or as --coordinator says.",
+    "Join the other processes of this job. The cluster manager or --coordinator names them.",
     flag_values=FLAGS,
 )
 COORDINATOR = flags.DEFINE_string(
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: a flag or a setting is wrong.
     """
-    command.only_flags(arguments, prefix="config.")
+    command.reject_positional(arguments, prefix="config.")
     if CONFIG.value is None:
         raise UserError(
             "--config: is missing; give a file of configs/, for example "
@@ -141,10 +141,10 @@ def _config_name(argv: list[str]) -> str:
     return ""
 
 
-def _unraisable(problem) -> None:
+def _report_unraisable(problem) -> None:
     """Report an exception in a destructor, except that of orbax's readers.
 
-    A damaged checkpoint stops these readers half-way; the checkpoint module reports that error.
+    A damaged checkpoint interrupts these readers; `engine/checkpoint.py` reports that error.
     """
     if "Event loop is closed" not in str(problem.exc_value):
         sys.__unraisablehook__(problem)
@@ -155,7 +155,7 @@ def run() -> None:
 
     Exit codes: those of `cli.command.run`, and 143 when SIGTERM stopped a run that saved itself.
     """
-    sys.unraisablehook = _unraisable
+    sys.unraisablehook = _report_unraisable
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in COMMANDS:
         module = importlib.import_module(f"gpt1_jax.cli.{COMMANDS[name][0]}")

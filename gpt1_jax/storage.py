@@ -1,8 +1,7 @@
-"""Read and write the project's own files: atomic writes, JSON, appended lines, locks.
+"""Read and write the files of runs and caches: atomic writes, JSON, appended lines, locks.
 
-Only the standard library is imported. Callers pass paths and never rely on a local disk: renaming,
-file descriptors and `flock` are used here alone. Readers of published data sets open their files
-themselves.
+Only the standard library is imported. Renaming, file descriptors and `flock` are used in this
+module only. Readers of published data sets open their files themselves.
 """
 
 import contextlib
@@ -110,7 +109,7 @@ def read_json(path: pathlib.Path, missing: Any = REQUIRED, hint: str = "") -> An
 
 
 def read_json_lines(path: pathlib.Path) -> list[Any]:
-    """Return the value of each line, without a last line that is cut off; [] without a file."""
+    """Return the value of each line; skip damaged lines. Return [] if there is no file."""
     if not path.is_file():
         return []
     values = []
@@ -132,7 +131,7 @@ def append_json_line(file: IO[str], value: Any) -> None:
 
 
 def appender(path: pathlib.Path) -> IO[str]:
-    """Open a text file to append lines; each line is handed to the system when it ends."""
+    """Open a text file to append lines; every line is flushed at its end."""
     return open(path, "a", encoding="utf-8", buffering=1)
 
 
@@ -142,8 +141,9 @@ def lock(
 ) -> Iterator[bool]:
     """Acquire the lock `path` for the duration of the block.
 
-    Yield False if another process holds the lock, unless `wait` is True. The lock ends with the
-    process, however it dies. While it is held, the file names its owner (`is_locked_by`).
+    Yield False if another process holds the lock, unless `wait` is True. The system releases the
+    lock when the process ends, however it ends. While it is held, the file names the process
+    (`is_locked_by`).
 
     Args:
         path: the lock's file; its folder is created.

@@ -17,7 +17,7 @@ OPENING = re.compile(r"(What|Whether|Who|The|Of|Its|Where|How|As|A|An|That|This)
 RETIRED = re.compile(
     r"_?(told|moments?|fates|clerk|wording|settle|settled|thawed|forgotten|seen|places|branches"
     r"|halting|admit|emit|proposal|partly|held_by|die_with|claimed|united|freedom|judged|examine"
-    r"|examination|established|dial|apart|floors|findings|fitting|labelling|labeller|planning"
+    r"|examination|established|dial|apart|floors|findings|fitting|labell?ing|labell?er|planning"
     r"|layouts|prepared_|together|interleaved)"
 )
 

@@ -1,7 +1,7 @@
 """Run one command of the command line: read its flags, call it, end with one line on a mistake.
 
-Each command defines its flags in a `FlagValues` of its own, so that all commands can live in one
-process. Nothing heavy is imported here.
+Each command has a separate `FlagValues`, so that all commands can be imported in one process.
+Nothing heavy is imported here.
 """
 
 import os
@@ -27,7 +27,7 @@ def parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
         raise UserError(" ".join(str(error).split())) from None
 
 
-def only_flags(arguments: list[str], prefix: str = "") -> None:
+def reject_positional(arguments: list[str], prefix: str = "") -> None:
     """Raise UserError if there is a positional argument; settings begin with `prefix`."""
     if arguments:
         raise UserError(f"{arguments[0]}: not a flag; settings are given as --{prefix}NAME=VALUE")
@@ -50,7 +50,7 @@ def run(
         values: the flags of the command.
         argv: the name of the command, then its arguments.
         description: printed by --help, before the flags.
-        parser: as `parse`.
+        parser: parses the flags; arguments and errors as for `parse`.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -75,9 +75,3 @@ def run(
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
-
-
-def _flags_help(values: flags.FlagValues) -> str:
-    """Return the help of the flags, without absl's headings (the names of modules)."""
-    lines = values.get_help(include_special_flags=False).splitlines()
-    return "\n".join(line for line in lines if line.startswith(" "))

@@ -2,7 +2,7 @@
 
     gpt1 export --workdir=runs/exp_books --output=hf_books
 
-Only the Transformer can be exported: transformers has no such LSTM.
+Only the Transformer can be exported: transformers does not have the LSTM.
 """
 
 from absl import flags
@@ -22,7 +22,7 @@ LM = flags.DEFINE_bool("lm", False, "Leave out the head of a finetuned run.", fl
 
 def main(arguments: list[str]) -> None:
     """Export the run that --workdir names and print the names of the files."""
-    command.only_flags(arguments)
+    command.reject_positional(arguments)
     from gpt1_jax.interop import huggingface
 
     names = huggingface.export_run(WORKDIR.value, OUTPUT.value, LM.value)

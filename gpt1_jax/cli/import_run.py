@@ -1,4 +1,4 @@
-"""Make a pretraining run of weights from elsewhere, for config.init.path.
+"""Turn published or exported weights into a pretraining run, for config.init.path.
 
     gpt1 import --source=finetune-transformer-lm/model --workdir=runs/exp_openai
     gpt1 import --source=HF_FOLDER --workdir=runs/exp_imported
@@ -19,22 +19,22 @@ SOURCE = flags.DEFINE_string(
     "source", "", "Folder with the weights and the vocabulary.", flag_values=FLAGS
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", "runs/exp_openai", "Folder of the run to make.", flag_values=FLAGS
+    "workdir", "runs/exp_openai", "Folder of the new run.", flag_values=FLAGS
 )
 TEXT = flags.DEFINE_enum(
     "text",
     "",
-    ("", "published", "approximate", "own"),
+    ("", "published", "approximate", "stored"),
     "How texts are split into words: by the published pipeline (needs ftfy and spaCy), by its "
-    "approximation, or by the steps of the folder's own tokenizer.json. By default as the folder "
-    "says, else published.",
+    "approximation, or by the steps stored in the folder's tokenizer.json. By default as the "
+    "folder says, else published.",
     flag_values=FLAGS,
 )
 
 
 def main(arguments: list[str]) -> None:
     """Import the folder that --source names."""
-    command.only_flags(arguments)
+    command.reject_positional(arguments)
     if not SOURCE.value:
         raise UserError(
             "--source: is missing; name the folder of OpenAI's files or of a Hugging Face model"
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
 
     source = pathlib.Path(SOURCE.value).expanduser()
     if (source / openai.SHAPES).exists():
-        if TEXT.value == "own":
+        if TEXT.value == "stored":
             raise UserError(
                 "--text: OpenAI's files have no tokenizer.json; give published or approximate"
             )

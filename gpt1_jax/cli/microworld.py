@@ -1,4 +1,4 @@
-"""Write the embedded data set: novels and labelled tasks, in the published file formats.
+"""Write the embedded data set: novels and labeled tasks, in the published file formats.
 
     gpt1 microworld --directory=data/world --words=300000
 
@@ -21,10 +21,10 @@ WORDS = flags.DEFINE_integer(
 )
 TRAIN = flags.DEFINE_integer("train", 1500, "Rows in the train split of a task.", flag_values=FLAGS)
 DEV = flags.DEFINE_integer(
-    "dev", 500, "Rows in the dev split of a task, and in its test split.", flag_values=FLAGS
+    "dev", 500, "Rows in the dev split and in the test split of a task.", flag_values=FLAGS
 )
 FACTS = flags.DEFINE_float(
-    "facts", 1.0, "Fraction of the world's facts that the novels tell.", flag_values=FLAGS
+    "facts", 1.0, "Fraction of the world's facts that occur in the novels.", flag_values=FLAGS
 )
 FAR = flags.DEFINE_float(
     "far", 0.1, "Fraction of facts told over five words or more.", flag_values=FLAGS
@@ -33,7 +33,7 @@ FAR = flags.DEFINE_float(
 
 def main(arguments: list[str]) -> None:
     """Write the data set that the flags describe."""
-    command.only_flags(arguments)
+    command.reject_positional(arguments)
     from gpt1_jax.microworld import files
 
     files.write(

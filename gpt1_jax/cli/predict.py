@@ -1,6 +1,6 @@
 """Label new texts with a finetuned run.
 
-    gpt1 predict --checkpoint=runs/exp_sst2 --input=reviews.tsv --output=labelled.tsv
+    gpt1 predict --checkpoint=runs/exp_sst2 --input=reviews.tsv --output=labeled.tsv
     echo "a moving film" | gpt1 predict --checkpoint=runs/exp_sst2
 
 Each line of the input is one example: the texts of the task in order, with a tab between them.
@@ -9,8 +9,9 @@ answers to choose from. For a file with a header line, --columns=premise,hypothe
 columns.
 
 Each line of the output has the number of the row (from 0), the predicted label (the score, for a
-graded task) and the probability of each class. A run has positions for the longest example of its
-finetuning; the ends of longer texts are cut, and the number of such rows is printed.
+graded task) and the probability of each class. A finetuned model has only
+as many positions as its longest example had tokens. Longer texts are cut at the end, and the number
+of such rows is printed.
 """
 
 import contextlib
@@ -50,21 +51,21 @@ COLUMNS = flags.DEFINE_list(
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 32, "Examples in a batch on each device.", lower_bound=1, flag_values=FLAGS
 )
-# Rows that are read before the first of them is labelled. Batches hold rows of similar length, so
-# many rows make less padding.
+# Rows that are labeled together. Batches hold rows of similar length, so a large chunk needs less
+# padding.
 CHUNK = 4096
 
 
 def main(arguments: list[str]) -> None:
     """Label the rows that the flags name."""
-    command.only_flags(arguments)
+    command.reject_positional(arguments)
     from gpt1_jax.engine import devices
     from gpt1_jax.trainers.predictor import Predictor
 
     devices.initialize("off")
     predictor = Predictor(CHECKPOINT.value, BATCH_SIZE.value)
     from_stdin = INPUT.value == "-"
-    if not from_stdin and _resolved(OUTPUT.value) == _resolved(INPUT.value):
+    if not from_stdin and _resolve(OUTPUT.value) == _resolve(INPUT.value):
         raise UserError(f"--output: {OUTPUT.value} is the input; name another file")
     source = "standard input" if from_stdin else INPUT.value
     chunk_size = 1 if from_stdin and sys.stdin.isatty() else CHUNK
@@ -72,8 +73,8 @@ def main(arguments: list[str]) -> None:
         write("\t".join(["index", *predictor.header]))
         rows = enumerate(_rows(lines, source, COLUMNS.value, predictor.texts))
         while chunk := list(itertools.islice(rows, chunk_size)):
-            labelled = predictor.lines([texts for _, texts in chunk])
-            for (number, _), cells in zip(chunk, labelled, strict=True):
+            outputs = predictor.predict([texts for _, texts in chunk])
+            for (number, _), cells in zip(chunk, outputs, strict=True):
                 write("\t".join([str(number), *cells]))
     if predictor.cut:
         print(
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> None:
         )
 
 
-def _resolved(path: str) -> pathlib.Path:
+def _resolve(path: str) -> pathlib.Path:
     return pathlib.Path(path).expanduser().resolve()
 
 
@@ -106,19 +107,19 @@ def _lines(path: str) -> Iterator[Iterable[str]]:
 
 
 def _rows(
-    lines: Iterable[str], source: str, columns: Sequence[str], texts: int
+    lines: Iterable[str], source: str, columns: Sequence[str], num_texts: int
 ) -> Iterator[list[str]]:
     """Yield the texts of each line.
 
     Raises:
         UserError: a line does not have the texts that the task takes.
     """
-    indices, width, expected = range(texts), texts, f"{texts} texts"
-    split_lines = (line.rstrip("\r\n").split("\t") for line in _decoded(lines, source))
+    indices, width, expected = range(num_texts), num_texts, f"{num_texts} texts"
+    split_lines = (line.rstrip("\r\n").split("\t") for line in _check_utf8(lines, source))
     numbered = enumerate(split_lines, start=1)
     if columns:
         _, header = next(numbered, (0, []))
-        indices, width = _column_indices(columns, header, source, texts), len(header)
+        indices, width = _column_indices(columns, header, source, num_texts), len(header)
         expected = f"{width} columns, as in the header line,"
     for number, cells in numbered:
         if len(cells) != width:
@@ -135,12 +136,12 @@ def _rows(
 
 
 def _column_indices(
-    columns: Sequence[str], header: Sequence[str], source: str, texts: int
+    columns: Sequence[str], header: Sequence[str], source: str, num_texts: int
 ) -> list[int]:
     """Return the index of each column of --columns; raise UserError if the header does not fit."""
-    if len(columns) != texts:
+    if len(columns) != num_texts:
         raise UserError(
-            f"--columns: {len(columns)} named, {texts} expected, one for each text of the task"
+            f"--columns: {len(columns)} named, {num_texts} expected, one for each text of the task"
         )
     for column in columns:
         if column not in header:
@@ -155,7 +156,7 @@ def _column_indices(
     return [header.index(column) for column in columns]
 
 
-def _decoded(lines: Iterable[str], source: str) -> Iterator[str]:
+def _check_utf8(lines: Iterable[str], source: str) -> Iterator[str]:
     try:
         yield from lines
     except UnicodeDecodeError as error:
@@ -170,7 +171,7 @@ def _writer(path: str):
     if path == "-":
         yield lambda line: print(line, flush=True)
         return
-    target = _resolved(path)
+    target = _resolve(path)
     if target.is_dir():
         raise UserError(f"--output: {path} is a folder; name a file")
     try:

@@ -26,7 +26,7 @@ MAX_ROWS = 16  # rows in a batch; bounds the memory of the KV cache
 
 
 class Settings(NamedTuple):
-    """Hold the values of the flags, each under its name."""
+    """Hold the values of the flags."""
 
     checkpoint: str
     prompt: Sequence[str]
@@ -56,7 +56,7 @@ flags.DEFINE_multi_string(
 flags.DEFINE_integer(
     "length",
     _DEFAULT["length"],
-    "Tokens to write for each text; a text ends at the model's context at the latest.",
+    "Tokens to generate for each text; no text grows beyond the model's context.",
     flag_values=FLAGS,
 )
 flags.DEFINE_float(
@@ -71,7 +71,7 @@ flags.DEFINE_integer(
 flags.DEFINE_float(
     "top_p",
     _DEFAULT["top_p"],
-    "Sample from the fewest most probable tokens that hold this probability.",
+    "Sample from the fewest most probable tokens whose probabilities sum to this.",
     flag_values=FLAGS,
 )
 flags.DEFINE_bool("greedy", _DEFAULT["greedy"], "Take the most probable token.", flag_values=FLAGS)
@@ -79,7 +79,7 @@ flags.DEFINE_integer("seed", _DEFAULT["seed"], "Seed of the samples.", flag_valu
 flags.DEFINE_integer("samples", _DEFAULT["samples"], "Texts for each prompt.", flag_values=FLAGS)
 
 
-# (expected value, test, settings); the tests are false for nan.
+# (expected value, test, settings). nan passes no test.
 RULES = (
     ("a whole number from 1", lambda value: value >= 1, ("length", "samples")),
     ("a whole number from 0", lambda value: value >= 0, ("top_k",)),
@@ -225,7 +225,7 @@ def _read_prompts() -> list[str]:
 
 def main(arguments: list[str]) -> None:
     """Write the texts that the flags describe to standard output."""
-    command.only_flags(arguments)
+    command.reject_positional(arguments)
     settings = Settings(**{name: FLAGS[name].value for name in Settings._fields})
     check(settings)
     settings = settings._replace(prompt=settings.prompt or _read_prompts())

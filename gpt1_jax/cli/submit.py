@@ -1,4 +1,4 @@
-"""Make the zip file that the GLUE server takes from the predictions of finished runs.
+"""Write the zip file for the GLUE server, with the predictions of finished runs.
 
 gpt1 submit --output=submission.zip runs/exp_cola runs/exp_mnli ...
 """

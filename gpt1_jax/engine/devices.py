@@ -71,7 +71,7 @@ def replicate(tree: Any) -> Any:
     return jax.make_array_from_process_local_data(NamedSharding(_mesh(), REPLICATED), tree)
 
 
-def parallelise(step: Callable, *, donate: bool = False, backend: str = "pmap") -> Callable:
+def parallelize(step: Callable, *, donate: bool = False, backend: str = "pmap") -> Callable:
     """Compile the per-device `step(state, batch, seed_and_step) -> results` for all devices.
 
     The compiled step takes `state` from `replicate` or from an earlier step, `batch` from `split`,

@@ -52,7 +52,7 @@ def train(
     """Train until `steps` steps are done and return the last state.
 
     Args:
-        train_step: (state, batch, step) -> (state, metrics), compiled by `devices.parallelise`; it
+        train_step: (state, batch, step) -> (state, metrics), compiled by `devices.parallelize`; it
             takes over the state's memory. The metrics are scalars.
         state: the state after `start` steps.
         batch_at: step -> the global batch.

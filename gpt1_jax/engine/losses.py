@@ -77,7 +77,7 @@ def task(scores: Float[Array, "B K"], label: Float[Array, "..."]) -> Float[Array
     Args:
         scores: the outputs of the head.
         label: [B K], a distribution over the classes: the loss is the cross-entropy in nats. The
-            distribution is one-hot for plain labels and covers two neighbouring bins for graded
+            distribution is one-hot for plain labels and covers two neighboring bins for graded
             similarity. Or [B], numbers to regress with K = 1: the loss is the squared error.
     """
     if label.ndim == 1:

@@ -13,7 +13,7 @@ class Meter:
         write: (step, values) -> None, writes a line of the log.
         every: steps from line to line.
         peak: floating-point operations per second of all devices; the base of the model FLOP
-            utilisation ("mfu").
+            utilization ("mfu").
         extra: step -> further numbers of that line (the learning rate).
         derive: averaged metrics -> further numbers (perplexity).
     """

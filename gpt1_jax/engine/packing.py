@@ -29,7 +29,7 @@ class StaticInt:
 
 
 class PackedExamples:
-    """Hold labelled examples and return batches of them as padded arrays.
+    """Hold labeled examples and return batches of them as padded arrays.
 
     Args:
         streams: [N][C] lists of token ids, ready for the model (`text.formats`).

@@ -1,4 +1,4 @@
-"""Measure the speed of a device in matrix products, against which FLOP utilisation is computed."""
+"""Measure the speed of a device in matrix products, against which FLOP utilization is computed."""
 
 import functools
 import time

@@ -31,7 +31,7 @@ def step_key(seed_and_step: UInt32[jax.Array, "2"]) -> jax.Array:
 def training_step(
     loss: Callable, optimizer: optax.GradientTransformation, *, accumulate: int
 ) -> Callable:
-    """Return step(state, batch, seed_and_step) -> (state, metrics), for `devices.parallelise`.
+    """Return step(state, batch, seed_and_step) -> (state, metrics), for `devices.parallelize`.
 
     The state is {"params", "opt_state"}. The metrics are means over all rows of the global batch,
     with "loss" and "grad_norm" (before clipping) added.

@@ -1,7 +1,7 @@
 """Transfer params of a pretrained model to a new one, as pure functions on trees of arrays.
 
 The published rule: K layers transfer the embeddings and the first K blocks, 0 only the embeddings,
--1 nothing. The other params keep their random initialisation, and all are trained.
+-1 nothing. The other params keep their random initialization, and all are trained.
 """
 
 import collections

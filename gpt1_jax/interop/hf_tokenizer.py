@@ -22,9 +22,9 @@ def read(folder: pathlib.Path, text: str) -> bpe.Tokenizer:
     Args:
         folder: a folder with vocab.json and merges.txt (the published form), tokenizer.json, or
             all of them.
-        text: how a text is split into words. "own": by the steps in tokenizer.json; Hugging Face's
-            OpenAIGPTTokenizer stores those of BERT, which drop newlines. "published": by
-            text/openai_pipeline.py. "approximate": by text/standardize.py. "": as "own" if the
+        text: how a text is split into words. "stored": by the steps in tokenizer.json; Hugging
+            Face's OpenAIGPTTokenizer stores those of BERT, which drop newlines. "published": by
+            text/openai_pipeline.py. "approximate": by text/standardize.py. "": as "stored" if the
             steps are those of text/standardize.py, else as "published" if the vocabulary is in the
             published form.
 
@@ -35,13 +35,13 @@ def read(folder: pathlib.Path, text: str) -> bpe.Tokenizer:
     file = folder / FILE
     stored = hf_files.read_object(file) if file.is_file() else {}
     text = text or _default_text(folder, stored)
-    if text == "own" and not stored:
+    if text == "stored" and not stored:
         raise UserError(
             f"{file}: no such file; give --text=published or --text=approximate to use "
             f"{VOCABULARY} and {MERGES}"
         )
     try:
-        if text == "own":
+        if text == "stored":
             return _from_stored(stored)
         vocab, merges = _read_vocabulary(folder, stored)
         return bpe.assemble(vocab, merges, published_words=text == "published")
@@ -53,13 +53,13 @@ def read(folder: pathlib.Path, text: str) -> bpe.Tokenizer:
 
 def _default_text(folder: pathlib.Path, stored: dict) -> str:
     if stored and _is_standard(stored):
-        return "own"
+        return "stored"
     if _has_published_form(folder):
         return "published"
     problem = "splits texts by other steps" if stored else "no such file"
     raise UserError(
-        f"{folder / FILE}: {problem}; give --text=own to use its steps, --text=published for the "
-        "published pipeline, or --text=approximate for its approximation"
+        f"{folder / FILE}: {problem}; give --text=stored to use its steps, "
+        "--text=published for the published pipeline, or --text=approximate for its approximation"
     )
 
 

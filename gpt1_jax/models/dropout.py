@@ -19,7 +19,7 @@ def random_bits(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, ".
     The position is multiplied by the golden ratio and offset by one word of the key. The result
     goes through the two multiply-and-shift rounds of the "lowbias32" integer hash (Wellons,
     hash-prospector). The second word of the key enters between the rounds. Both words are hashed
-    first, so neighbouring seeds are as independent as any others. The generator is made for dropout
+    first, so neighboring seeds are as independent as any others. The generator is made for dropout
     masks. It is neither cryptographic nor of a long period.
     """
     first, second = jax.random.key_data(key).ravel()[-2:]

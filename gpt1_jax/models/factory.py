@@ -44,11 +44,11 @@ def check_sizes(name: str, sizes: Mapping[str, Any]) -> None:
 
 
 def init_params(model: Any, seed: int, *inputs: Any) -> Mapping:
-    """Return randomly initialised params of a model, drawn on the device in one program.
+    """Return randomly initialized params of a model, drawn on the device in one program.
 
     Args:
         model: a flax module.
-        seed: the seed of the initialisation.
+        seed: the seed of the initialization.
         *inputs: the inputs of the model's forward pass.
     """
     return _init_program(model)(jax.random.key(seed), *inputs)

@@ -26,7 +26,7 @@ State = tuple[Float[Array, "B U"], Float[Array, "B U"]]  # cell and output
 class LSTMLayer(nn.Module):
     """Apply one LSTM layer and project its output to the width of its input.
 
-    The initialisation is the usual one for this cell: fan-in scaled inputs, orthogonal recurrence,
+    The initialization is the usual one for this cell: fan-in scaled inputs, orthogonal recurrence,
     forget bias 1. With N(0, 0.02) everywhere, all gates would start half open and pass next to no
     signal. The baseline would then be unfair.
     """

@@ -107,7 +107,7 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Apply attention and the MLP. Normalise after each residual sum (post-LN)."""
+    """Apply attention and the MLP. Normalize after each residual sum (post-LN)."""
 
     width: int
     heads: int

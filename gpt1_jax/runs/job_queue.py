@@ -2,14 +2,12 @@
 
 A job is done when its folder holds result.json or failed.json. A process holds the lock of its job.
 The system releases the lock when the process ends, however it ends. The next process then resumes
-the unfinished job. Machines whose file system has no common locks (a mounted bucket) take one shard
-of the jobs each (`shard_jobs`), and wait for the jobs of other shards that theirs need.
+the unfinished job. Machines whose file system has no common locks (a mounted bucket) run one shard
+of the jobs each (`shard_jobs`). They wait for the jobs of other shards that their jobs need.
 """
 
 import contextlib
-import os
 import pathlib
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +17,7 @@ from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
 
 LOCKS = ".locks"  # folder of the jobs' locks, below the folder of the jobs
-WAIT = 0.5  # seconds between looks at the jobs of other processes
+WAIT = 0.5  # seconds between two checks for jobs that other processes have finished
 
 
 class Job(NamedTuple):
@@ -134,7 +132,8 @@ def _attempt(job: Job, folder: pathlib.Path) -> bool:
 def job_lock(folder: pathlib.Path, name: str, wait: bool = False) -> Iterator[bool]:
     """Acquire the lock of the job `name` for the duration of the block.
 
-    Yield False if another process holds it, unless `wait` is True.
+    Yield False if another process holds it, unless `wait` is True. The name "start" is not a job:
+    an ablation holds this lock while it writes its folder.
 
     Raises:
         UserError: the folder cannot be written.
@@ -173,9 +172,3 @@ def locked_by(folder: pathlib.Path, process: int) -> list[str]:
         for name in storage.names(locks)
         if storage.is_locked_by(locks / name, process) and not is_done(folder, name)
     ]
-
-
-def exit_with_parent(parent) -> None:
-    """Kill this process when its parent process ends. Call it in a thread of a child process."""
-    parent.join()
-    os.kill(os.getpid(), signal.SIGKILL)

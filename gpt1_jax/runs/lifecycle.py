@@ -28,7 +28,7 @@ class OpenRun(NamedTuple):
     Attributes:
         workdir: the folder.
         log: its log.
-        result: its result if the run has finished before, else None.
+        result: the content of result.json if the run has finished, else None.
     """
 
     workdir: pathlib.Path
@@ -96,22 +96,26 @@ def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def store_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = CHANGEABLE) -> None:
-    """Write the configuration of a new run, or of a known run with the same configuration.
+def store_config(
+    workdir: pathlib.Path, config: Mapping, changeable: Sequence[str] = CHANGEABLE
+) -> None:
+    """Write config.json. Refuse the folder of a run that was started with other settings.
 
     Args:
         workdir: folder of the run.
         config: nested settings.
-        free: top-level settings that may differ from those of the known run.
+        changeable: top-level settings that may change between the starts of the run.
 
     Raises:
-        UserError: the known run has another configuration; the message lists the first differences.
+        UserError: the run was started with other settings; the message lists the first differences.
     """
-    check_config(workdir, config, free)
+    check_config(workdir, config, changeable)
     storage.write_json(workdir / "config.json", config)
 
 
-def check_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = CHANGEABLE) -> None:
+def check_config(
+    workdir: pathlib.Path, config: Mapping, changeable: Sequence[str] = CHANGEABLE
+) -> None:
     """Raise the UserError of `store_config` without writing anything; arguments as there."""
     path = workdir / "config.json"
     config = json.loads(json.dumps(config))
@@ -121,7 +125,7 @@ def check_config(workdir: pathlib.Path, config: Mapping, free: Sequence[str] = C
     changes = [
         f"{name}={old.get(name)!r} (now {new.get(name)!r})"
         for name in sorted(old.keys() | new.keys())
-        if name.split(".")[0] not in free and old.get(name) != new.get(name)
+        if name.split(".")[0] not in changeable and old.get(name) != new.get(name)
     ]
     if changes:
         raise UserError(

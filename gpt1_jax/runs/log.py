@@ -16,7 +16,7 @@ class Log:
 
     Args:
         workdir: folder of the run.
-        enabled: False on all processes but one.
+        enabled: write anything; False on all processes of a job but one.
     """
 
     def __init__(self, workdir: pathlib.Path, enabled: bool = True):
@@ -27,9 +27,9 @@ class Log:
             self._text = self._files.enter_context(storage.appender(workdir / "log.txt"))
 
     def start(self, step: int) -> None:
-        """Open the files of metrics after step `step`, and delete the metrics of later steps.
+        """Open the files of metrics to continue after `step`.
 
-        A start that died may have left such metrics.
+        Delete the metrics of later steps, which a process that was killed may have left.
         """
         if not self._enabled:
             return

@@ -1,4 +1,4 @@
-"""Read the folders of runs, and write params from elsewhere as such a folder."""
+"""Read the folders of runs, and write imported params as such a folder."""
 
 import functools
 import pathlib
@@ -16,7 +16,7 @@ from gpt1_jax.text import bpe
 
 
 class SavedRun:
-    """Read the folder of a run; the base of the classes for both trainers.
+    """Read the folder of a run: the base class of `PretrainedRun` and `FinetunedRun`.
 
     Args:
         path: the run's folder, or one of its checkpoints, DIR/checkpoints/STEP.
@@ -35,8 +35,8 @@ class SavedRun:
         UserError: the folder does not belong to a run of `trainer`, or has no such checkpoint.
     """
 
-    trainer = ""  # the config's name of the trainer
-    program = ""  # the same in words
+    trainer = ""  # name in the registry
+    kind = ""  # the kind of run in messages
 
     def __init__(self, path: str, flag: str):
         self.workdir, step = _parse_path(path, flag)
@@ -44,7 +44,7 @@ class SavedRun:
         if self.config["trainer"] != self.trainer:
             raise UserError(
                 f"{flag}: {self.workdir} is a run of {self.config['trainer']}; "
-                f"name one of {self.program}"
+                f"name a {self.kind} run"
             )
         self.steps = checkpoint.steps(self.workdir, flag)
         if step is not None and step not in self.steps:
@@ -66,7 +66,7 @@ class SavedRun:
         """Return the metadata of the checkpoint of step `step`.
 
         Raises:
-            UserError: the checkpoint belongs to another tokenizer than that of the folder.
+            UserError: the checkpoint was made with another tokenizer than tokenizer.json.
         """
         meta = checkpoint.read_meta(self.workdir, step)
         if meta["tokenizer"] != self.tokenizer.fingerprint:
@@ -85,7 +85,7 @@ class PretrainedRun(SavedRun):
     """Read the folder of a finished or running pretraining run."""
 
     trainer = "pretrain"
-    program = "pretraining"
+    kind = "pretraining"
 
     def __init__(self, path: str, flag: str = "config.init.path"):
         if not path and flag == "config.init.path":
@@ -109,7 +109,7 @@ class FinetunedRun(SavedRun):
     """
 
     trainer = "finetune"
-    program = "finetuning"
+    kind = "finetuning"
 
     def _default_step(self) -> int:
         if not (self.workdir / "result.json").exists():
@@ -126,18 +126,10 @@ class FinetunedRun(SavedRun):
 
     @property
     def streams(self) -> dict[str, Any]:
-        return self._read_result("streams", "the format of the task")
+        return self.result["streams"]
 
     def _model(self) -> dict[str, Any]:
-        return dict(self._read_result("model", "the sizes of the model"))
-
-    def _read_result(self, name: str, description: str) -> dict[str, Any]:
-        if name not in self.result:
-            raise UserError(
-                f"{self.workdir / 'result.json'}: does not say {description} (an older run); "
-                "finetune anew"
-            )
-        return self.result[name]
+        return dict(self.result["model"])
 
 
 def open_saved(path: str, flag: str) -> PretrainedRun | FinetunedRun:
@@ -148,7 +140,7 @@ def open_saved(path: str, flag: str) -> PretrainedRun | FinetunedRun:
 
 
 def _read_config(folder: pathlib.Path, flag: str) -> dict:
-    """Return the run's config.json; refuse that of another program."""
+    """Return the run's config.json; refuse a config.json that is not of a run."""
     config = storage.read_json(folder / "config.json")
     if not isinstance(config, dict) or "trainer" not in config:
         raise UserError(
@@ -175,15 +167,15 @@ def write_pretrained(
     tokenizer: bpe.Tokenizer,
     origin: Mapping[str, Any],
 ) -> dict:
-    """Write params from elsewhere as a finished pretraining run at step 0; return its result.json.
+    """Write imported params as a finished pretraining run at step 0; return its result.json.
 
-    A second call with the same params, tokenizer and origin finds the run finished.
+    Do nothing if the folder already holds the same params, tokenizer and origin.
 
     Args:
         path: folder of the run.
         model: "name" and sizes of the body, as in the model section of a config.
         params: nested dict of float32 arrays, named as the body names them.
-        origin: source of the params, as JSON values. config.json keeps them with the fingerprints
+        origin: source of the params, as JSON values. config.json records it with the fingerprints
             of params and tokenizer.
 
     Raises:
@@ -197,7 +189,7 @@ def write_pretrained(
             return run.result
         tokenizer.save(run.workdir / "tokenizer.json")
         checkpoints = Checkpoints(run.workdir, keep=1, say=run.log.line)
-        opt_state = {"count": np.zeros((), np.int32)}  # no optimiser has updated these params
+        opt_state = {"count": np.zeros((), np.int32)}  # no optimizer has updated these params
         state = {"params": params, "opt_state": opt_state}
         checkpoints.save(0, state, {"tokenizer": tokenizer.fingerprint})
         checkpoints.close()

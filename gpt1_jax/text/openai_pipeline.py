@@ -122,11 +122,11 @@ class Pipeline:
         return list(itertools.chain.from_iterable(results))
 
     def _process_chunk(self, chunk: str) -> list[Any]:
-        """Return the result for the chunk, or [] if it may depend on neighbouring chunks.
+        """Return the result for the chunk, or [] if it may depend on neighboring chunks.
 
         spaCy searches the tokens of the whole text for special cases. A match that reaches over a
         space is discarded, but can hide another: "x:o" is "x", ":o", but in "x:o )" it is "x", ":",
-        "o". The result is independent of neighbours if the whole chunk is a special case or
+        "o". The result is independent of neighbors if the whole chunk is a special case or
         contains none.
         """
         tokens = self._english(chunk)

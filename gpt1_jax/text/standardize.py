@@ -51,7 +51,7 @@ def pre_tokenizer(backslash_in_word: bool = True) -> pre_tokenizers.PreTokenizer
 
     Args:
         backslash_in_word: keep a backslash in its word, the slip of the published pattern;
-            otherwise separate runs of it like its neighbours in that pattern.
+            otherwise separate runs of it like its neighbors in that pattern.
     """
     words = WORDS if backslash_in_word else rf"\\+|{WORDS}"
     return pre_tokenizers.Sequence(

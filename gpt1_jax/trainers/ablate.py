@@ -83,17 +83,17 @@ def ablate(config: ConfigDict, path: str) -> dict:
 
 
 def _prepare_folder(config: ConfigDict, folder: pathlib.Path, runs: AblationRuns) -> None:
-    """Write config.json, cells.json and the embedded world's data.
+    """Write config.json, cells.json and the data of the microworld.
 
     Raises:
         UserError: the folder or one of its runs was started with other settings.
     """
     with job_queue.job_lock(folder, "start", wait=True):
-        lifecycle.store_config(folder, config.to_dict(), free=CHANGEABLE)
+        lifecycle.store_config(folder, config.to_dict(), changeable=CHANGEABLE)
         for name, run in runs.configs.items():
             lifecycle.check_config(folder / name, run.to_dict())
-        earlier = storage.read_json(folder / "cells.json", missing=NO_CELLS)
-        storage.write_json(folder / "cells.json", merge_cells(earlier, runs.cells))
+        earlier_cells = storage.read_json(folder / "cells.json", missing=NO_CELLS)
+        storage.write_json(folder / "cells.json", merge_cells(earlier_cells, runs.cells))
         world = config.world
         if world.words:
             microworld.write(
@@ -194,6 +194,6 @@ def _outcome(folder: pathlib.Path, name: str) -> str:
 def _default_workers() -> int:
     """Return how many processes to use: one per CPU core, or one on accelerators.
 
-    A small model leaves all but one CPU core idle. An accelerator can have one owner.
+    A small model uses only one CPU core. Only one process can use an accelerator.
     """
     return len(os.sched_getaffinity(0)) if jax.default_backend() == "cpu" else 1

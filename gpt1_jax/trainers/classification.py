@@ -153,7 +153,7 @@ def predictor(model: Classifier, regression: bool, backend: str) -> Callable:
         scores = scores.reshape(len(scores), -1)
         return devices.gather(scores if regression else jax.nn.softmax(scores))
 
-    return devices.parallelise(predict, backend=backend)
+    return devices.parallelize(predict, backend=backend)
 
 
 def predict(

@@ -22,7 +22,7 @@ MIN_SECONDS = 0.2  # a step of this duration is measured precisely enough
 def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[str, float]:
     """Print a line for each kind of run, and the sum. Return {"flops", "hours"}.
 
-    Runs that differ only in their seed are of one kind. The tokens of labelled data are estimated
+    Runs that differ only in their seed are of one kind. The tokens of labeled data are estimated
     from words (`flops.TOKENS_PER_WORD`). If the data is not available, the estimate uses published
     sizes and typical lengths. Compilation, reading and saving are not counted. They take much of
     the time of small models.

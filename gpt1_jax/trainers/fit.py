@@ -43,7 +43,7 @@ def training(
     if frozen:
         optimizer = optim.freeze(optimizer, frozen)
     device_step = step.training_step(loss, optimizer, accumulate=optim_config.accumulate)
-    compiled = devices.parallelise(device_step, donate=True, backend=optim_config.backend)
+    compiled = devices.parallelize(device_step, donate=True, backend=optim_config.backend)
     return Training(compiled, optimizer, optim_config)
 
 

@@ -23,12 +23,12 @@ class Predictor:
 
     Attributes:
         texts: the number of texts of an example of the task.
-        header: the names of the cells that `lines` returns, after the row's number.
-        cut: the number of examples so far that are longer than all examples of finetuning. The
-            run has no positions for them, so the end of a text is lost.
+        header: the column names of the cells that `predict` returns.
+        cut: the number of examples so far that were longer than all examples of finetuning. The
+            model has too few positions for them, so their texts were cut.
 
     Raises:
-        UserError: the run is not finished, or its task has changed since.
+        UserError: the run is not finished, or the task in this version of gpt1_jax differs.
     """
 
     def __init__(self, path: str, batch_size: int):
@@ -36,26 +36,28 @@ class Predictor:
         run.meta(run.step)  # checks the tokenizer
         self._task, self._tokenizer = TASKS[run.task], run.tokenizer
         self._regression = run.config["regression"]
-        # The context by which texts are cut, and the positions of the finetuned model.
+        # Texts are cut by the context of the pretrained model, which has more positions.
         self._context, self._positions = run.streams["context"], run.sizes["context"]
         metadata = classification.task_metadata(self._task)
         if run.streams != metadata | {"context": self._context}:
             raise UserError(
                 f"{run.workdir}: {run.task} had other labels or another format than today; "
-                "predict with the version that made it"
+                "predict with the version of gpt1_jax that made it"
             )
         self._batch_size = batch_size * jax.device_count()
         vocab_size = run.tokenizer.vocab_size + len(bpe.SPECIALS)
         body = factory.make_body(run.body, vocab_size, run.sizes)
         model = classification.classifier(self._task, body, self._regression)
-        self._predict = classification.predictor(model, self._regression, run.config["backend"])
+        self._predict_step = classification.predictor(
+            model, self._regression, run.config["backend"]
+        )
         self._params = devices.replicate(run.params(run.step))
         self.texts, self.cut = self._task.texts, 0
         classes = 0 if self._regression else self._task.outputs
         self.header = predictions.header(self._task.labels, classes)
 
-    def lines(self, examples: Sequence[Sequence[str]]) -> list[list[str]]:
-        """Return the cells of every example: the prediction, then the probability of every class.
+    def predict(self, examples: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Return a row of cells for every example: prediction, then probability of every class.
 
         Texts are cut as in finetuning, and further if the run has too few positions.
         """
@@ -63,7 +65,12 @@ class Predictor:
             self._streams(examples), None, share_prefix=self._task.format == "choice"
         )
         predicted, probabilities = classification.predict(
-            self._predict, self._params, dataset, self._task, self._regression, self._batch_size
+            self._predict_step,
+            self._params,
+            dataset,
+            self._task,
+            self._regression,
+            self._batch_size,
         )
         return [
             predictions.cells(prediction, row, self._task.labels)

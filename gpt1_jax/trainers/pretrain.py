@@ -45,7 +45,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         config_checks.check_batch_size(config.batch_size, config.optim.accumulate)
         sizes = config.model.to_dict()
         name = sizes.pop("name")
-        factory.check_sizes(name, sizes)  # before the tokenizer is learnt, which takes long
+        factory.check_sizes(name, sizes)  # before the tokenizer is learned, which takes long
         data = pretrain_data.load(config, run)
         model = _build(config, name, sizes, data.tokenizer.vocab_size)
         evaluate = _make_evaluate(config, data, model.language_model)
@@ -133,7 +133,7 @@ def _make_evaluate(config: ConfigDict, data: PretrainData, model: LanguageModel)
         return devices.gather(losses)
 
     mean_loss = functools.partial(
-        _mean_loss, devices.parallelise(step, backend=config.backend), batch_size
+        _mean_loss, devices.parallelize(step, backend=config.backend), batch_size
     )
     windows = [part.validation for part in data.parts]
     starts = [

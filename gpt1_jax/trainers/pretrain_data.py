@@ -35,7 +35,7 @@ class TokenizedPart(NamedTuple):
 
 
 class PretrainData(NamedTuple):
-    """Hold the tokenizer and the tokenised corpus.
+    """Hold the tokenizer and the tokenized corpus.
 
     Attributes:
         tokenizer: the tokenizer.
@@ -49,7 +49,7 @@ class PretrainData(NamedTuple):
 
 
 def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
-    """Read config.data and tokenise it; write data.json and tokenizer.json.
+    """Read config.data and tokenize it; write data.json and tokenizer.json.
 
     Raises:
         UserError: the corpus, the tokenizer or the cache cannot be used, or the data changed since
@@ -115,7 +115,7 @@ def _find_tokenizer(
 ) -> bpe.Tokenizer:
     """Load the tokenizer config.tokenizer.path; without a path, learn one from all parts.
 
-    A learnt tokenizer is stored in `folder` and loaded from there the next time.
+    A learned tokenizer is stored in `folder` and loaded from there the next time.
 
     Raises:
         UserError: the file is no tokenizer, or does not fit config.published.backslash_in_word.
@@ -151,7 +151,7 @@ def _find_tokenizer(
 
 
 def _summary(corpus: tokens.TokenizedCorpus, context: int) -> list[str]:
-    """Return the log lines of a tokenised corpus."""
+    """Return the log lines of a tokenized corpus."""
     lines = []
     for split, count in corpus.about["splits"].items():
         lines.append(
@@ -165,7 +165,7 @@ def _summary(corpus: tokens.TokenizedCorpus, context: int) -> list[str]:
         )
     speed = corpus.about["pass"]
     lines.append(
-        f"tokenised: {speed['megabytes']:.1f} MB in {speed['seconds']:.1f} s, "
+        f"tokenized: {speed['megabytes']:.1f} MB in {speed['seconds']:.1f} s, "
         f"{speed['megabytes_per_second']:.2f} MB/s"
     )
     return lines

@@ -115,7 +115,7 @@ def initial_params(pretrained: Pretrained, model: Classifier, seed: int) -> Init
 
 
 def _fresh_params(model: Classifier, context: int, seed: int) -> Mapping:
-    """Return randomly initialised params of `model`.
+    """Return randomly initialized params of `model`.
 
     All `context` positions of the pretrained model are drawn, then the unused ones are removed.
     The same compiled program therefore serves every task with the same number of outputs.

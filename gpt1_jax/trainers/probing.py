@@ -105,7 +105,7 @@ class ChoiceScorer:
         model: the language model.
         splits: the splits to score, by any key.
         batch_size: streams per batch, over all devices.
-        backend: as for `devices.parallelise`.
+        backend: as for `devices.parallelize`.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class ChoiceScorer:
         streams = [stream for split in splits.values() for stream in split.streams]
         self._splits = splits
         self._lengths = np.array([len(stream.ids) - stream.first for stream in streams])
-        self._step = devices.parallelise(_scoring_step(model), backend=backend)
+        self._step = devices.parallelize(_scoring_step(model), backend=backend)
         self._batches = [
             (indices, devices.split(packing.with_max_targets(batch, jax.device_count())))
             for indices, batch in packing.evaluation_batches(_ScoredStreams(streams), batch_size)

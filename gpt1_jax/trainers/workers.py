@@ -20,7 +20,7 @@ from gpt1_jax.trainers.ablation_runs import list_runs
 def start_workers(config: ConfigDict, path: str, count: int) -> Iterator["Workers"]:
     """Start `count` worker processes. Terminate them at the end of the block.
 
-    SIGTERM ends the block, too. The runs that are in work save themselves.
+    SIGTERM ends the block, too. Unfinished runs save a checkpoint first.
 
     Args:
         config: configuration of the ablation.
@@ -57,10 +57,10 @@ class Workers:
         self._processes[number].start()
 
     def are_running(self) -> bool:
-        """Return whether a worker is left. Record the jobs of crashed workers and replace these.
+        """Return whether a worker is left. Record the jobs of crashed workers and restart these.
 
         Raises:
-            RuntimeError: more workers crashed than there are.
+            RuntimeError: more crashes occurred than there are workers.
         """
         folder = pathlib.Path(self._path)
         for number, process in list(self._processes.items()):
@@ -81,7 +81,7 @@ class Workers:
         return bool(self._processes)
 
     def stop(self) -> None:
-        """Terminate the workers. Wait until their runs are saved."""
+        """Terminate the workers. Wait until they have saved their runs."""
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():
@@ -91,7 +91,7 @@ class Workers:
 def _work(config: ConfigDict, path: str, number: int, cores: Sequence[int]) -> None:
     """Run the pending jobs in this process. Append its output to workers/NUMBER.log."""
     parent = multiprocessing.parent_process()
-    threading.Thread(target=job_queue.exit_with_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     os.sched_setaffinity(0, cores)  # before jax counts them
     log = pathlib.Path(path) / "workers" / f"{number}.log"
     log.parent.mkdir(exist_ok=True)
@@ -101,3 +101,9 @@ def _work(config: ConfigDict, path: str, number: int, cores: Sequence[int]) -> N
     devices.initialize("off")
     jobs = job_queue.shard_jobs(list_runs(config, path).jobs(), config.shard)
     job_queue.run_jobs(jobs, pathlib.Path(path))
+
+
+def _exit_with_parent(parent: multiprocessing.process.BaseProcess) -> None:
+    """Kill this process when its parent process ends, however it ends."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)

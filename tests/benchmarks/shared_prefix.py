@@ -7,7 +7,7 @@
 With a shared prefix, the context runs once for all answers. With separate streams, it runs once
 for each answer. There are two tasks of random tokens. One has the shape of RACE (passage 250,
 question 20, four answers of 10). The other has the shape of Story Cloze (story 60, two endings of
-12). A step is forward, backward and the optimiser in float32, with the auxiliary loss and dropout.
+12). A step is forward, backward and the optimizer in float32, with the auxiliary loss and dropout.
 The two ways run in turn. The program prints the tokens per second of every round, counted as
 separate streams both ways, and their ratio. It also prints the ratio of floating-point operations,
 which is an upper bound of that ratio.
@@ -64,7 +64,7 @@ def make_training(streams: list[list[list[int]]], share_prefix: bool):
     )
     params = init_params(model, 0, batch["tokens"], batch["extract"])
     state = devices.replicate({"params": params, "opt_state": optimizer.init(params)})
-    train = devices.parallelise(
+    train = devices.parallelize(
         step.training_step(classification.loss(model, 0.5), optimizer, accumulate=1), donate=True
     )
 

@@ -4,7 +4,7 @@
     python tests/benchmarks/training_step.py --rounds=5
 
 Both train the paper's model on 2 x 512 random tokens in float32 with dropout: forward, backward,
-clipping and the optimiser. They run in turn in one process. The program prints the tokens per
+clipping and the optimizer. They run in turn in one process. The program prints the tokens per
 second of every round and their ratio. The speed of the machine drifts, so only the ratios within a
 round are comparable.
 """
@@ -48,7 +48,7 @@ def jax_training(dropout: float):
         hidden, embedding = model.apply({"params": params}, inputs, train=True, rngs=rngs)
         return losses.language_model(hidden, embedding, targets, weights).mean(), {}
 
-    train = devices.parallelise(step.training_step(loss, optimizer, accumulate=1), donate=True)
+    train = devices.parallelize(step.training_step(loss, optimizer, accumulate=1), donate=True)
     random = np.random.default_rng(0)
 
     def train_step(number):

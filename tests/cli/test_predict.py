@@ -49,7 +49,7 @@ def test_labels_equal_the_predictions_of_the_run(finetuned, task):
     predictor = Predictor(str(workdir), 2)
     assert predictor.texts == len(rows[0].segments)
     for found, expected in zip(
-        predictor.lines([row.segments for row in rows]), known(workdir), strict=True
+        predictor.predict([row.segments for row in rows]), known(workdir), strict=True
     ):
         prediction, *probabilities = found
         if TASKS[task].labels:
@@ -76,14 +76,14 @@ def test_file_and_standard_input_give_the_same(label, finetuned, tmp_path):
 
 def test_long_text_is_cut(finetuned):
     predictor = Predictor(str(finetuned("rte")[0]), 2)
-    first, second, third = predictor.lines(
+    first, second, third = predictor.predict(
         [
             ["the king saw " * count, f"the {word}"]
             for count, word in ((40, "sea"), (41, "sea"), (41, "hill"))
         ]
     )
     assert first == second != third and predictor.cut == 3
-    predictor.lines([["the king", "the sea"]])
+    predictor.predict([["the king", "the sea"]])
     assert predictor.cut == 3
 
 
@@ -186,4 +186,4 @@ def test_output_over_the_input_is_refused(label, finetuned, tmp_path):
 
 def test_pretraining_run_is_refused(label, pretrained):
     ended = label(f"--checkpoint={pretrained()}", text="one\n")
-    assert ended.code == 2 and "is a run of pretrain; name one of finetuning" in ended.err
+    assert ended.code == 2 and "is a run of pretrain; name a finetuning run" in ended.err

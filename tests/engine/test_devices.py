@@ -51,7 +51,7 @@ def test_step_receives_its_rows_and_returns_one_result(backend):
             "shape": jnp.array(batch["tokens"].shape),
         }
 
-    result = devices.parallelise(step, backend=backend)(
+    result = devices.parallelize(step, backend=backend)(
         {"factor": np.float32(2)}, devices.split(BATCH), np.int32(1)
     )
     np.testing.assert_array_equal(result["rows"], np.arange(8) * 2 + 1)
@@ -65,9 +65,9 @@ def test_only_a_donated_state_is_deleted(backend):
         return jax.tree.map(lambda leaf: leaf + mean, state)
 
     state = devices.replicate({"w": np.zeros(5, np.float32)})
-    result = devices.parallelise(step, backend=backend)(state, devices.split(BATCH), np.int32(0))
+    result = devices.parallelize(step, backend=backend)(state, devices.split(BATCH), np.int32(0))
     assert not state["w"].is_deleted() and result["w"].tolist() == [3.5] * 5
-    devices.parallelise(step, donate=True, backend=backend)(
+    devices.parallelize(step, donate=True, backend=backend)(
         state, devices.split(BATCH), np.int32(0)
     )
     assert state["w"].is_deleted()
@@ -77,7 +77,7 @@ def test_unknown_backend_is_refused():
     with pytest.raises(
         UserError, match=r"config\.backend: 'pjit' is neither 'pmap' nor 'shard_map'"
     ):
-        devices.parallelise(lambda *_: None, backend="pjit")
+        devices.parallelize(lambda *_: None, backend="pjit")
 
 
 @pytest.mark.timeout(600)

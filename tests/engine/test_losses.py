@@ -133,7 +133,7 @@ def test_numbers_give_squared_error():
         (4.9, [0, 0, 0, 0, 0.1, 0.9]),
     ],
 )
-def test_graded_score_is_shared_by_its_two_neighbours(score, bins):
+def test_graded_score_is_shared_by_its_two_neighbors(score, bins):
     distribution = losses.soft_bins(np.array([score]), 6)
     np.testing.assert_allclose(distribution, [bins], atol=1e-6)
     assert distribution @ np.arange(6) == pytest.approx(score, abs=1e-5)

@@ -38,7 +38,7 @@ def without_dropout():
 
 
 def train(params, loss, optimizer, *, accumulate=1, backend="pmap", updates=1):
-    run = devices.parallelise(
+    run = devices.parallelize(
         step.training_step(loss, optimizer, accumulate=accumulate), backend=backend
     )
     state = devices.replicate({"params": params, "opt_state": optimizer.init(params)})
@@ -91,7 +91,7 @@ def test_both_backends_agree_bit_for_bit():
 
 
 def test_every_step_device_and_seed_has_a_different_key():
-    draw = devices.parallelise(
+    draw = devices.parallelize(
         lambda _, batch, numbers: devices.gather(jax.random.bits(step.step_key(numbers), (1,)))
     )
     bits = [

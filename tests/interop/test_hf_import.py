@@ -108,7 +108,7 @@ def replace_tensors(folder, change) -> None:
 
 
 def test_names_without_prefix_and_stored_constants(saved, tmp_path):
-    expected = huggingface.import_run(str(saved), str(tmp_path / "0"), "own")["params_sha256"]
+    expected = huggingface.import_run(str(saved), str(tmp_path / "0"), "stored")["params_sha256"]
 
     def as_older_version(tensors):
         bare = {name.removeprefix("transformer."): array for name, array in tensors.items()}
@@ -119,12 +119,12 @@ def test_names_without_prefix_and_stored_constants(saved, tmp_path):
         }
 
     replace_tensors(saved, as_older_version)
-    result = huggingface.import_run(str(saved), str(tmp_path / "1"), "own")
+    result = huggingface.import_run(str(saved), str(tmp_path / "1"), "stored")
     assert result["params_sha256"] == expected
 
 
 def test_two_files_with_a_head_and_the_other_name_of_the_embedding(saved, tmp_path):
-    expected = huggingface.import_run(str(saved), str(tmp_path / "0"), "own")["params_sha256"]
+    expected = huggingface.import_run(str(saved), str(tmp_path / "0"), "stored")["params_sha256"]
     # OpenAIGPTDoubleHeadsModel saves these names.
     tensors = safetensors.numpy.load_file(saved / "model.safetensors")
     tensors["lm_head.weight"] = tensors.pop("transformer.tokens_embed.weight")
@@ -135,7 +135,7 @@ def test_two_files_with_a_head_and_the_other_name_of_the_embedding(saved, tmp_pa
         part = {name: tensors[name] for name in tensors if files[name] == file}
         safetensors.numpy.save_file(part, saved / file)
     (saved / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
-    result = huggingface.import_run(str(saved), str(tmp_path / "1"), "own")
+    result = huggingface.import_run(str(saved), str(tmp_path / "1"), "stored")
     assert result["params_sha256"] == expected
     assert result["origin"]["left_out"] == [
         "multiple_choice_head.summary.bias",
@@ -279,5 +279,5 @@ def test_damaged_folder_is_refused_in_one_line(saved, tmp_path, name):
     damage, message = DAMAGES[name]
     damage(saved)
     with pytest.raises(UserError, match=message) as refusal:
-        huggingface.import_run(str(saved), str(tmp_path / "run"), "own")
+        huggingface.import_run(str(saved), str(tmp_path / "run"), "stored")
     assert "\n" not in str(refusal.value) and not (tmp_path / "run").exists()

@@ -43,7 +43,7 @@ def test_exported_tokenizer_gives_the_same_ids(pretrained, tmp_path, specials):
     ("text", "pieces"),
     [
         ("approximate", [bpe.UNKNOWN, "ab", "\n", "a", "b"]),
-        ("own", [bpe.UNKNOWN, "ab", "a", "b"]),  # the steps of BERT drop newlines
+        ("stored", [bpe.UNKNOWN, "ab", "a", "b"]),  # the steps of BERT drop newlines
     ],
 )
 def test_flag_selects_the_splitting_into_words(saved, tmp_path, text, pieces):
@@ -59,8 +59,8 @@ def test_other_steps_are_refused_without_a_flag(saved, tmp_path):
     for name in ("vocab.json", "merges.txt"):
         (saved / name).unlink()
     message = (
-        r"tokenizer\.json: splits texts by other steps; give --text=own .*, --text=published .*, "
-        "or --text=approximate"
+        r"tokenizer\.json: splits texts by other steps; give --text=stored .*, "
+        "--text=published .*, or --text=approximate"
     )
     with pytest.raises(UserError, match=message):
         huggingface.import_run(str(saved), str(tmp_path / "run"))
@@ -71,7 +71,7 @@ def test_stored_padding_and_truncation_are_ignored(pretrained, tmp_path):
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     theirs(["the sea", "the old king saw the sea"], padding=True, truncation=True, max_length=3)
     theirs.save_pretrained(tmp_path / "out")
-    huggingface.import_run(str(tmp_path / "out"), str(tmp_path / "back"), "own")
+    huggingface.import_run(str(tmp_path / "out"), str(tmp_path / "back"), "stored")
     original = reader.open_saved(str(pretrained()), "--workdir").tokenizer
     back = reader.open_saved(str(tmp_path / "back"), "--workdir").tokenizer
     texts = ["the", "the old king saw the sea"]

@@ -3,7 +3,7 @@
 from mistakes.mistake import ablate, finetune, pretrain
 
 MISTAKES = {
-    "misspelt field": pretrain("config", "'lrr'", 'Did you mean "lr"', settings={"optim.lrr": 1}),
+    "misspelled field": pretrain("config", "'lrr'", 'Did you mean "lr"', settings={"optim.lrr": 1}),
     "unknown section": pretrain("config", "optin", settings={"optin.lr": 1}),
     "word instead of a number": pretrain("--config.steps=many", settings={"steps": "many"}),
     "fraction instead of a whole number": pretrain("--config.steps=1.5", settings={"steps": 1.5}),

@@ -14,7 +14,7 @@ SHAPE = (SIZE // 64, 64)
 
 
 def dropped(seed: int, rate: float = 0.5) -> np.ndarray:
-    key = jax.random.key(seed)  # raw seeds: neighbours must not be worse than folded keys
+    key = jax.random.key(seed)  # raw seeds: neighbors must not be worse than folded keys
     return np.asarray(dropout(jnp.ones(SHAPE), rate, key) == 0)
 
 

@@ -41,10 +41,10 @@ def test_initial_weights_are_as_published():
     assert (block["ln_2"]["scale"] == 1).all()
 
 
-def normalise(x, params):
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = (centred**2).mean(axis=-1, keepdims=True)
-    return centred / np.sqrt(variance + 1e-5) * params["scale"] + params["bias"]
+def normalize(x, params):
+    centered = x - x.mean(axis=-1, keepdims=True)
+    variance = (centered**2).mean(axis=-1, keepdims=True)
+    return centered / np.sqrt(variance + 1e-5) * params["scale"] + params["bias"]
 
 
 def linear(x, params):
@@ -79,8 +79,8 @@ def reference(params, tokens, layers, heads):
     x = params["tokens"][tokens] + params["positions"][: len(tokens)]
     for layer in range(layers):
         block = params[f"h{layer}"]
-        x = normalise(x + attention(x, block["attn"], heads), block["ln_1"])
-        x = normalise(x + mlp(x, block["mlp"]), block["ln_2"])
+        x = normalize(x + attention(x, block["attn"], heads), block["ln_1"])
+        x = normalize(x + mlp(x, block["mlp"]), block["ln_2"])
     return x
 
 
@@ -111,5 +111,5 @@ def test_flops_agree_with_the_compiler(random_params):
     variables = {"params": random_params(model, tokens)}
     forward = jax.jit(lambda variables: model.apply(variables, tokens, train=False)[0])
     cost = forward.lower(variables).cost_analysis()
-    # The compiler also counts softmax, normalisation and sums.
+    # The compiler also counts softmax, normalization and sums.
     assert abs(cost["flops"] / (tokens.size * body.flops(64)) - 1) < 0.15

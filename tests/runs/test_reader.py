@@ -49,7 +49,7 @@ def test_invalid_folder_is_refused_with_its_flag(pretrained, tmp_path):
         check_refused(open_run, tmp_path, message)
     message = r"^--checkpoint: .* has no checkpoint of step 15; choose from \[10, 20\]"
     check_refused(reader.open_saved, f"{pretrained()}/checkpoints/15", message)
-    message = "^--checkpoint: .* is a run of pretrain; name one of finetuning"
+    message = "^--checkpoint: .* is a run of pretrain; name a finetuning run"
     check_refused(reader.FinetunedRun, pretrained(), message)
 
 

@@ -1,4 +1,4 @@
-"""Provide a small corpus and a tokenizer learnt from it."""
+"""Provide a small corpus and a tokenizer learned from it."""
 
 import pytest
 

@@ -95,7 +95,7 @@ def test_random_hard_texts_have_the_published_words(words):
         assert words(text) == original_words(text), text
 
 
-def test_chunk_that_depends_on_neighbours_is_not_cached(words):
+def test_chunk_that_depends_on_neighbors_is_not_cached(words):
     assert words("x:o") == ["x", ":o"]
     assert words("x:o )") == ["x", ":", "o", ")"]
     assert words("x:o") == ["x", ":o"]

@@ -51,7 +51,7 @@ def test_newlines_and_their_white_space_are_one_word():
     assert words("one  \n \r\n\n  two\nthree") == ["one", "\n", "two", "\n", "three"]
 
 
-def test_words_do_not_depend_on_neighbours():
-    # Merges are learnt from pieces of documents: a cut at a newline must not change a word.
+def test_words_do_not_depend_on_neighbors():
+    # Merges are learned from pieces of documents: a cut at a newline must not change a word.
     left, right = 'He said: "no\u2026"', "'Twas 3.5% - I can't."
     assert words(f"{left}\n{right}") == [*words(left), "\n", *words(right)]

@@ -33,7 +33,7 @@ def test_mixture_reports_every_part(gpt1, mixture, tmp_path):
     )
     log = (tmp_path / "run/log.txt").read_text()
     assert "text2, train: 4 documents" in log
-    assert "text1, tokenised: " in log and " MB/s" in log
+    assert "text1, tokenized: " in log and " MB/s" in log
 
 
 def test_resume_on_a_mixture_is_bit_exact(gpt1, mixture, tmp_path):
