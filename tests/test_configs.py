@@ -76,7 +76,7 @@ def test_finetuning_offers_the_registered_tasks():
     assert set(finetune.NAMES) <= set(TASKS)
 
 
-def test_gpt1_is_the_papers():
+def test_gpt1_has_the_settings_of_the_paper():
     assert common.SIZES["gpt1"] == dict(
         context=512, layers=12, width=768, heads=12, ffn=3072, units=2048
     )

@@ -78,7 +78,7 @@ def load(
     source: str,
     path: str,
     max_bad_rows: int = 0,
-    say: Callable[[str], None] = print,
+    log_line: Callable[[str], None] = print,
 ) -> Rows:
     """Return the rows of one split of a task, in the order of the source.
 
@@ -92,7 +92,7 @@ def load(
             the hub; "" means the task's own data set. For tfds, the data_dir; "" means TFDS's
             default.
         max_bad_rows: the number of malformed rows that are dropped. One more is an error.
-        say: write a line to the log; called for each dropped row.
+        log_line: write a line to the log; called for each dropped row.
 
     Raises:
         UserError: an unknown source or split, a missing folder, file or column, an empty split, a
@@ -103,7 +103,7 @@ def load(
         raise UserError(
             f"task {task.name} has no split {split!r}; choose one of: {', '.join(task.splits)}"
         )
-    omitted = OmittedRows(max_bad_rows, say)
+    omitted = OmittedRows(max_bad_rows, log_line)
     columns = tables.columns(split)
     parse_label = _label_parser(task, columns.label_names)
     hides_labels = split in task.hidden

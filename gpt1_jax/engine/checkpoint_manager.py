@@ -31,7 +31,7 @@ class Checkpoints:
         workdir: the run's folder.
         keep: the number of newest checkpoints to keep.
         keep_steps: steps whose checkpoints are kept for good.
-        say: writes a line to the log.
+        log_line: write a line to the log.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Checkpoints:
         *,
         keep: int,
         keep_steps: Sequence[int] = (),
-        say: Callable[[str], None] = print,
+        log_line: Callable[[str], None] = print,
     ):
         self._folder = (workdir / FOLDER).absolute()
-        self._say = say
+        self._log_line = log_line
         policies = [
             policy.LatestN(keep),
             policy.CustomSteps(tuple(keep_steps)),
@@ -137,7 +137,9 @@ class Checkpoints:
         self._manager.close()
         bad = self._folder.parent / f"bad-{step}-{int(time.time())}"
         (self._folder / str(step)).rename(bad)
-        self._say(f"checkpoint of step {step} is damaged ({first_line(error)}); set aside as {bad}")
+        self._log_line(
+            f"checkpoint of step {step} is damaged ({first_line(error)}); set aside as {bad}"
+        )
         self._manager = self._open()
 
     def wait(self) -> None:

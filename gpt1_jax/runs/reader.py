@@ -188,7 +188,7 @@ def write_pretrained(
         if run.result is not None:
             return run.result
         tokenizer.save(run.workdir / "tokenizer.json")
-        checkpoints = Checkpoints(run.workdir, keep=1, say=run.log.line)
+        checkpoints = Checkpoints(run.workdir, keep=1, log_line=run.log.line)
         opt_state = {"count": np.zeros((), np.int32)}  # no optimizer has updated these params
         state = {"params": params, "opt_state": opt_state}
         checkpoints.save(0, state, {"tokenizer": tokenizer.fingerprint})

@@ -79,13 +79,15 @@ def _find_task(name: str, regression: bool) -> Task:
 
 
 def _read_splits(
-    data: ConfigDict, task: Task, say: Callable[[str], None]
+    data: ConfigDict, task: Task, log_line: Callable[[str], None]
 ) -> tuple[dict[str, list[Example]], dict[str, Any]]:
     """Return split -> examples, and the record of what was read."""
     location = {"source": data.source, "path": data.path}
     examples, records = {}, {}
     for name, (owner, split) in _available_splits(task, location, data.test).items():
-        rows = sources.load(owner, split, **location, max_bad_rows=data.max_bad_rows, say=say)
+        rows = sources.load(
+            owner, split, **location, max_bad_rows=data.max_bad_rows, log_line=log_line
+        )
         if split == "train" and data.examples:
             rows = rows._replace(examples=rows.examples[: data.examples])
         record = sources.describe(owner, split, rows)
@@ -94,7 +96,7 @@ def _read_splits(
             line += f", {record['unlabeled']} without a gold label left out"
         if record["published"] is False:
             line += f"; the published split has {owner.sizes[split]} rows: scores do not compare"
-        say(line)
+        log_line(line)
         examples[name], records[name] = rows.examples, record
     return examples, {"source": data.source, "splits": records}
 

@@ -140,7 +140,7 @@ def _restore(
     state = {"params": params, "opt_state": training.optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
     checkpoints = Checkpoints(
-        run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, say=run.log.line
+        run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, log_line=run.log.line
     )
     first, state = checkpoints.restore(state) or (0, state)
     if first:

@@ -101,7 +101,7 @@ def _read_split(name: str, split: str, source: str, path: str) -> _SplitSize | N
     task = TASKS[name]
     try:
         examples = sources.load(
-            task, split, source=source, path=path, max_bad_rows=1_000, say=lambda line: None
+            task, split, source=source, path=path, max_bad_rows=1_000, log_line=lambda line: None
         ).examples
     except UserError:
         return None

@@ -79,7 +79,7 @@ def _zero_shot(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
     return run.finish(result)
 
 
-def _select_tasks(config: ConfigDict, say: Callable[[str], None]) -> list[Task]:
+def _select_tasks(config: ConfigDict, log_line: Callable[[str], None]) -> list[Task]:
     """Return the tasks to probe, with the probe settings of the config.
 
     They are those of config.tasks, by default all that have a probe and data.
@@ -93,19 +93,19 @@ def _select_tasks(config: ConfigDict, say: Callable[[str], None]) -> list[Task]:
             raise UserError(
                 f"config.tasks: no probe is called {name!r}; choose among: {', '.join(known)}"
             )
-    names = list(dict.fromkeys(config.tasks)) or _tasks_with_data(config, known, say)
+    names = list(dict.fromkeys(config.tasks)) or _tasks_with_data(config, known, log_line)
     return [_configured(config, TASKS[name]) for name in names]
 
 
 def _tasks_with_data(
-    config: ConfigDict, names: Sequence[str], say: Callable[[str], None]
+    config: ConfigDict, names: Sequence[str], log_line: Callable[[str], None]
 ) -> list[str]:
     """Return the tasks whose splits exist. Log why the others are skipped."""
     reasons = {name: _missing_data(config, TASKS[name]) for name in names}
     available = [name for name in names if not reasons[name]]
     for name in names:
         if reasons[name]:
-            say(f"{name} is skipped: {reasons[name]}")
+            log_line(f"{name} is skipped: {reasons[name]}")
     if not available:
         raise UserError(
             f"config.data.path: {config.data.path!r} has no data of {', '.join(names)} "
@@ -141,7 +141,11 @@ def _configured(config: ConfigDict, task: Task) -> Task:
 
 
 def _load_split(
-    config: ConfigDict, task: Task, name: str, source: PretrainedRun, say: Callable[[str], None]
+    config: ConfigDict,
+    task: Task,
+    name: str,
+    source: PretrainedRun,
+    log_line: Callable[[str], None],
 ) -> tuple[probing.ProbeSplit, dict]:
     """Return the split as streams, and its description for the run's record.
 
@@ -150,7 +154,12 @@ def _load_split(
     """
     data, context = config.data, source.sizes["context"]
     rows = sources.load(
-        task, name, source=data.source, path=data.path, max_bad_rows=data.max_bad_rows, say=say
+        task,
+        name,
+        source=data.source,
+        path=data.path,
+        max_bad_rows=data.max_bad_rows,
+        log_line=log_line,
     )
     if task.name == "sst2":
         _check_words(config, source)
@@ -161,7 +170,7 @@ def _load_split(
         tokenizer=source.tokenizer,
         opening=probes.start(config.start, source.tokenizer),
         context=context,
-        omitted=OmittedRows(data.max_bad_rows, say),
+        omitted=OmittedRows(data.max_bad_rows, log_line),
     )
     if not split.examples:
         raise UserError(
@@ -175,7 +184,7 @@ def _load_split(
     if split.cut:
         line += f"; {split.cut} of {len(split.streams)} streams are cut on the left"
         line += f" to {context + 1} tokens"
-    say(line)
+    log_line(line)
     return split, metadata | {"cut": split.cut}
 
 

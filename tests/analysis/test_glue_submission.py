@@ -125,7 +125,7 @@ def test_two_runs_of_one_task_are_refused(runs, tmp_path):
         glue_submission.write(tmp_path / "twice.zip", [runs[-1], runs[-1]], partial=True)
 
 
-def test_command_line(runs, tmp_path):
+def test_command_writes_the_zip_file(runs, tmp_path):
     output = tmp_path / "one.zip"
     command = [sys.executable, "-m", "gpt1_jax.main", "submit", f"--output={output}", str(runs[0])]
     refused = subprocess.run(command, capture_output=True, text=True)

@@ -82,7 +82,7 @@ def test_one_seed_has_no_standard_deviation():
     )
 
 
-def test_average_of_tasks():
+def test_average_matches_hand_computed_values():
     cells = [intervals.Estimate(0.5, 0.03, 0, 1, 3, 2), intervals.Estimate(0.9, 0.04, 0, 1, 2, 1)]
     generator = np.random.default_rng(0)
     replicates = [generator.normal(0.5, 0.03, 100_000), generator.normal(0.9, 0.04, 100_000)]

@@ -62,7 +62,7 @@ def test_constant_side_scores_zero(name, side, constant):
         assert value == 0.0
 
 
-def test_single_row():
+def test_single_row_has_correlations_of_zero():
     assert score(METRICS, [1], [1]) == {
         "accuracy": 1.0,
         "f1": 1.0,

@@ -7,7 +7,7 @@ import pytest
 from gpt1_jax.analysis.report import paper
 
 
-def test_zero_shot_steps_of_the_papers_run_are_the_papers():
+def test_zero_shot_steps_of_a_full_run_equal_those_of_figure_2():
     assert paper.zero_shot_steps(960_000) == paper.ZERO_SHOT_STEPS
 
 

@@ -12,7 +12,7 @@ CHOICES = ("race", "race_middle", "race_high", "story_cloze_2016", "story_cloze_
 PAPER = (*GLUE, *CHOICES, "snli", "scitail", "dprd")
 
 
-def test_tasks_are_the_papers():
+def test_tasks_are_those_of_the_paper():
     assert set(PAPER) == set(TASKS)
 
 
@@ -79,17 +79,17 @@ def test_glue_server_takes_every_test_split(name):
         ("race", ("A", "B", "C", "D")),
     ],
 )
-def test_class_ids_are_the_hubs(name, labels):
+def test_class_ids_equal_those_of_the_hub(name, labels):
     assert TASKS[name].labels == labels
     assert TASKS[name].outputs == len(labels)
 
 
-def test_stsb_is_six_bins():
+def test_stsb_has_six_bins():
     stsb = TASKS["stsb"]
     assert (stsb.labels, stsb.outputs, stsb.format) == ((), 6, "similarity")
 
 
-def test_formats_are_the_papers():
+def test_formats_are_those_of_the_paper():
     # Figure 1: similarity has both orders of the texts; questions and stories are choices.
     names = {
         form: {name for name in TASKS if TASKS[name].format == form}

@@ -18,7 +18,9 @@ META = {"tokenizer": "abc"}
 
 
 def reopen(workdir: pathlib.Path, log_lines: list[str] | None = None) -> Checkpoints:
-    return Checkpoints(workdir, keep=10, say=(log_lines if log_lines is not None else []).append)
+    return Checkpoints(
+        workdir, keep=10, log_line=(log_lines if log_lines is not None else []).append
+    )
 
 
 def assert_same(a, b):

@@ -15,7 +15,7 @@ SCRIPTS = sorted([*(REPOSITORY / "launch").glob("*.s*"), REPOSITORY / ".ci" / "r
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_script_is_sound(script):
+def test_script_is_executable_and_parses(script):
     assert os.access(script, os.X_OK)
     assert "set -euo pipefail" in script.read_text()
     subprocess.run(["bash", "-n", script], check=True)

@@ -41,7 +41,7 @@ class OmittedRows:
 
     Args:
         allowed: the number of malformed rows that may be dropped.
-        say: write a line to the log; called for each dropped row.
+        log_line: write a line to the log; called for each dropped row.
 
     Attributes:
         malformed: the number of malformed rows so far.
@@ -49,9 +49,9 @@ class OmittedRows:
             deliberately.
     """
 
-    def __init__(self, allowed: int, say: Callable[[str], None] = print):
+    def __init__(self, allowed: int, log_line: Callable[[str], None] = print):
         self.allowed = allowed
-        self.say = say
+        self.log_line = log_line
         self.malformed = 0
         self.unlabeled = 0
 
@@ -71,7 +71,9 @@ class OmittedRows:
                 f"{where}: {reason}; repair or remove the row, or allow malformed rows with"
                 f" config.data.max_bad_rows (now {self.allowed})"
             )
-        self.say(f"{where}: {reason}; row dropped ({self.malformed} of at most {self.allowed})")
+        self.log_line(
+            f"{where}: {reason}; row dropped ({self.malformed} of at most {self.allowed})"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

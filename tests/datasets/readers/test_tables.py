@@ -251,7 +251,9 @@ def test_allowed_malformed_rows_are_dropped_and_reported(glue):
     file = glue / "WNLI/train.tsv"
     file.write_text("index\tsentence1\tsentence2\tlabel\n0\ta\tb\n1\tc\td\tyes\n2\te\tf\t1\n")
     messages = []
-    assert read(glue, "wnli", max_bad_rows=2, say=messages.append) == [Example("2", ("e", "f"), 1)]
+    assert read(glue, "wnli", max_bad_rows=2, log_line=messages.append) == [
+        Example("2", ("e", "f"), 1)
+    ]
     for number, message in zip((2, 3), messages, strict=True):
         assert message.startswith(f"{file}:{number}: ")
     with pytest.raises(

@@ -34,7 +34,7 @@ def read(path, task, split="train", **options):
 
 
 class TestTexts:
-    def test_snli(self, tmp_path):
+    def test_snli_rows_without_a_gold_label_are_omitted(self, tmp_path):
         rows = 'neutral\t(x)\tA "b" c\td\t1.jpg#0\tneutral\t\t\t\t\n'
         rows += "-\t(x)\te\tf\t1.jpg#1\tneutral\nentailment\t(x)\tg\th\t2.jpg#0\tx\n"
         write(tmp_path / "snli_1.0/snli_1.0_train.txt", (SNLI + rows).encode())
@@ -50,7 +50,7 @@ class TestTexts:
         ):
             read(tmp_path, "snli")
 
-    def test_scitail(self, tmp_path):
+    def test_scitail_rows_are_read_from_both_formats(self, tmp_path):
         write(
             tmp_path / "SciTailV1.1/tsv_format/scitail_1.0_train.tsv",
             b'"a" b\tc\tentails\nd\te\tneutral\n',
@@ -72,7 +72,7 @@ class TestTexts:
             with pytest.raises(UserError, match=message):
                 read(tmp_path, "scitail", "validation", max_bad_rows=allowed)
 
-    def test_race(self, tmp_path):
+    def test_race_questions_are_examples(self, tmp_path):
         for number in (10, 9):
             write(
                 tmp_path / f"RACE/train/middle/{number}.txt",
@@ -172,7 +172,7 @@ class TestTexts:
         ):
             read(tmp_path, "story_cloze_2016")
 
-    def test_pronouns(self, tmp_path):
+    def test_pronoun_blocks_are_read(self, tmp_path):
         rows = b"Bees land on flowers because they have pollen.\nthey\nBees,flowers\nflowers\n"
         rows += b"\na b\nit \nc , d\nc\t\n"
         write(tmp_path / "definite_pronoun_resolution/test.c.txt", rows)
