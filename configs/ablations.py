@@ -15,7 +15,7 @@ Flags change all cells (--config.finetune.epochs=1), the pretraining of one body
 (--config.pretrain.lstm.steps=1000), the tasks (--config.tasks="('rte','cola')"), or an experiment
 (--config.experiments.transfer.tasks="('rte',)").
 
-quick takes minutes in the embedded world on two CPU cores; the README has its result. paper is the
+quick takes minutes with the microworld on two CPU cores; the README has its result. paper is the
 published recipe on published data: books and tasks of the hub, or --config.corpus_path=DIR
 --config.tasks_path=DIR --config.finetune.data.source=files.
 
@@ -154,7 +154,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # data.path of finetuning and probing; "" for the world's tasks or the hub.
     config.tasks_path = ""
     config.pretrained = ConfigDict({body: "" for body in common.BODIES})  # finished runs to use
-    # Size of the embedded world; words=0 for none.
+    # Size of the microworld; words=0 for none.
     words = 300_000 if name == "quick" else 0
     config.world = ConfigDict(dict(words=words, train=1_500, dev=500, seed=0))
 
@@ -231,7 +231,7 @@ def _configure_paper(config: ConfigDict) -> None:
 
 
 def _configure_quick(config: ConfigDict) -> None:
-    """Set what a tiny model needs to learn the embedded world in minutes.
+    """Set what a tiny model needs to learn the microworld in minutes.
 
     It needs many small steps: what a sentence tells about an invented word is learned per step, not
     per token.

@@ -17,7 +17,7 @@ zero_shot_steps in gpt1_jax/analysis/report/paper.py gives the steps of the figu
 
 Expected result, relative to chance (0) and the best model of its time (1), after the last step of
 the paper's figure: sentiment 0.68, Winograd 0.55, acceptability 0.44, QA 0.25. The LSTM has 0.49,
-0.26, 0.37 and 0.02. The embedded world needs --config.sst2.words="('bad','good')".
+0.26, 0.37 and 0.02. The microworld needs --config.sst2.words="('bad','good')".
 """
 
 from ml_collections import ConfigDict
