@@ -24,12 +24,12 @@ ITEMS = ("params", "opt_state")
 class Checkpoints:
     """Manage the folder checkpoints/ of one run.
 
-    Besides the newest checkpoints, the one with the best score is kept; the earliest of equals.
+    Besides the newest checkpoints, keep the one with the best score: the earliest one on a tie.
 
     Args:
         workdir: the run's folder.
         keep: the number of newest checkpoints to keep.
-        keep_steps: steps whose checkpoints are kept for good.
+        keep_steps: steps whose checkpoints are never deleted.
         say: writes a line to the log.
     """
 

@@ -104,7 +104,7 @@ def fit(
         derive: averaged metrics -> further metrics for the log.
         evaluation: what to evaluate, and when.
         meta: JSON values that are stored with every checkpoint.
-        keep_steps: steps whose checkpoints are kept for good.
+        keep_steps: steps whose checkpoints are never deleted.
     """
     start = _restore(config, run, params, training, keep_steps)
     hooks = _hooks(run, start.checkpoints, evaluation, meta, config.checkpoint.every, keep_steps)
