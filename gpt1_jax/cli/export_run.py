@@ -17,7 +17,12 @@ WORKDIR = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 OUTPUT = flags.DEFINE_string("output", "", "Folder to write.", flag_values=FLAGS)
-LM = flags.DEFINE_bool("lm", False, "Leave out the head of a finetuned run.", flag_values=FLAGS)
+LM = flags.DEFINE_bool(
+    "lm",
+    False,
+    "Export the language model of a finetuned run, without the classifier.",
+    flag_values=FLAGS,
+)
 
 
 def main(arguments: list[str]) -> None:

@@ -27,7 +27,7 @@ FACTS = flags.DEFINE_float(
     "facts", 1.0, "Fraction of the world's facts that occur in the novels.", flag_values=FLAGS
 )
 FAR = flags.DEFINE_float(
-    "far", 0.1, "Fraction of facts told over five words or more.", flag_values=FLAGS
+    "far", 0.1, "Fraction of facts whose two words are five words or more apart.", flag_values=FLAGS
 )
 
 

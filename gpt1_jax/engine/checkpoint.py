@@ -1,7 +1,7 @@
 """Read the checkpoints of a run: its steps, its params by name, and their metadata.
 
-Orbax returns damaged bytes without an error. So every array's CRC-32 is stored beside it, and
-compared after reading. `checkpoint_manager.py` writes the checkpoints.
+Orbax returns damaged bytes without an error. Therefore the CRC-32 of every array is stored
+with the checkpoint and compared after reading. `checkpoint_manager.py` writes the checkpoints.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ def steps(workdir: pathlib.Path, flag: str = "config.init.path") -> list[int]:
         UserError: the run has none; the message names the setting `flag`.
     """
     folder = workdir / FOLDER
-    found = sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
-    if not found:
+    numbers = sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
+    if not numbers:
         raise UserError(f"{flag}: {workdir} has no {FOLDER}/; name the folder of a run")
-    return found
+    return numbers
 
 
 def param_names(workdir: pathlib.Path, step: int) -> list[str]:
@@ -64,7 +64,7 @@ def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[
         {name: np.empty(stored[name].shape, stored[name].dtype) for name in names}, sep="/"
     )
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
-    checksums = read_meta(workdir, step)["crc32"]
+    stored_checksums = read_meta(workdir, step)["crc32"]
     with (
         _damage_as_user_error(path),
         ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader,
@@ -73,7 +73,7 @@ def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[
             path,
             args=args.PyTreeRestore(item=target, restore_args=as_numpy, partial_restore=True),
         )
-        verify({"params": params}, checksums)
+        verify({"params": params}, stored_checksums)
     return flatten_dict(params, sep="/")
 
 
@@ -104,7 +104,7 @@ def verify(items: Mapping, stored: Mapping[str, int]) -> None:
             )
 
 
-def first_line(error: BaseException) -> str:
+def error_summary(error: BaseException) -> str:
     """Return the class and the first line of an error, at most 200 characters."""
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
@@ -128,5 +128,5 @@ def _damage_as_user_error(path: pathlib.Path) -> Iterator[None]:
         yield
     except Exception as error:
         raise UserError(
-            f"{path}: damaged ({first_line(error)}); name another run or another step"
+            f"{path}: damaged ({error_summary(error)}); name another run or another step"
         ) from error

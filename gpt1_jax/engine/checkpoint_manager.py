@@ -1,7 +1,6 @@
 """Save and restore the checkpoints of a run, by orbax: asynchronous, atomic and verified.
 
-A run starts from its own newest checkpoint, else from the params of another run
-(`checkpoint.read_params`), else from scratch.
+`checkpoint.py` reads single checkpoints, also those of other runs.
 """
 
 import pathlib
@@ -16,7 +15,7 @@ from flax import serialization
 from orbax.checkpoint import args
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
-from gpt1_jax.engine.checkpoint import FOLDER, checksums, first_line, verify
+from gpt1_jax.engine.checkpoint import FOLDER, checksums, error_summary, verify
 from gpt1_jax.errors import UserError
 
 ITEMS = ("params", "opt_state")
@@ -25,7 +24,7 @@ ITEMS = ("params", "opt_state")
 class Checkpoints:
     """Manage the folder checkpoints/ of one run.
 
-    Besides the newest checkpoints, the one with the best score is kept; the earliest of equals.
+    Besides the newest checkpoints, keep the one with the best score: the earliest one on a tie.
 
     Args:
         workdir: the run's folder.
@@ -86,9 +85,11 @@ class Checkpoints:
         )
         try:
             saved = self._manager.save(step, args=composite, metrics=metrics)
-        except Exception as error:  # also of an earlier write; orbax has no common class for these
+        except (
+            Exception
+        ) as error:  # may concern an earlier write; orbax has no common class for these errors
             raise UserError(
-                f"{self._folder}: could not save step {step} ({first_line(error)}); "
+                f"{self._folder}: could not save step {step} ({error_summary(error)}); "
                 "is the disk full?"
             ) from error
         if not saved:
@@ -111,7 +112,7 @@ class Checkpoints:
             try:
                 items = self._read(step, target)
             except Exception as error:  # orbax raises many classes for damaged files
-                self._set_aside(step, error)
+                self._rename_damaged(step, error)
                 continue
             opt_state = serialization.from_state_dict(state["opt_state"], items["opt_state"])
             return step, {"params": items["params"], "opt_state": opt_state}
@@ -133,7 +134,7 @@ class Checkpoints:
         verify(items, restored["meta"]["crc32"])
         return items
 
-    def _set_aside(self, step: int, error: Exception) -> None:
+    def _rename_damaged(self, step: int, error: Exception) -> None:
         self._manager.close()
         bad = self._folder.parent / f"bad-{step}-{int(time.time())}"
         (self._folder / str(step)).rename(bad)
@@ -152,7 +153,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except Exception as error:
             raise UserError(
-                f"{self._folder}: could not save a checkpoint ({first_line(error)}); "
+                f"{self._folder}: could not save a checkpoint ({error_summary(error)}); "
                 "is the disk full?"
             ) from error
 

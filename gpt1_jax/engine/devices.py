@@ -1,7 +1,7 @@
 """Run one per-device step on all devices of all hosts (data parallelism over the axis "data").
 
-Data enter a step in two forms. The state is replicated (`replicate`). The batch is cut by devices
-(`split`): every process hands over the rows of its own devices.
+The state of a step is replicated (`replicate`). The batch is divided among the devices (`split`):
+every process passes the rows of its local devices.
 """
 
 import os
@@ -63,7 +63,7 @@ def split(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def replicate(tree: Any) -> Any:
-    """Return the tree on all devices of all hosts; every process gives the same values.
+    """Return the tree on all devices of all hosts; every process must pass the same values.
 
     Steps return arrays of the same placement, so a program is compiled once for its first call and
     for later ones.
@@ -75,8 +75,8 @@ def parallelize(step: Callable, *, donate: bool = False, backend: str = "pmap") 
     """Compile the per-device `step(state, batch, seed_and_step) -> results` for all devices.
 
     The compiled step takes `state` from `replicate` or from an earlier step, `batch` from `split`,
-    and `seed_and_step` as a NumPy array. The results must be equal on all devices, by collectives
-    over AXIS; the compiled step returns them once.
+    and `seed_and_step` as a NumPy array. The step must make its results equal on all devices,
+    by collectives over AXIS; the compiled step returns them once.
 
     Args:
         step: the function of one device.
@@ -92,7 +92,7 @@ def parallelize(step: Callable, *, donate: bool = False, backend: str = "pmap") 
             step, AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=donate_argnums
         )
     if backend != "shard_map":
-        raise UserError(f"config.backend: {backend!r} is neither 'pmap' nor 'shard_map'")
+        raise UserError(f"config.backend: {backend!r} found; choose 'pmap' or 'shard_map'")
     return _shard_mapped(step, donate_argnums)
 
 

@@ -21,16 +21,16 @@ class Hook(NamedTuple):
     """Describe when to call `call(step, state)`.
 
     Attributes:
-        every: call after every so many steps, and after the last step of the run.
+        every: the interval in steps; the last step of the run counts too.
         call: the function to call.
-        steps: further steps to call after.
-        last: call also before a preempted run stops.
+        steps: further steps after which to call.
+        on_preemption: call also before a preempted run stops.
     """
 
     every: int
     call: Callable[[int, Mapping], None]
     steps: Sequence[int] = ()
-    last: bool = True
+    on_preemption: bool = True
 
     def due(self, step: int, final: int) -> bool:
         """Return whether to call after `step` of a run of `final` steps."""
@@ -66,7 +66,7 @@ def train(
     Raises:
         UserError: the loss or the gradient of a step is not finite; no hook has received a state of
             this step or a later one.
-        SystemExit: SIGTERM arrived; the hooks with `last` have been called first.
+        SystemExit: SIGTERM arrived; the hooks with `on_preemption` have been called first.
     """
     in_flight = _InFlight(meter, lambda step: advance(step, steps))
     with preemption.PreemptionHandler() as preemption_handler:
@@ -76,11 +76,11 @@ def train(
             tokens = math.prod(shape)
             state, metrics = train_step(state, devices.split(batch), step - 1)
             in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
-            # A line of the log must time whole steps.
+            # The speed in a line of the log must cover finished steps only.
             in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
             stop = preemption_handler.should_stop(step)
             for hook in hooks:
-                if hook.due(step, steps) or (stop and hook.last):
+                if hook.due(step, steps) or (stop and hook.on_preemption):
                     in_flight.flush_metrics()
                     with meter.paused():
                         hook.call(step, state)

@@ -35,14 +35,14 @@ def language_model(
     if max_targets is None or max_targets >= positions:
         sums = (_token_losses(hidden, embedding, targets) * weights).sum(axis=-1)
     else:
-        # Missing indices point outside: they read zeros, and their sum is dropped.
-        (chosen,) = jnp.nonzero(weights.ravel(), size=max_targets, fill_value=positions)
-        chosen_hidden, chosen_targets, chosen_weights = (
-            array.at[chosen].get(mode="fill", fill_value=0)
+        # Surplus indices lie outside the arrays: they read zeros, and segment_sum drops them.
+        (indices,) = jnp.nonzero(weights.ravel(), size=max_targets, fill_value=positions)
+        hidden_rows, target_ids, row_weights = (
+            array.at[indices].get(mode="fill", fill_value=0)
             for array in (hidden.reshape(positions, width), targets.ravel(), weights.ravel())
         )
-        losses = _token_losses(chosen_hidden, embedding, chosen_targets) * chosen_weights
-        sums = jax.ops.segment_sum(losses, chosen // length, num_segments=streams)
+        losses = _token_losses(hidden_rows, embedding, target_ids) * row_weights
+        sums = jax.ops.segment_sum(losses, indices // length, num_segments=streams)
     total = weights.sum(axis=-1)
     return sums / jnp.where(total > 0, total, 1)
 
@@ -59,16 +59,17 @@ def _token_losses(
 
 
 def softmax_rows(
-    embedding: Float[Array, "E D"], vocab_size: int, positions: bool
+    embedding: Float[Array, "E D"], vocab_size: int, softmax_positions: bool
 ) -> Float[Array, "R D"]:
     """Return the rows of the embedding matrix over which the language model's softmax runs.
 
     Args:
         embedding: the embedding matrix, first the rows of tokens.
         vocab_size: the number of rows of tokens.
-        positions: all rows, with those of positions, as published; otherwise the rows of tokens.
+        softmax_positions: return all rows, also those of positions, as published. Otherwise
+            return the rows of tokens.
     """
-    return embedding if positions else embedding[:vocab_size]
+    return embedding if softmax_positions else embedding[:vocab_size]
 
 
 def task(scores: Float[Array, "B K"], label: Float[Array, "..."]) -> Float[Array, "B"]:

@@ -14,7 +14,7 @@ class Meter:
         every: steps from line to line.
         peak: floating-point operations per second of all devices; the base of the model FLOP
             utilization ("mfu").
-        extra: step -> further numbers of that line (the learning rate).
+        extra: step -> further numbers of its line (the learning rate).
         derive: averaged metrics -> further numbers (perplexity).
     """
 

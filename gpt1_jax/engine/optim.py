@@ -3,8 +3,8 @@
 It differs from `optax.adamw` in three ways. Epsilon is added to the root of the uncorrected second
 moment. The weight decay is scaled by Adam's bias correction as well as by the schedule. The
 schedule reads the number of finished updates, so the first update has learning rate 0. The
-published schedules differ from today's in a fourth way: the decay is that of the whole run, not of
-what follows the warmup. An argument turns each of the four into today's form.
+published schedules differ from today's, too: the decay extends over the whole run, not only over
+the steps after the warmup. Each of the four differences has an argument that turns it off.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ def warmup_cosine(
 
     Args:
         steps: updates of the run.
-        warmup: the rise, as a fraction of `steps`.
+        warmup: the length of the rise, as a fraction of `steps`.
         zero_first_update: compute the factor of an update from the number of updates before it.
             Otherwise the update itself is counted too, and the last one has factor 0.
         decay_includes_warmup: x is the finished fraction of the whole run. Otherwise x is the
@@ -114,7 +114,7 @@ def adam(
         return decay * bias_ratio(count) if bias_ratio_decay else decay / bias_ratio(count)
 
     scale = _scale_by_moments if uncorrected_epsilon else optax.scale_by_adam
-    # `rate` multiplies the decay too. If both options agree, it brings in the right ratio.
+    # `rate` multiplies the decay too. If both options are equal, its ratio is the right one.
     weight_decay = decay if uncorrected_epsilon == bias_ratio_decay else decay_rate
     return optax.chain(
         optax.clip_by_global_norm(clip),

@@ -10,7 +10,7 @@ from jaxtyping import Int
 
 from gpt1_jax.errors import UserError
 
-SLOTS = 10_000  # rows of a mixture among which every part has exactly its share
+SLOTS = 10_000  # rows of a mixture in a period, in which every part has exactly its share
 
 
 def updates_per_epoch(size: int, batch_size: int, stride: int = 1) -> int:
@@ -40,8 +40,8 @@ def indices(
         size: the number of items of the data set.
         batch_size: rows of the global batch.
         seed: the seed of the orders.
-        stride: the distance of the items that are taken, from a random phase in every epoch. The
-            windows of a corpus then tile it, and start elsewhere in the next epoch.
+        stride: use every stride-th item, from a random first one in every epoch. With a stride of
+            the window length, the windows of an epoch do not overlap.
     """
     epoch, position = divmod(step, updates_per_epoch(size, batch_size, stride))
     order = _epoch_order(size, (seed,), epoch, stride)
@@ -59,9 +59,8 @@ def mixture_indices(
 ) -> tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]:
     """Return the data set of each row of the global batch of `step`, and the item in that data set.
 
-    Rows are in proportion to `weights`, whatever the sizes: of every SLOTS rows each part has
-    exactly its share. Each part has epochs of its own, with every item once and a new order each
-    time.
+    Rows are in proportion to `weights`, whatever the sizes: in every SLOTS rows each part has
+    exactly its share. Each part has separate epochs: every item once, in a new order each time.
 
     Args:
         step: the number of the step, from 0.
@@ -85,7 +84,11 @@ def mixture_indices(
 
 @functools.lru_cache(maxsize=1)
 def _schedule(weights: tuple[float, ...], seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the slots of each part, and for each slot its part and that part's slots before."""
+    """Assign the SLOTS rows of a period to the parts, in random order.
+
+    Return the number of slots of each part, the part of each slot, and for each slot the number of
+    earlier slots of the same part.
+    """
     exact = np.array(weights) * SLOTS
     shares = np.floor(exact).astype(int)
     largest_remainders = np.argsort(shares - exact, kind="stable")[: SLOTS - shares.sum()]

@@ -35,8 +35,8 @@ class PackedExamples:
         streams: [N][C] lists of token ids, ready for the model (`text.formats`).
         labels: [N K] distributions or [N] numbers; None if they are hidden.
         share_prefix: store the tokens that all streams of an example share at their start only
-            once. The rests of the streams follow in the same row, one after the other, marked by
-            segment ids: R is 1. Otherwise every stream has a row: R is C.
+            once. The remaining tokens of each stream follow in the same row, marked by segment
+            ids: R is 1. Otherwise every stream has a row: R is C.
         stream_weight: [N][C] weights of the streams in the language model loss of their batch. If
             None, all streams weigh the same, as published.
 
@@ -101,8 +101,8 @@ class PackedExamples:
 
     def _padded_length(self, indices: Sequence[int]) -> int:
         longest = max(self.length(i) for i in indices)
-        rounded = next(length for length in (*LENGTHS, self._longest_row) if length >= longest)
-        return min(rounded, self._longest_row)
+        padded = next(length for length in (*LENGTHS, self._longest_row) if length >= longest)
+        return min(padded, self._longest_row)
 
 
 def _prefix_length(streams: Sequence[Sequence[int]]) -> int:
@@ -137,12 +137,12 @@ def _pack_shared_prefix(
     padded_length: int,
     stream_weight: Sequence[Sequence[float]],
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of a batch with a row per example: the prefix, then the streams' rests.
+    """Return the arrays of a batch with one row per example: the prefix, then the other tokens.
 
     The published loss is a mean over the predicted tokens of each stream, then over streams. So a
     token weighs its stream's weight / (predicted tokens of its stream). A token that all streams
-    share weighs the sum over the streams. The rests of the streams begin with the same token, which
-    is predicted once, from the prefix; the first of them carries its weight.
+    share weighs the sum over the streams. After the prefix, all streams continue with the same
+    token. It is predicted once, from the prefix, so only its copy in the first stream has a weight.
     """
     shape = (len(examples), 1, padded_length)
     tokens, weights = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
@@ -240,5 +240,5 @@ def evaluation_batches(
     """
     order = sorted(range(len(dataset)), key=dataset.length)
     for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        yield chosen, pad_batch(dataset[chosen], batch_size)
+        indices = order[start : start + batch_size]
+        yield indices, pad_batch(dataset[indices], batch_size)

@@ -34,10 +34,11 @@ def transferred_names(names: list[str], layers: int) -> list[str]:
 
 
 def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[str, int]]:
-    """Replace params of a new model by stored ones; return (params, restored rows by param name).
+    """Replace params of a new model by those of a checkpoint.
 
-    Embeddings may differ in rows. A longer fresh one keeps its own last rows (new special tokens);
-    a shorter one takes the first rows (positions that the data never reach).
+    Return (params, param name -> number of restored first rows). Embeddings may differ in rows. If
+    the new model has more, its last rows stay fresh (new special tokens). If it has fewer, the last
+    rows of the checkpoint are dropped (positions that the data never reach).
 
     Args:
         fresh: nested dict of the new model's arrays.
@@ -51,7 +52,7 @@ def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[
     for name, array in stored.items():
         if name not in merged:
             raise UserError(
-                f"config.init.path: the checkpoint's {name} has no place in this model; "
+                f"config.init.path: the checkpoint's {name} is not a param of this model; "
                 "give config.model the same sizes"
             )
         merged[name], restored_rows[name] = _merge_param(name, merged[name], array)
@@ -59,7 +60,7 @@ def merge(fresh: Mapping, stored: Mapping[str, np.ndarray]) -> tuple[dict, dict[
 
 
 def _merge_param(name: str, fresh, stored: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the param and the number of its first rows that are stored ones."""
+    """Return the merged param and the number of its restored first rows."""
     if stored.shape == fresh.shape:
         return stored, len(fresh)
     if name not in EMBEDDINGS or stored.shape[1:] != fresh.shape[1:]:

@@ -20,7 +20,7 @@ def random_bits(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, ".
     goes through the two multiply-and-shift rounds of the "lowbias32" integer hash (Wellons,
     hash-prospector). The second word of the key enters between the rounds. Both words are hashed
     first, so neighboring seeds are as independent as any others. The generator is made for dropout
-    masks. It is neither cryptographic nor of a long period.
+    masks. It is not cryptographic, and its period is short.
     """
     first, second = jax.random.key_data(key).ravel()[-2:]
     first = _hash(first ^ _hash(second, jnp.uint32(0)), jnp.uint32(0))

@@ -11,8 +11,8 @@ import jax
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import MODELS
 
-# The model section of a config does not hold these arguments of a body: the data give vocab_size,
-# config.published gives table_dropout, and every flax module has the other two.
+# Arguments of a body that are not in the model section of a config: vocab_size comes from the
+# tokenizer, table_dropout from config.published, and the other two belong to every flax module.
 NOT_SIZES = {"vocab_size", "table_dropout", "parent", "name"}
 
 

@@ -1,7 +1,7 @@
 """Define the heads on a body: the language model and the classifier. They work with every body.
 
-Both share the scope of the body, so its params (tokens, positions, h0, ...) lie at the top of the
-tree and transfer maps them by name.
+Both share the scope of the body. Its params (tokens, positions, h0, ...) are therefore at the top
+of the tree, where transfer finds them by name.
 
 Letters: B batch, C streams per example, R rows per example, L length, D width, K classes, E rows of
 the embedding (the vocabulary, then any positions).

@@ -1,8 +1,8 @@
 """Define the LSTM baseline of the paper (section 5): one layer of 2048 units.
 
-The paper says no more. This module decides the rest. The embedding is as wide as the Transformer's
-and tied. A projection maps the units back to this width. Dropout acts on the embedding and on the
-output of the projection. The state is zero at the start of every window.
+The paper says no more. The other decisions are those of this project. The embedding is as wide as
+the Transformer's and tied. A projection maps the units back to this width. Dropout acts on the
+embedding and on the output of the projection. The state is zero at the start of every window.
 
 Letters: B batch, L length, D width, U units, V vocabulary.
 """

@@ -17,13 +17,13 @@ from gpt1_jax.models.heads import LanguageModel
 
 
 class SamplingParams(NamedTuple):
-    """Describe how a token is chosen. The default samples from the full distribution of the model.
+    """Describe the choice of a token. The default samples from the full distribution of the model.
 
     Attributes:
         greedy: take the most probable token and ignore the other fields.
         temperature: divisor of the logits, above 0.
-        top_k: sample among this number of most probable tokens; 0 for all.
-        top_p: sample among the fewest most probable tokens that hold this much probability, above 0
+        top_k: sample from this number of most probable tokens; 0 for all.
+        top_p: sample from the fewest most probable tokens whose probabilities sum to this, above 0
             and up to 1.
     """
 
@@ -67,8 +67,8 @@ def generate(
 
     A text ends at the context: at most `context` tokens come before its last one. After its end, a
     row yields -1. The iterator stops when all rows have ended. The tokens of a row depend only on
-    its prompt and its key. Other rows matter only by the rounding of products, which may differ
-    between batch sizes.
+    its prompt and its key. The batch size may change the rounding of matrix products, nothing
+    else.
 
     Args:
         model: the language model.
@@ -140,9 +140,11 @@ def _decode_loop(
     next_tokens, cache = decode(cache, tokens, lengths, keys, np.int32(0))
     for step in range(1, length):
         # The device computes the next token while the caller handles this one.
-        following, cache = decode(cache, next_tokens, np.ones_like(lengths), keys, np.int32(step))
+        later_tokens, cache = decode(
+            cache, next_tokens, np.ones_like(lengths), keys, np.int32(step)
+        )
         yield next_tokens
-        next_tokens = following
+        next_tokens = later_tokens
     yield next_tokens
 
 

@@ -34,7 +34,7 @@ class Tokenizer:
     Attributes:
         vocab_size: number of ids that pretraining uses; the special tokens have the next three ids.
         start, delimiter, extract: ids of the special tokens.
-        newline: id of the newline, the natural context for the start of a text; None without one.
+        newline: id of the newline, which precedes every paragraph of a corpus; None without one.
         word_pipeline: libraries and versions of `openai_pipeline` that split texts into words, or
             "" if the steps of `standardize` do it.
         fingerprint: sha256 of the file's content; equal fingerprints give equal ids.
@@ -86,8 +86,8 @@ class Tokenizer:
         content = self._backend.to_str(pretty=pretty)
         if not self.word_pipeline:
             return content
-        # The library does not know the field "words", so it refuses the file. Without the field, it
-        # would read the file and encode a whole text as one word.
+        # The field "words" makes the library refuse the file. Without it, the library would read
+        # the file and encode a whole text as one word.
         return json.dumps(
             {"words": self.word_pipeline, **json.loads(content)},
             indent=2 if pretty else None,
@@ -123,7 +123,7 @@ def check(vocab: Mapping[str, int]) -> None:
     """Check the ids of a vocabulary.
 
     Raises:
-        ValueError: the ids are not 0 and up, 0 is not `<unk>`, or a special token is a piece.
+        ValueError: the ids are not 0, 1, 2, ..., 0 is not `<unk>`, or a special token is a piece.
     """
     if sorted(vocab.values()) != list(range(len(vocab))) or vocab.get(UNKNOWN) != 0:
         raise ValueError(f"ids are not 0 to {len(vocab) - 1} with {UNKNOWN} as 0")

@@ -17,7 +17,7 @@ def cut(chunks: Iterable[str], size: int) -> Iterator[str]:
     A run of characters without a space or mark is never cut, so its piece may be longer. The joined
     pieces are the text without white space at its ends, followed by a newline. A blank text has no
     pieces. The ids of the text are the concatenated ids of the pieces, with the id of the newline
-    after each piece that `ends_line`. The same holds for joined pieces.
+    after each piece that `ends_line`. Neighboring pieces may be joined before they are encoded.
     """
     rest = ""
     for chunk in chunks:
@@ -52,7 +52,7 @@ def ends_line(piece: str) -> bool:
 
 
 def reflow(chunks: Iterable[str]) -> Iterator[str]:
-    """Yield hard-wrapped text with each paragraph on one line.
+    """Yield a hard-wrapped text with each paragraph on one line.
 
     Blank lines separate paragraphs. The result does not depend on where the chunks end.
     """

@@ -1,8 +1,8 @@
 """Split texts into words exactly as the published text pipeline does.
 
 The pipeline is ftfy -> text_standardize -> spaCy's English tokenizer -> lower case.
-`standardize.py` approximates it without the two libraries. A newline is a word: the original's word
-of a newline and a following space has the same token.
+`standardize.py` approximates it without the two libraries. A newline is a word. The original makes
+one word of a newline and the space after it, but that word has the same token.
 
 Source: openai/finetune-transformer-lm, text_utils.py.
 """
@@ -25,8 +25,8 @@ CACHE_LIMIT = 1 << 19  # distinct chunks in the cache, about 150 MB
 NEEDS_FTFY = re.compile("[^\t\n -%'-~\u2013\u2014\u2018\u2019\u201c\u201d\u2026]")
 CURLY_QUOTES = (("\u2018", "'"), ("\u2019", "'"), ("\u201c", '"'), ("\u201d", '"'))
 
-# text_standardize separates runs of one of these signs. Its pattern was meant to include the
-# backslash too, but includes the plus twice.
+# text_standardize puts spaces around runs of one of these signs. Its pattern was probably meant to
+# include the backslash, but it includes the plus twice.
 REPLACEMENTS = (
     ("\u2014", "-"),
     ("\u2013", "-"),
@@ -82,7 +82,7 @@ class Pipeline:
             UserError: a library is missing or has another version.
         """
         with self._lock:
-            # spaCy also caches every string that it sees, so a full cache starts both anew.
+            # spaCy also caches every string, so a full cache restarts both.
             if self._english is None or len(self._cache) > CACHE_LIMIT:
                 self._start()
             result, newline = [], self._process(["\n"])

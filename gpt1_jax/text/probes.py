@@ -18,7 +18,7 @@ class Stream(NamedTuple):
     Attributes:
         ids: token ids of prefix and target.
         first: index of the first scored token.
-        cut: whether the beginning of the stream was dropped because it did not fit.
+        cut: True if the beginning of the stream was dropped because it did not fit.
     """
 
     ids: list[int]
@@ -47,8 +47,8 @@ def answers(texts: Sequence[str], contexts: int) -> list[tuple[str, str]]:
 def substitution(texts: Sequence[str]) -> list[tuple[str, str]]:
     """Return the rest of the sentence as target after each candidate in place of the pronoun.
 
-    The pronoun is replaced where it first occurs as a whole word; its spelling is matched first
-    with case, then without.
+    The pronoun is replaced at its first occurrence as a whole word. Its case is ignored only if it
+    does not occur with the same case.
 
     Raises:
         ValueError: the sentence does not contain the pronoun.
@@ -78,7 +78,7 @@ def start(name: str, tokenizer: Tokenizer) -> list[int]:
         return ids
     if tokenizer.newline is None:
         raise UserError(
-            "config.start: the run's tokenizer has no newline; give 'none', or a word that it knows"
+            "config.start: the run's tokenizer has no newline; give 'none', or a word to begin with"
         )
     return [tokenizer.newline]
 

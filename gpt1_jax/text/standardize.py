@@ -1,17 +1,16 @@
 r"""Clean up texts and split them into words by steps of the `tokenizers` library.
 
 The library runs these steps in Rust and stores them in tokenizer.json. They approximate the
-original pipeline, ftfy -> text_standardize -> spaCy -> lower case (openai/finetune-transformer-lm,
+published pipeline, ftfy -> text_standardize -> spaCy -> lower case (openai/finetune-transformer-lm,
 text_utils.py), which `openai_pipeline.py` implements. The steps are those that decide ids on
 well-encoded text:
 
     ftfy              composed characters and straight quotes
     text_standardize  dashes, ellipses and accents; separated runs of signs, with the original's
                       slip of not separating the backslash; newlines as a token
-    spaCy             approximated by `WORDS`: signs are single words, but dashes, tildes, slashes
-                      and bars form runs; English contractions are separate words; so are full stops
-                      outside numbers, except those of initials and the commonest titles, and other
-                      punctuation
+    spaCy             approximated by `WORDS`. Each punctuation mark is a word, and so is each run
+                      of dashes, tildes, slashes or bars. English contractions are split off. A
+                      full stop stays in its word in numbers, initials and the commonest titles.
     lower case
 
 `tests/benchmarks/openai_tokens.py` measures how often the two pipelines agree.

@@ -20,7 +20,7 @@ class AblationRuns(NamedTuple):
     """Hold the runs of an ablation.
 
     Attributes:
-        configs: name of the run, its folder -> configuration, in the order of execution.
+        configs: name of the run and of its folder -> configuration, in the order of execution.
         cells: content of cells.json, which tells the report which run gives which point.
     """
 
@@ -57,27 +57,27 @@ def list_runs(config: ConfigDict, path: str) -> AblationRuns:
     configs = {}
     for body in bodies:
         if not config.pretrained[body]:
-            configs[f"pretrain_{body}"] = _pretraining(config, body, corpus_path)
+            configs[f"pretrain_{body}"] = _pretrain_config(config, body, corpus_path)
         if body in config.zero_shot_bodies:
-            configs[f"zero_shot_{body}"] = _probing(config, pretrained[body], tasks_path)
+            configs[f"zero_shot_{body}"] = _probe_config(config, pretrained[body], tasks_path)
     configs |= grid.cells
     for run in configs.values():
         section = f"pretrain.{run.model.name}." if run.trainer == "pretrain" else f"{run.trainer}."
         config_checks.check(run, section)
-    return AblationRuns(configs, _cells(config, grid, bodies))
+    return AblationRuns(configs, _cells_json(config, grid, bodies))
 
 
-def _pretraining(config: ConfigDict, body: str, corpus_path: str) -> ConfigDict:
+def _pretrain_config(config: ConfigDict, body: str, corpus_path: str) -> ConfigDict:
     """Return the configuration of a body's pretraining run."""
     run = config.pretrain[body].copy_and_resolve_references()
     with run.unlocked():
         run.data.path = corpus_path
-    # Kept in any case: the zero-shot probes may be added later.
+    # Also without zero-shot probes: a later start of the ablation may add them.
     run.checkpoint.keep_steps += paper.zero_shot_steps(run.steps)
     return run
 
 
-def _probing(config: ConfigDict, pretrained: str, tasks_path: str) -> ConfigDict:
+def _probe_config(config: ConfigDict, pretrained: str, tasks_path: str) -> ConfigDict:
     """Return the configuration of the probes of a pretraining run."""
     run = config.zero_shot.copy_and_resolve_references()
     with run.unlocked():
@@ -85,7 +85,7 @@ def _probing(config: ConfigDict, pretrained: str, tasks_path: str) -> ConfigDict
     return run
 
 
-def _cells(config: ConfigDict, grid: Grid, bodies: Sequence[str]) -> dict:
+def _cells_json(config: ConfigDict, grid: Grid, bodies: Sequence[str]) -> dict:
     """Return the content of cells.json."""
     experiments = {
         name: {
@@ -121,5 +121,5 @@ def merge_cells(earlier: Mapping, new: Mapping) -> dict:
 
 
 def _coordinates(point: Mapping) -> tuple:
-    """Return what tells a point from the others of its experiment."""
+    """Return the values that identify a point within its experiment."""
     return point["variant"], point["task"], point["value"], point["seed"]

@@ -73,7 +73,7 @@ def programs(
     model: Classifier,
     lm_coef: float,
     regression: bool,
-    positions: bool,
+    softmax_positions: bool,
     optim_config: OptimConfig,
     frozen: tuple[tuple[str, int], ...],
 ) -> Programs:
@@ -86,21 +86,21 @@ def programs(
         model: the classifier.
         lm_coef: the weight of the auxiliary LM loss.
         regression: predict a score instead of classes.
-        positions: the softmax of the auxiliary LM loss runs over position rows too.
+        softmax_positions: the softmax of the auxiliary LM loss runs over position rows too.
         optim_config: the settings of the optimizer.
         frozen: (slash-joined param name, number of first rows that are not trained); () for none.
     """
-    trained = training(loss(model, lm_coef, positions), optim_config, dict(frozen))
-    return Programs(trained, predictor(model, regression, optim_config.backend))
+    compiled = training(loss(model, lm_coef, softmax_positions), optim_config, dict(frozen))
+    return Programs(compiled, predictor(model, regression, optim_config.backend))
 
 
-def loss(model: Classifier, lm_coef: float, positions: bool = True) -> Callable:
+def loss(model: Classifier, lm_coef: float, softmax_positions: bool = True) -> Callable:
     """Return equation 5 of the paper as (params, batch, key) -> (loss, metrics).
 
     Args:
         model: the classifier.
         lm_coef: the weight of the auxiliary LM loss; 0 leaves out its logits too.
-        positions: the softmax of the auxiliary LM loss runs over position rows too.
+        softmax_positions: the softmax of the auxiliary LM loss runs over position rows too.
     """
 
     def objective(params, batch, key):
@@ -108,7 +108,7 @@ def loss(model: Classifier, lm_coef: float, positions: bool = True) -> Callable:
         task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
         if lm_coef == 0:
             return task_loss, {"task_loss": task_loss}
-        rows = losses.softmax_rows(embedding, model.body.vocab_size, positions)
+        rows = losses.softmax_rows(embedding, model.body.vocab_size, softmax_positions)
         lm_loss = _lm_loss(hidden, rows, batch)
         return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 
@@ -143,7 +143,7 @@ def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
 
 
 def predictor(model: Classifier, regression: bool, backend: str) -> Callable:
-    """Return the compiled step predict(params, batch, seed_and_step) -> [B K].
+    """Return the compiled step (params, batch, seed_and_step) -> [B K].
 
     The results are probabilities of the classes; for regression they are scores, K = 1.
     """
@@ -157,7 +157,7 @@ def predictor(model: Classifier, regression: bool, backend: str) -> Callable:
 
 
 def predict(
-    predict: Callable,
+    predict_step: Callable,
     params: Mapping,
     dataset: packing.PackedExamples,
     task: Task,
@@ -170,17 +170,17 @@ def predict(
     regression the score itself; K is then 0.
 
     Args:
-        predict: the compiled step of `predictor`.
-        params: the model's params, on the devices.
+        predict_step: the compiled step of `predictor`.
+        params: the params, on the devices.
         dataset: the examples.
         task: their task.
         regression: the model predicts a score instead of classes.
         batch_size: examples of the global batch.
     """
     outputs = np.zeros((len(dataset), 1 if regression else task.outputs), np.float32)
-    for chosen, batch in packing.evaluation_batches(dataset, batch_size):
-        batch_outputs = predict(params, devices.split(batch), np.int32(0))
-        outputs[chosen] = jax.device_get(batch_outputs)[: len(chosen)]
+    for indices, batch in packing.evaluation_batches(dataset, batch_size):
+        batch_outputs = predict_step(params, devices.split(batch), np.int32(0))
+        outputs[indices] = jax.device_get(batch_outputs)[: len(indices)]
     if regression:
         return outputs[:, 0].clip(0, task.bins - 1), outputs[:, :0]
     if task.bins:

@@ -1,4 +1,4 @@
-"""Check the values of a config before a run makes its folder, so that a mistake leaves nothing."""
+"""Check the values of a config before a run makes its folder, so that a mistake leaves no files."""
 
 import math
 from collections.abc import Callable

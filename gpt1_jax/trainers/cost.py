@@ -32,13 +32,13 @@ def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[st
         runs: configuration of each run, by name.
     """
     kinds = _group_seeds(runs)
-    bodies = {kind: _body_name(kind, alike[0]) for kind, alike in kinds.items()}
+    bodies = {kind: _body_name(kind, group[0]) for kind, group in kinds.items()}
     speeds = {body: _measure_speed(config.pretrain[body]) for body in sorted(set(bodies.values()))}
     rows, total = [], {"flops": 0.0, "hours": 0.0}
-    for kind, alike in kinds.items():
-        operations = flops.run_flops(config, bodies[kind], alike[0])
+    for kind, group in kinds.items():
+        operations = flops.run_flops(config, bodies[kind], group[0])
         hours = operations / speeds[bodies[kind]] / 3600
-        count = len(alike)
+        count = len(group)
         rows.append([kind, str(count), f"{operations:.2e}", f"{hours:.3g}", f"{hours * count:.3g}"])
         total["flops"] += operations * count
         total["hours"] += hours * count
@@ -81,16 +81,16 @@ def _measure_speed(config: ConfigDict) -> float:
         return row_losses(model, params, batch["tokens"], train=True, key=key).mean(), {}
 
     settings = optim_config(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
-    trained = training(loss, settings)
+    compiled = training(loss, settings)
     params = factory.init_params(model, 0, np.zeros((1, body.context), np.int32))
-    state = devices.replicate({"params": params, "opt_state": trained.optimizer.init(params)})
+    state = devices.replicate({"params": params, "opt_state": compiled.optimizer.init(params)})
     rows = jax.device_count()
     while True:
         batch = devices.split({"tokens": np.zeros((rows, body.context + 1), np.int32)})
         durations = []
         for number in range(3):
             begin = time.perf_counter()
-            state, metrics = trained.step(state, batch, step.seed_and_step(0, number))
+            state, metrics = compiled.step(state, batch, step.seed_and_step(0, number))
             jax.block_until_ready(metrics)
             durations.append(time.perf_counter() - begin)
         seconds = min(durations[1:])  # the first step compiles

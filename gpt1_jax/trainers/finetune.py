@@ -200,9 +200,9 @@ def _score_splits(
 
 
 def _flatten(scores: Scores) -> tuple[dict[str, float], float]:
-    """Return all scores in one row of the log, and the one that selects the checkpoint.
+    """Return all scores as one row of the log, and the score that selects the best checkpoint.
 
-    The checkpoint is selected by the first metric of the paper on the first development split.
+    The best checkpoint is selected by the first metric of the paper on the first development split.
     """
     row = {}
     for split, values in scores.items():

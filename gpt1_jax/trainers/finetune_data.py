@@ -70,8 +70,8 @@ def _find_task(name: str, regression: bool) -> Task:
     task = TASKS[name]
     if not task.trainable:
         raise UserError(
-            f"config.task: {task.name} has no split to train on or none to choose a checkpoint by; "
-            "it is only predicted or probed; choose another task"
+            f"config.task: {task.name} has no training split or no development split, so "
+            "it cannot be finetuned on; choose another task"
         )
     if regression and not task.bins:
         raise UserError(f"config.regression: {task.name} has classes, not scores; set it to False")
@@ -131,9 +131,10 @@ def _pack(
     """Return the examples as padded arrays, with labels as the loss takes them.
 
     Labels are distributions over the classes, or scores in regression. With config.share_prefix,
-    the streams of a choice hold their common context once. In training they then share its
-    attention and residual dropout. As published, each stream draws its own dropout: the
-    distribution of a stream is the same, but the streams of an example become correlated.
+    the common context of the streams of a choice is stored once. In training the streams then share
+    the attention and residual dropout of the context. In the published system each stream has
+    separate dropout: the distribution of one stream is the same, but the streams of an example are
+    not correlated.
     """
     segments = [example.segments for example in examples]
     streams = classification.streams(

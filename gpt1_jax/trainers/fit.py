@@ -104,7 +104,7 @@ def fit(
         derive: averaged metrics -> further metrics for the log.
         evaluation: what to evaluate, and when.
         meta: JSON values that are stored with every checkpoint.
-        keep_steps: steps whose checkpoints are kept for good.
+        keep_steps: steps whose checkpoints are never deleted.
     """
     start = _restore(config, run, params, training, keep_steps)
     hooks = _hooks(run, start.checkpoints, evaluation, meta, config.checkpoint.every, keep_steps)
@@ -142,11 +142,11 @@ def _restore(
     checkpoints = Checkpoints(
         run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, log_line=run.log.line
     )
-    first, state = checkpoints.restore(state) or (0, state)
-    if first:
-        run.log.line(f"resumes from step {first}")
-    run.log.start(first)
-    return RunState(checkpoints, first, state)
+    start, state = checkpoints.restore(state) or (0, state)
+    if start:
+        run.log.line(f"resumes from step {start}")
+    run.log.start(start)
+    return RunState(checkpoints, start, state)
 
 
 def _hooks(
@@ -172,6 +172,6 @@ def _hooks(
         checkpoints.save(number, state, meta)
 
     return [
-        loop.Hook(evaluation.every, evaluate, last=False),
+        loop.Hook(evaluation.every, evaluate, on_preemption=False),
         loop.Hook(every, save, steps=keep_steps),
     ]

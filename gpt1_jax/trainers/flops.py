@@ -15,7 +15,7 @@ from gpt1_jax.models import factory
 from gpt1_jax.registry import TASKS
 
 TOKENS_PER_WORD = 1.3  # of a large BPE on English; a smaller BPE gives more tokens
-TRAINING_PASSES = 3  # a training step costs as much as so many forward passes
+TRAINING_PASSES = 3  # the cost of a training step in forward passes
 
 
 class _SplitSize(NamedTuple):
@@ -108,9 +108,9 @@ def _read_split(name: str, split: str, source: str, path: str) -> _SplitSize | N
     words = np.array(
         [[len(text.split()) for text in example.segments] for example in examples[:1_000]], float
     )
-    before = task.contexts if task.format == "choice" else task.texts
-    answer = words[:, before:].mean() if task.format == "choice" else 0.0
-    return _SplitSize(len(examples), WordCount(words[:, :before].sum(axis=1).mean(), answer))
+    contexts = task.contexts if task.format == "choice" else task.texts
+    answer = words[:, contexts:].mean() if task.format == "choice" else 0.0
+    return _SplitSize(len(examples), WordCount(words[:, :contexts].sum(axis=1).mean(), answer))
 
 
 def _stream_shape(

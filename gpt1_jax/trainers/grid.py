@@ -59,7 +59,7 @@ def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: st
     Args:
         config: configuration of the ablation.
         pretrained: body -> folder of its pretraining run.
-        tasks_path: folder of the tasks; "" for the hub's own place.
+        tasks_path: folder of the tasks; "" for the data sets of the hub.
 
     Raises:
         UserError: a variant, task or setting is unknown, or a task cannot be finetuned on.
@@ -69,7 +69,7 @@ def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: st
     if unused := set(config.tasks) - tasks:
         raise UserError(
             f"config.tasks: {', '.join(sorted(unused))} is in none of the experiments; "
-            "see config.experiments.*.tasks"
+            "add it to config.experiments.*.tasks, or leave it out"
         )
     factory = _CellFactory(config, pretrained, tasks_path)
     candidates = []
@@ -77,10 +77,10 @@ def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: st
         cell = factory.cell(config.experiments[name].setting, point)
         candidates.append(_Candidate(name, point, cell, _identity(cell)))
     names = _cell_names(config, candidates, factory)
-    points, cells, owners = {name: [] for name in coordinates}, {}, {}
+    points, cells, identities = {name: [] for name in coordinates}, {}, {}
     for candidate in candidates:
         name = names[candidate.identity]
-        if owners.setdefault(name, candidate.identity) != candidate.identity:
+        if identities.setdefault(name, candidate.identity) != candidate.identity:
             raise UserError(
                 f"config.experiments: two different runs would be called {name}; "
                 "run the experiments in two folders"
@@ -107,16 +107,19 @@ def _coordinates(config: ConfigDict, name: str) -> Iterator[Coordinates]:
             )
     for seed in range(axes.seeds or config.seeds):
         for task in tasks:
-            for level in _levels(config, axes, task):
+            for value in _values(config, axes, task):
                 for variant in axes.variants:
-                    yield Coordinates(variant, task, level, seed)
+                    yield Coordinates(variant, task, value, seed)
 
 
-def _levels(config: ConfigDict, axes: ConfigDict, task: str) -> tuple:
-    """Return the experiment's levels. Drop numbers of training examples that the task lacks."""
+def _values(config: ConfigDict, axes: ConfigDict, task: str) -> tuple:
+    """Return the values of the experiment's setting, its levels.
+
+    Drop numbers of training examples that the task does not have.
+    """
     if axes.setting != "data.examples" or config.world.words:
         return tuple(axes.levels) or (None,)
-    return tuple(level for level in axes.levels if level < TASKS[task].sizes["train"])
+    return tuple(value for value in axes.levels if value < TASKS[task].sizes["train"])
 
 
 def _interleave(
@@ -205,5 +208,5 @@ def _identity(cell: ConfigDict) -> str:
 
 def _cell_name(setting: str, point: Coordinates) -> str:
     """Return the name of the cell's folder: task, variant, (setting, value,) seed."""
-    level = "" if point.value is None else f"_{setting.rpartition('.')[2]}_{point.value}"
-    return f"{point.task}_{point.variant}{level}_{point.seed}"
+    value = "" if point.value is None else f"_{setting.rpartition('.')[2]}_{point.value}"
+    return f"{point.task}_{point.variant}{value}_{point.seed}"

@@ -17,7 +17,7 @@ def row_losses(
     *,
     train: bool,
     key: Any = None,
-    positions: bool = True,
+    softmax_positions: bool = True,
 ) -> jax.Array:
     """Return the language model loss of every row of `tokens` [B L+1], in nats per token.
 
@@ -26,13 +26,13 @@ def row_losses(
     Args:
         model: the language model.
         params: its params.
-        tokens: token ids [B L+1].
-        train: use dropout, with `key`.
-        key: the random key of dropout.
-        positions: the softmax runs over the rows of positions too (`losses.softmax_rows`).
+        tokens: token ids.
+        train: use dropout, with the random key `key`.
+        key: see `train`.
+        softmax_positions: the softmax runs over the rows of positions too (`losses.softmax_rows`).
     """
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     rngs = {"dropout": key} if train else None
     hidden, embedding = model.apply({"params": params}, inputs, train=train, rngs=rngs)
-    rows = losses.softmax_rows(embedding, model.body.vocab_size, positions)
+    rows = losses.softmax_rows(embedding, model.body.vocab_size, softmax_positions)
     return losses.language_model(hidden, rows, targets, jnp.ones(targets.shape))

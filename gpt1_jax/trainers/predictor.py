@@ -80,11 +80,13 @@ class Predictor:
     def _streams(self, examples: Sequence[Sequence[str]]) -> list[list[list[int]]]:
         task, tokenizer, context = self._task, self._tokenizer, self._context
         streams = classification.streams(task, examples, tokenizer, context)
-        long = [i for i, example in enumerate(streams) if max(map(len, example)) > self._positions]
-        self.cut += len(long)
+        too_long = [
+            i for i, example in enumerate(streams) if max(map(len, example)) > self._positions
+        ]
+        self.cut += len(too_long)
         shorter = classification.streams(
-            task, [examples[i] for i in long], tokenizer, context, self._positions
+            task, [examples[i] for i in too_long], tokenizer, context, self._positions
         )
-        for i, example in zip(long, shorter, strict=True):
+        for i, example in zip(too_long, shorter, strict=True):
             streams[i] = example
         return streams

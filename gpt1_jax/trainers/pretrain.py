@@ -68,11 +68,16 @@ def _build(config: ConfigDict, name: str, sizes: Mapping, vocab_size: int) -> Pr
     table_dropout = config.published.table_dropout
     body = factory.make_body(name, vocab_size, sizes, table_dropout=table_dropout)
     model = LanguageModel(body)
-    positions = config.published.softmax_positions
+    softmax_positions = config.published.softmax_positions
 
     def loss(params, batch, key):
         losses = row_losses(
-            model, params, batch["tokens"], train=True, key=key, positions=positions
+            model,
+            params,
+            batch["tokens"],
+            train=True,
+            key=key,
+            softmax_positions=softmax_positions,
         )
         return losses.mean(), {}
 
@@ -89,7 +94,7 @@ def _fit(
     model: PretrainModel,
     evaluate: Evaluate,
 ) -> Fitted:
-    """Train the model; evaluate it, and let it write a sample, every config.eval.every steps."""
+    """Train the model. Every config.eval.every steps, evaluate it and generate a sample."""
     body, tokenizer = model.language_model.body, data.tokenizer
     batch_at = pretrain_data.training_batches(
         data.parts, config.model.context, config.batch_size, config.seed
@@ -126,10 +131,12 @@ def _make_evaluate(config: ConfigDict, data: PretrainData, model: LanguageModel)
     The function returns {} if a part has no held-out window. In a mixture, the loss is the mean
     over the parts, by weight, and the loss of each part is returned too.
     """
-    batch_size, positions = config.batch_size, config.published.softmax_positions
+    batch_size, softmax_positions = config.batch_size, config.published.softmax_positions
 
     def step(params, batch, _):
-        losses = row_losses(model, params, batch["tokens"], train=False, positions=positions)
+        losses = row_losses(
+            model, params, batch["tokens"], train=False, softmax_positions=softmax_positions
+        )
         return devices.gather(losses)
 
     mean_loss = functools.partial(
@@ -144,7 +151,7 @@ def _make_evaluate(config: ConfigDict, data: PretrainData, model: LanguageModel)
         if not all(map(len, starts)):
             return {}
         losses = [mean_loss(params, *part) for part in zip(windows, starts, strict=True)]
-        loss = sum(part.weight * own for part, own in zip(data.parts, losses, strict=True))
+        loss = sum(part.weight * value for part, value in zip(data.parts, losses, strict=True))
         values = {"loss": loss, **_loss_metrics(loss, data.characters_per_token["validation"])}
         if len(losses) > 1:
             for part, part_loss in zip(data.parts, losses, strict=True):
@@ -170,11 +177,11 @@ def _mean_loss(
 def _sample(
     config: ConfigDict, model: LanguageModel, tokenizer: bpe.Tokenizer, params: Mapping
 ) -> str:
-    """Return a text of config.eval.sample tokens that the model writes after a newline.
+    """Return a text of config.eval.sample tokens that the model generates after a newline.
 
     Every step uses the same random key.
     """
-    # A tokenizer from elsewhere may have no newline; 0 is the unknown token.
+    # An imported tokenizer may have no newline; 0 is the unknown token.
     prompts = [[tokenizer.newline or 0]]
     keys = jax.random.key(config.seed)[None]
     tokens = sampling.generate(

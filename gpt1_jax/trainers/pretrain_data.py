@@ -118,7 +118,7 @@ def _find_tokenizer(
     A learned tokenizer is stored in `folder` and loaded from there the next time.
 
     Raises:
-        UserError: the file is no tokenizer, or does not fit config.published.backslash_in_word.
+        UserError: the file is not a tokenizer, or does not fit config.published.backslash_in_word.
     """
     backslash_in_word = config.published.backslash_in_word
     if config.tokenizer.path:

@@ -14,7 +14,7 @@ from gpt1_jax.text import bpe
 
 
 class Pretrained(NamedTuple):
-    """Hold the part of a pretraining run that finetuning takes over.
+    """Hold the part of a pretraining run that finetuning starts from.
 
     Attributes:
         tokenizer: the tokenizer of the run.
@@ -110,7 +110,9 @@ def initial_params(pretrained: Pretrained, model: Classifier, seed: int) -> Init
     params, restored_rows = transfer.merge(fresh, pretrained.params)
     status = transfer.transfer_status(params, restored_rows)
     for name in pretrained.dropped:
-        status[name] = f"{status[name]}, stored one dropped" if name in status else "dropped"
+        status[name] = (
+            f"{status[name]}, that of the checkpoint dropped" if name in status else "dropped"
+        )
     return InitialParams(params, restored_rows, transfer.status_summary(status))
 
 

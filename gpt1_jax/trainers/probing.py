@@ -59,7 +59,7 @@ def encode_split(
     Args:
         task: the task; its probe makes the texts.
         examples: rows of one split.
-        where: name of the split, for messages.
+        where: names of the task and the split, for messages.
         tokenizer: the tokenizer of the language model.
         opening: token ids at the start of every stream.
         context: number of positions of the language model.
@@ -99,11 +99,11 @@ class _ScoredStreams(packing.PackedExamples):
 class ChoiceScorer:
     """Compute the scores of all choices from the params of a language model.
 
-    The softmax is over the token rows of the embedding. The other rows, positions, are no answer.
+    The softmax is over the token rows of the embedding, without the rows of positions.
 
     Args:
         model: the language model.
-        splits: the splits to score, by any key.
+        splits: the splits to score, by the names of task and split.
         batch_size: streams per batch, over all devices.
         backend: as for `devices.parallelize`.
     """
@@ -185,17 +185,17 @@ def evaluate_probe(
         splits: the splits, by the names of task and split.
         scores: the scores of their choices.
     """
-    scored = task.name, task.probe_splits[-1]
-    choices, extra = scores[scored], {}
+    scored_split = task.name, task.probe_splits[-1]
+    choices, extra = scores[scored_split], {}
     if task.probe.threshold:
         key = task.name, task.probe.threshold
         extra["threshold"] = metrics.threshold(splits[key].labels, scores[key][:, 0])
         choices = np.concatenate([np.full_like(choices, extra["threshold"]), choices], axis=1)
     predictions = choices.argmax(axis=1)
-    (score,) = metrics.score(task.metrics[:1], splits[scored].labels, predictions).values()
+    (score,) = metrics.score(task.metrics[:1], splits[scored_split].labels, predictions).values()
     relative = (score - task.chance) / (task.probe.ceiling - task.chance)
     return ProbeResult(
-        splits[scored].examples,
+        splits[scored_split].examples,
         predictions,
         scipy.special.softmax(choices, axis=1),
         {"score": score, "relative": relative, **extra},

@@ -29,7 +29,7 @@ def zero_shot(config: ConfigDict, path: str) -> dict:
     """Probe every checkpoint of the run config.init.path. Return the content of result.json.
 
     Each checkpoint's scores are one file in probed/. A run that was killed continues with the first
-    checkpoint without such a file.
+    checkpoint that has no such file.
 
     Args:
         config: see configs/zero_shot.py.
@@ -125,7 +125,7 @@ def _missing_data(config: ConfigDict, task: Task) -> str:
     return ""
 
 
-def _configured(config: ConfigDict, task: Task) -> Task:
+def _configure(config: ConfigDict, task: Task) -> Task:
     """Return the task with the ceiling and the options that the config gives its probe."""
     ceiling = config.ceilings.to_dict()[task.name]
     if ceiling <= task.chance:
@@ -215,7 +215,7 @@ def _probe_checkpoints(
     splits: Mapping[tuple[str, str], probing.ProbeSplit],
     scorer: probing.ChoiceScorer,
 ) -> dict[int, dict[str, dict[str, float]]]:
-    """Return step -> task -> metrics for every checkpoint. Read known results from their files."""
+    """Return step -> task -> metrics for every checkpoint. Read earlier results from files."""
     files = {step: run.workdir / "probed" / f"{step}.json" for step in source.steps}
     # Before the first score: later the processes of a run might not see the same files.
     results = {step: storage.read_json(file) for step, file in files.items() if file.exists()}
@@ -225,7 +225,7 @@ def _probe_checkpoints(
         for step in pending:
             scores = scorer(source.params(step))
             if step == pending[0]:
-                # Not earlier: an error in the first checkpoint must leave no folder.
+                # Only now: after an error in the first checkpoint, open_run removes the folder.
                 run.log.start(start)
             results[step] = {}
             for task in tasks:

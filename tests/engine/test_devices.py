@@ -75,7 +75,7 @@ def test_only_a_donated_state_is_deleted(backend):
 
 def test_unknown_backend_is_refused():
     with pytest.raises(
-        UserError, match=r"config\.backend: 'pjit' is neither 'pmap' nor 'shard_map'"
+        UserError, match=r"config\.backend: 'pjit' found; choose 'pmap' or 'shard_map'"
     ):
         devices.parallelize(lambda *_: None, backend="pjit")
 

@@ -123,7 +123,9 @@ def test_sigterm_saves_before_it_stops(run_log):
     recorder.batch_at = batch_at
     with pytest.raises(SystemExit) as stopped:
         recorder.run(
-            recorder.hook("evaluate", 100, last=False), recorder.hook("save", 100), steps=50
+            recorder.hook("evaluate", 100, on_preemption=False),
+            recorder.hook("save", 100),
+            steps=50,
         )
     assert stopped.value.code == 143
     assert recorder.hook_calls == [("save", 4, 4)] and recorder.steps == 4

@@ -86,7 +86,7 @@ def test_shorter_embedding_takes_the_first_rows():
             r"tokens is \(6, 3\) in the checkpoint and \(6, 2\) in this model",
         ),
         ({"h0/kernel": np.ones((3, 2))}, r"h0/kernel is \(3, 2\)"),
-        ({"h1/kernel": np.ones((2, 2))}, "the checkpoint's h1/kernel has no place in this model"),
+        ({"h1/kernel": np.ones((2, 2))}, "the checkpoint's h1/kernel is not a param of this model"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(stored, message):
