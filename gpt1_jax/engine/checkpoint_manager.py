@@ -29,7 +29,7 @@ class Checkpoints:
     Args:
         workdir: the run's folder.
         keep: the number of newest checkpoints to keep.
-        keep_steps: steps whose checkpoints are kept for good.
+        keep_steps: steps whose checkpoints are never deleted.
         log_line: write a line to the log.
     """
 
@@ -139,7 +139,7 @@ class Checkpoints:
         bad = self._folder.parent / f"bad-{step}-{int(time.time())}"
         (self._folder / str(step)).rename(bad)
         self._log_line(
-            f"checkpoint of step {step} is damaged ({first_line(error)}); set aside as {bad}"
+            f"checkpoint of step {step} is damaged ({error_summary(error)}); renamed to {bad}"
         )
         self._manager = self._open()
 

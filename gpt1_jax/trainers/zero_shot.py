@@ -94,7 +94,7 @@ def _select_tasks(config: ConfigDict, log_line: Callable[[str], None]) -> list[T
                 f"config.tasks: no probe is called {name!r}; choose among: {', '.join(known)}"
             )
     names = list(dict.fromkeys(config.tasks)) or _tasks_with_data(config, known, log_line)
-    return [_configured(config, TASKS[name]) for name in names]
+    return [_configure(config, TASKS[name]) for name in names]
 
 
 def _tasks_with_data(
