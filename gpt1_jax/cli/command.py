@@ -60,9 +60,7 @@ def run(
     logging.set_verbosity(logging.ERROR)  # libraries log their progress at lower levels
     try:
         if HELP & set(argv[1:]):
-            print(
-                f"{description.strip()}\n\nFlags:\n{values.get_help(include_special_flags=False)}"
-            )
+            print(f"{description.strip()}\n\nFlags:\n{_flags_help(values)}")
         else:
             main(parser(values, argv))
     except UserError as error:
@@ -75,3 +73,9 @@ def run(
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _flags_help(values: flags.FlagValues) -> str:
+    """Return the help of the flags, without absl's headings (the names of modules)."""
+    lines = values.get_help(include_special_flags=False).splitlines()
+    return "\n".join(line for line in lines if line.startswith(" "))
