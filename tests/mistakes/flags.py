@@ -55,10 +55,10 @@ MISTAKES = {
         "config.data.source", "'cloud'", "files", settings={"data.source": "cloud"}
     ),
     "task without a split to train on": finetune(
-        "config.task: ax", "only predicted or probed", settings={"task": "ax"}
+        "config.task: ax", "cannot be finetuned on", settings={"task": "ax"}
     ),
     "task for zero-shot only": finetune(
-        "config.task: dprd", "only predicted or probed", settings={"task": "dprd"}
+        "config.task: dprd", "cannot be finetuned on", settings={"task": "dprd"}
     ),
     "regression on a task with classes": finetune(
         "config.regression", "sst2 has classes", settings={"regression": True}

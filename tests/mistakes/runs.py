@@ -37,7 +37,9 @@ MISTAKES = {
     "another width": finetune(
         "config.init.path", "in the checkpoint", "config.model", settings={"model.width": 32}
     ),
-    "another depth": finetune("config.init.path", "h1", "no place", settings={"model.layers": 1}),
+    "another depth": finetune(
+        "config.init.path", "h1", "is not a param of this model", settings={"model.layers": 1}
+    ),
     "another ffn width": finetune("config.init.path", "h0/mlp/c_fc", settings={"model.ffn": 32}),
     "swapped tokenizer": finetune(
         "{here}/run/tokenizer.json",
