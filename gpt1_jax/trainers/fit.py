@@ -96,13 +96,11 @@ def fit(
 
     Args:
         config: seed, model.dtype, log and checkpoint are read.
-        run: the run's folder.
         params: the initial params; a run with a checkpoint does not use them.
         training: the compiled training step.
         batch_at: step -> the global batch.
         flops: (tokens, length) -> floating-point operations of a training step.
         derive: averaged metrics -> further metrics for the log.
-        evaluation: what to evaluate, and when.
         meta: JSON values that are stored with every checkpoint.
         keep_steps: steps whose checkpoints are never deleted.
     """
