@@ -76,7 +76,12 @@ def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield temporary
         if path.exists():
             path.rename(previous)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError:
+            if previous.exists():
+                previous.rename(path)
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(previous, ignore_errors=True)
