@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Num
 
-CHUNK = 8_192  # positions whose logits exist at one time; with 40,990 rows 1.3 GB in float32
+from gpt1_jax.engine.softmax_kernel import softmax_gradient
+
+COLUMNS = 128  # the embedding matrix is padded to a multiple of so many rows
+CHUNK = 4_096  # positions whose logits exist at one time; with 40,990 rows 1.3 GB in float32
 
 
 def language_model(
@@ -119,17 +123,17 @@ def weighted_loss(
 
 
 def _weighted_loss_forward(hidden, embedding, targets, weights, chunk):
+    # Whole tiles of columns: otherwise, XLA pads the matrix for a GPU in every chunk.
+    vocab_size = len(embedding)
+    embedding = jnp.pad(embedding, [(0, -vocab_size % COLUMNS), (0, 0)])
+    product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+
     def add_chunk(total, part):
         loss, embedding_gradient = total
         hidden, targets, weights = part
-        logits = _logits(hidden, embedding)
-        log_sums = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-        columns = jax.lax.broadcasted_iota(targets.dtype, logits.shape, 1)
-        is_target = columns == targets[:, None]
-        gradient = (jnp.exp(logits - log_sums) - is_target) * weights[:, None]
-        gradient = gradient.astype(embedding.dtype)
-        loss += jnp.sum(weights * (log_sums[:, 0] - _target_logits(hidden, embedding, targets)))
-        product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+        logits = product("pd,vd->pv", hidden, embedding)
+        log_sums, gradient = _softmax_gradient(logits, targets, weights, vocab_size, hidden.dtype)
+        loss += jnp.sum(weights * (log_sums - _target_logits(hidden, embedding, targets)))
         embedding_gradient += product("pv,pd->vd", gradient, hidden)
         hidden_gradient = product("pv,vd->pd", gradient, embedding).astype(hidden.dtype)
         return (loss, embedding_gradient), hidden_gradient
@@ -138,7 +142,33 @@ def _weighted_loss_forward(hidden, embedding, targets, weights, chunk):
     (loss, embedding_gradient), hidden_gradient = _scan(
         add_chunk, zeros, (hidden, targets, weights), chunk
     )
-    return loss, (hidden_gradient, embedding_gradient.astype(embedding.dtype))
+    return loss, (hidden_gradient, embedding_gradient[:vocab_size].astype(embedding.dtype))
+
+
+def _softmax_gradient(
+    logits: Float[Array, "P V"],
+    targets: Int[Array, "P"],
+    weights: Float[Array, "P"],
+    vocab_size: int,
+    dtype: DTypeLike,
+) -> tuple[Float[Array, "P"], Float[Array, "P V"]]:
+    """Return logsumexp(logits) and (softmax(logits) - one-hot(targets)) * weights.
+
+    Only the first `vocab_size` columns count.
+    """
+
+    def plain(logits, targets, weights):
+        columns = jax.lax.broadcasted_iota(targets.dtype, logits.shape, 1)
+        logits = jnp.where(columns < vocab_size, logits, -jnp.inf)
+        log_sums = jax.nn.logsumexp(logits, axis=-1)
+        is_target = columns == targets[:, None]
+        gradient = (jnp.exp(logits - log_sums[:, None]) - is_target) * weights[:, None]
+        return log_sums, gradient.astype(dtype)
+
+    kernel = functools.partial(softmax_gradient, count=vocab_size, dtype=dtype)
+    return jax.lax.platform_dependent(
+        logits, targets, weights, cuda=kernel, rocm=kernel, default=plain
+    )
 
 
 def _weighted_loss_backward(_, gradients, scale):

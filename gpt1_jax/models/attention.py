@@ -18,7 +18,8 @@ KINDS = ("auto", "plain", "fused")  # values of config.model.attention
 
 def attend(
     kind: str,
-    qkv: Float[Array, "B L W"],
+    product: Float[Array, "B L W"],
+    bias: Float[Array, "W"],
     segment_ids: Int[Array, "B L"] | None,
     heads: int,
     rate: float = 0.0,
@@ -29,7 +30,8 @@ def attend(
     Args:
         kind: "plain" or "fused"; "auto" is fused on TPU and GPU where the kernels support the
             sizes, else plain.
-        qkv: queries, keys and values side by side.
+        product: queries, keys and values side by side, without their bias.
+        bias: their bias.
         segment_ids: see `Transformer.__call__`; None for rows of one text.
         heads: H.
         rate: dropout rate of the attention weights.
@@ -38,13 +40,15 @@ def attend(
     Raises:
         UserError: the fused kernels do not support the sizes.
     """
-    width = qkv.shape[-1] // 3
+    width = product.shape[-1] // 3
     if _is_fused(kind, width, heads):
         rate = 0.0 if key is None else rate
         words = jnp.zeros(2, jnp.uint32) if key is None else hash_key(key)
-        return fused_attention.fused_attention(qkv, segment_ids, words, heads, rate)
-    mask = causal_mask(qkv.shape[1])[None] if segment_ids is None else segment_mask(segment_ids)
-    return merge_heads(masked_attention(*split_heads(qkv, heads), mask, rate, key))
+        return fused_attention.fused_attention(product, bias, segment_ids, words, heads, rate)
+    qkv = split_heads(product + bias.astype(product.dtype)[None, None], heads)
+    length = product.shape[1]
+    mask = causal_mask(length)[None] if segment_ids is None else segment_mask(segment_ids)
+    return merge_heads(masked_attention(*qkv, mask, rate, key))
 
 
 def _is_fused(kind: str, width: int, heads: int) -> bool:

@@ -81,13 +81,19 @@ class Saved(NamedTuple):
 
     Attributes:
         logsumexp: logs of the sums of all rows of attention weights [G, L].
-        delta: sums of output times gradient over the columns of each head [G, L].
+        output: the outputs [L, G*d].
         gradient: gradient of the outputs [L, G*d].
     """
 
     logsumexp: Any
-    delta: Any
+    output: Any
     gradient: Any
+
+    def delta(self, rows, columns) -> Float[Array, "T 1"]:
+        """Return the sums of output times gradient over the columns of a head."""
+        output, gradient = self.output[rows, columns], self.gradient[rows, columns]
+        products = output.astype(jnp.float32) * gradient.astype(jnp.float32)
+        return products.sum(axis=1, keepdims=True)
 
 
 def forward_body(sizes: Sizes, program: Program, output, logsumexp) -> None:
@@ -136,11 +142,10 @@ def _attend(
 
 def _query_gradient(sizes: Sizes, program: Program, saved: Saved, head: int) -> Float[Array, "T d"]:
     """Return the gradient of a tile of queries, from all keys before them."""
-    rows = pl.ds(program.tile * sizes.tile, sizes.tile)
+    rows, columns = pl.ds(program.tile * sizes.tile, sizes.tile), sizes.columns(head)
     query = program.read(0, program.tile, head)
-    gradient = saved.gradient[rows, sizes.columns(head)]
+    gradient, delta = saved.gradient[rows, columns], saved.delta(rows, columns)
     logsumexp = saved.logsumexp[head : head + 1, rows].T
-    delta = saved.delta[head : head + 1, rows].T
 
     def add_keys(step, total):
         tile = _tile(sizes, program, head, program.tile, step)
@@ -159,17 +164,18 @@ def _key_value_gradient(
 ) -> tuple[Float[Array, "T d"], Float[Array, "T d"]]:
     """Return the gradients of a tile of keys and values, from all queries after them."""
     key, value = (program.read(part, program.tile, head) for part in (1, 2))
+    columns = sizes.columns(head)
 
     def add_queries(step, carry):
         key_gradient, value_gradient = carry
         rows = pl.ds(step * sizes.tile, sizes.tile)
-        query, gradient = program.read(0, step, head), saved.gradient[rows, sizes.columns(head)]
+        query, gradient = program.read(0, step, head), saved.gradient[rows, columns]
         tile = _tile(sizes, program, head, step, program.tile, transposed=True)
         weights = jnp.exp(_scores(sizes, key, query, tile) - saved.logsumexp[head : head + 1, rows])
         dropped = _drop(sizes, weights, tile).astype(query.dtype)
         value_gradient += _matmul(dropped, gradient)
         weights_gradient = _drop(sizes, _matmul(value, gradient.T), tile)
-        scores_gradient = weights * (weights_gradient - saved.delta[head : head + 1, rows])
+        scores_gradient = weights * (weights_gradient - saved.delta(rows, columns).T)
         key_gradient += _matmul(scores_gradient.astype(query.dtype), query)
         return key_gradient, value_gradient
 

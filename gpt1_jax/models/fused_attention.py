@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 from jax.experimental.pallas import triton
@@ -27,7 +26,6 @@ from jaxtyping import Array, Float, Int, UInt32
 from gpt1_jax.models.attention_kernels import Program, Saved, Sizes, backward_body, forward_body
 
 LANES = 128  # columns of a memory tile of a TPU
-RESIDUALS = "fused_attention"  # name of what the backward kernel needs, for jax.checkpoint
 
 
 class Platform(NamedTuple):
@@ -72,9 +70,10 @@ def is_supported(width: int, heads: int) -> bool:
     return width // heads in (16, 32, 64, 128) and heads_per_program(width, heads) > 0
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def fused_attention(
-    qkv: Float[Array, "B L W"],
+    product: Float[Array, "B L W"],
+    bias: Float[Array, "W"],
     segment_ids: Int[Array, "B L"] | None,
     words: UInt32[Array, "2"],
     heads: int,
@@ -84,26 +83,27 @@ def fused_attention(
     """Return causal self-attention of whole rows.
 
     Args:
-        qkv: queries, keys and values side by side.
+        product: queries, keys and values side by side, without their bias.
+        bias: their bias.
         segment_ids: see `Transformer.__call__`; None for rows of one text.
         words: the words of the dropout mask (`dropout.hash_key`); not read if `rate` is 0.
         heads: H.
         rate: dropout rate of the attention weights.
         platform: how to run; by default, as the platform needs for which the program is compiled.
     """
-    return _forward(qkv, segment_ids, words, heads, rate, platform)[0]
+    return _forward(product, bias, segment_ids, words, heads, rate, platform)[0]
 
 
-def _forward(qkv, segment_ids, words, heads, rate, platform):
+def _forward(product, bias, segment_ids, words, heads, rate, platform):
     call = functools.partial(_call_forward, heads=heads, rate=rate)
-    results = _dispatch(call, platform, qkv, segment_ids, words)
-    output, logsumexp = checkpoint_name(results, RESIDUALS)
-    return output, (qkv, segment_ids, words, output, logsumexp)
+    inputs = product, bias, segment_ids, words
+    output, logsumexp = _dispatch(call, platform, *inputs)
+    return output, (*inputs, output, logsumexp)
 
 
 def _backward(heads, rate, platform, residuals, gradient):
     call = functools.partial(_call_backward, heads=heads, rate=rate)
-    return _dispatch(call, platform, *residuals, gradient), None, None
+    return *_dispatch(call, platform, *residuals, gradient), None, None
 
 
 fused_attention.defvjp(_forward, _backward)
@@ -123,11 +123,14 @@ def _dispatch(call: Callable, platform: Platform | None, *arguments: Any) -> Any
     )
 
 
-def _call_forward(platform: Platform, qkv, segment_ids, words, *, heads: int, rate: float):
+def _call_forward(
+    platform: Platform, product, bias, segment_ids, words, *, heads: int, rate: float
+):
     """Return the output [B L D] and the logs of the sums of all rows of weights [B H L]."""
-    batch, length, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    (batch, length, columns) = product.shape
+    width = columns // 3
     sizes = platform.sizes(length, width, heads, rate)
-    inputs = _Inputs.make(platform, sizes, qkv, segment_ids, words)
+    inputs = _Inputs.make(platform, sizes, product, bias, segment_ids, words)
     output_specs = [
         pl.BlockSpec((None, sizes.tile, sizes.group * sizes.size), lambda b, h, i: (b, i, h)),
         pl.BlockSpec((None, None, sizes.group, sizes.tile), lambda b, h, i: (b, h, 0, i)),
@@ -142,7 +145,7 @@ def _call_forward(platform: Platform, qkv, segment_ids, words, *, heads: int, ra
         in_specs=inputs.specs(),
         out_specs=output_specs,
         out_shape=[
-            jax.ShapeDtypeStruct((batch, padded, width), qkv.dtype),
+            jax.ShapeDtypeStruct((batch, padded, width), product.dtype),
             jax.ShapeDtypeStruct(logsumexp_shape, jnp.float32),
         ],
     )(*inputs.arrays)
@@ -151,7 +154,8 @@ def _call_forward(platform: Platform, qkv, segment_ids, words, *, heads: int, ra
 
 def _call_backward(
     platform: Platform,
-    qkv,
+    product,
+    bias,
     segment_ids,
     words,
     output,
@@ -161,22 +165,21 @@ def _call_backward(
     heads: int,
     rate: float,
 ):
-    """Return the gradient of `qkv`."""
+    """Return the gradients of `product` and `bias`."""
     batch, length, width = output.shape
     sizes = platform.sizes(length, width, heads, rate)
-    inputs = _Inputs.make(platform, sizes, qkv, segment_ids, words)
+    inputs = _Inputs.make(platform, sizes, product, bias, segment_ids, words)
     padded, block = sizes.tiles * sizes.tile, sizes.group * sizes.size
-    products = output.astype(jnp.float32) * gradient.astype(jnp.float32)
-    delta = products.reshape(batch, length, heads, sizes.size).sum(axis=3).swapaxes(1, 2)
-    by_group = lambda rows: _pad(rows, axis=2, length=padded).reshape(
+    logsumexp = _pad(logsumexp, axis=2, length=padded).reshape(
         batch, heads // sizes.group, sizes.group, padded
     )
-    row_spec = pl.BlockSpec((None, None, sizes.group, padded), lambda b, h, *_: (b, h, 0, 0))
+    saved = logsumexp, *(_pad(rows, axis=1, length=padded) for rows in (output, gradient))
+    rows = pl.BlockSpec((None, padded, block), lambda b, h, *_: (b, 0, h))
     in_specs = [
         *inputs.specs(),
-        row_spec,
-        row_spec,
-        pl.BlockSpec((None, padded, block), lambda b, h, *_: (b, 0, h)),
+        pl.BlockSpec((None, None, sizes.group, padded), lambda b, h, *_: (b, h, 0, 0)),
+        rows,
+        rows,
     ]
     grid = (batch, heads // sizes.group, sizes.tiles)
     options: dict[str, Any]
@@ -184,29 +187,34 @@ def _call_backward(
         body, options = _tpu_backward(sizes, inputs, grid, block)
     else:
         body, options = _gpu_backward(sizes, inputs), dict(grid=grid)
-    result = _pallas_call(
+    result, sums = _pallas_call(
         platform,
         body,
         name="fused_attention_backward",
         in_specs=in_specs,
-        out_shape=jax.ShapeDtypeStruct((batch, padded, 3 * width), qkv.dtype),
+        out_shape=[
+            jax.ShapeDtypeStruct((batch, padded, 3 * width), product.dtype),
+            jax.ShapeDtypeStruct((batch, sizes.tiles, 1, 3 * width), jnp.float32),
+        ],
         **options,
-    )(*inputs.arrays, by_group(logsumexp), by_group(delta), _pad(gradient, axis=1, length=padded))
-    return result[:, :length]
+    )(*inputs.arrays, *saved)
+    return result[:, :length], sums.sum(axis=(0, 1, 2)).astype(bias.dtype)
 
 
 def _gpu_backward(sizes: Sizes, inputs: "_Inputs") -> Callable:
-    """Return the body for a GPU: every program writes its three tiles into the whole gradient."""
+    """Return the body for a GPU: every program writes its parts into the whole gradients."""
 
     def body(*refs):
-        *rest, logsumexp, delta, gradient, result = refs
-        saved = Saved(logsumexp, delta, gradient)
-        rows = pl.ds(pl.program_id(2) * sizes.tile, sizes.tile)
+        *rest, logsumexp, output, gradient, result, sums = refs
+        row, block, tile = pl.program_id(0), pl.program_id(1), pl.program_id(2)
 
         def write(part, head, value):
-            column = (part * sizes.heads + pl.program_id(1)) * sizes.size
-            result[pl.program_id(0), rows, pl.ds(column, sizes.size)] = value.astype(result.dtype)
+            columns = pl.ds((part * sizes.heads + block) * sizes.size, sizes.size)
+            rows = pl.ds(tile * sizes.tile, sizes.tile)
+            result[row, rows, columns] = value.astype(result.dtype)
+            sums[row, tile, 0, columns] = value.sum(axis=0)
 
+        saved = Saved(logsumexp, output, gradient)
         backward_body(sizes, inputs.program(rest), saved, write)
 
     return body
@@ -222,26 +230,32 @@ def _tpu_backward(
     """
 
     def body(*refs):
-        *rest, logsumexp, delta, gradient, result, scratch = refs
-        saved = Saved(logsumexp, delta, gradient)
+        *rest, logsumexp, output, gradient, result, sums, parts, part_sums = refs
         program, part = inputs.program(rest), pl.program_id(3)
 
         def write(part, head, value):
-            scratch[part, :, sizes.columns(head)] = value.astype(scratch.dtype)
+            columns = sizes.columns(head)
+            parts[part, :, columns] = value.astype(parts.dtype)
+            part_sums[part, :, columns] = value.sum(axis=0, keepdims=True)
 
         @pl.when(part == 0)
         def _():
-            backward_body(sizes, program, saved, write)
+            backward_body(sizes, program, Saved(logsumexp, output, gradient), write)
 
-        result[...] = scratch[part]
+        result[...] = parts[part]
+        sums[...] = part_sums[part]
 
     blocks = grid[1]
     return body, dict(
         grid=(*grid, 3),
-        out_specs=pl.BlockSpec(
-            (None, sizes.tile, block), lambda b, h, i, part: (b, i, part * blocks + h)
-        ),
-        scratch_shapes=[pltpu.VMEM((3, sizes.tile, block), inputs.arrays[1].dtype)],
+        out_specs=[
+            pl.BlockSpec((None, sizes.tile, block), lambda b, h, i, p: (b, i, p * blocks + h)),
+            pl.BlockSpec((None, None, 1, block), lambda b, h, i, p: (b, i, 0, p * blocks + h)),
+        ],
+        scratch_shapes=[
+            pltpu.VMEM((3, sizes.tile, block), inputs.arrays[1].dtype),
+            pltpu.VMEM((3, 1, block), jnp.float32),
+        ],
     )
 
 
@@ -251,9 +265,9 @@ class _Inputs(NamedTuple):
     Attributes:
         platform: how the kernels run.
         sizes: static sizes.
-        arrays: the words of the dropout mask; the padded queries, keys and values, on a TPU once
-            for each part, because a block holds columns of one part; any segment ids, as a column
-            and as a row.
+        arrays: the words of the dropout mask; the padded queries, keys and values, then their
+            bias; any segment ids, as a column and as a row. On a TPU, the second and the third
+            occur once for each part, because a block holds columns of one part.
     """
 
     platform: Platform
@@ -261,14 +275,15 @@ class _Inputs(NamedTuple):
     arrays: tuple[Array, ...]
 
     @classmethod
-    def make(cls, platform, sizes, qkv, segment_ids, words) -> "_Inputs":
+    def make(cls, platform, sizes, product, bias, segment_ids, words) -> "_Inputs":
         padded = sizes.tiles * sizes.tile
-        parts = (_pad(qkv, axis=1, length=padded),) * (3 if platform.is_tpu else 1)
+        parts = (_pad(product, axis=1, length=padded),) * (3 if platform.is_tpu else 1)
+        biases = (bias.astype(product.dtype)[None],) * len(parts)
         if segment_ids is None:
-            return cls(platform, sizes, (words, *parts))
+            return cls(platform, sizes, (words, *parts, *biases))
         segment_ids = _pad(segment_ids, axis=1, length=padded, value=-1)
         segments = segment_ids[:, :, None], segment_ids[:, None, :]
-        return cls(platform, sizes, (words, *parts, *segments))
+        return cls(platform, sizes, (words, *parts, *biases, *segments))
 
     def specs(self) -> list[pl.BlockSpec]:
         """Return the block of each array that a program reads."""
@@ -276,12 +291,20 @@ class _Inputs(NamedTuple):
         padded, width = sizes.tiles * sizes.tile, sizes.group * sizes.size
         blocks = sizes.heads // sizes.group
         if self.platform.is_tpu:
-            columns = lambda part: lambda b, h, *_: (b, 0, part * blocks + h)
-            parts = [pl.BlockSpec((None, padded, width), columns(part)) for part in range(3)]
-            specs = [pl.BlockSpec(memory_space=pltpu.SMEM), *parts]
+            rows = lambda part: lambda b, h, *_: (b, 0, part * blocks + h)
+            row = lambda part: lambda b, h, *_: (0, part * blocks + h)
+            specs = [
+                pl.BlockSpec(memory_space=pltpu.SMEM),
+                *(pl.BlockSpec((None, padded, width), rows(part)) for part in range(3)),
+                *(pl.BlockSpec((1, width), row(part)) for part in range(3)),
+            ]
         else:
-            row = pl.BlockSpec((None, *self.arrays[1].shape[1:]), lambda b, *_: (b, 0, 0))
-            specs = [pl.BlockSpec((2,), lambda *_: (0,)), row]
+            rows, row = self.arrays[1].shape[1:], self.arrays[2].shape
+            specs = [
+                pl.BlockSpec((2,), lambda *_: (0,)),
+                pl.BlockSpec((None, *rows), lambda b, *_: (b, 0, 0)),
+                pl.BlockSpec(row, lambda *_: (0, 0)),
+            ]
         if len(self.arrays) > len(specs):
             specs.append(pl.BlockSpec((None, padded, 1), lambda b, *_: (b, 0, 0)))
             specs.append(pl.BlockSpec((None, 1, padded), lambda b, *_: (b, 0, 0)))
@@ -291,13 +314,15 @@ class _Inputs(NamedTuple):
         """Return what this program knows, from the references to these inputs."""
         sizes, block = self.sizes, pl.program_id(1)
         count = 3 if self.platform.is_tpu else 1
-        parts, segments = refs[1 : 1 + count], refs[1 + count : len(self.arrays)]
+        parts, biases = refs[1 : 1 + count], refs[1 + count : 1 + 2 * count]
+        segments = refs[1 + 2 * count : len(self.arrays)]
 
         def read(part, tile, head):
-            rows = pl.ds(tile * sizes.tile, sizes.tile)
+            rows, columns = pl.ds(tile * sizes.tile, sizes.tile), sizes.columns(head)
             if self.platform.is_tpu:
-                return parts[part][rows, sizes.columns(head)]
-            return parts[0][rows, pl.ds((part * sizes.heads + block) * sizes.size, sizes.size)]
+                return parts[part][rows, columns] + biases[part][:, columns]
+            columns = pl.ds((part * sizes.heads + block) * sizes.size, sizes.size)
+            return parts[0][rows, columns] + biases[0][:, columns]
 
         sequence = pl.program_id(0) * sizes.heads + block * sizes.group
         return Program(sequence, pl.program_id(2), refs[0], read, tuple(segments) or None)

@@ -19,41 +19,93 @@ from gpt1_jax.models.attention import (
     segment_mask,
     split_heads,
 )
-from gpt1_jax.models.dropout import dropout
+from gpt1_jax.models.dropout import dropout, hash_key
+from gpt1_jax.models.gelu import gelu_project
+from gpt1_jax.models.residual_norm import NormParams, residual_norm
 from gpt1_jax.registry import MODELS
 
 INIT = nn.initializers.normal(0.02)  # every weight, also the residual projections; biases are 0
 
 
-class Attention(nn.Module):
-    """Apply masked multi-head self-attention with one projection to queries, keys and values."""
+class Linear(nn.Module):
+    """Multiply by a matrix. The operation that follows adds `bias`, which it can do in one pass."""
 
-    width: int
-    heads: int
-    attn_dropout: float
-    resid_dropout: float
-    attention: str
+    inputs: int
+    outputs: int
     dtype: DTypeLike
 
     def setup(self):
-        self.c_attn = nn.Dense(3 * self.width, kernel_init=INIT, dtype=self.dtype)
-        self.c_proj = nn.Dense(self.width, kernel_init=INIT, dtype=self.dtype)
+        kernel = self.param("kernel", INIT, (self.inputs, self.outputs))
+        self.matrix = kernel.astype(self.dtype)
+        self.bias = self.param("bias", nn.initializers.zeros, (self.outputs,))
+
+    def __call__(self, x: Float[Array, "*N I"]) -> Float[Array, "*N O"]:
+        """Return the product without the bias."""
+        return x @ self.matrix
+
+
+class ResidualNorm(nn.Module):
+    """Add a branch to the residual stream, after dropout, and normalize the sum (post-LN)."""
+
+    width: int
+    rate: float
+
+    def setup(self):
+        self.scale = self.param("scale", nn.initializers.ones, (self.width,))
+        self.bias = self.param("bias", nn.initializers.zeros, (self.width,))
+
+    def __call__(
+        self,
+        x: Float[Array, "B L D"],
+        branch: Float[Array, "B L D"],
+        branch_bias: Float[Array, "D"],
+        train: bool,
+    ) -> Float[Array, "B L D"]:
+        """Return the normalized sum; `branch` is without its bias."""
+        words = hash_key(self.make_rng("dropout")) if train and self.rate else None
+        params = NormParams(branch_bias, self.scale, self.bias)
+        return residual_norm(x, branch, params, words, self.rate)
+
+
+class Attention(nn.Module):
+    """Apply masked multi-head self-attention with one projection to queries, keys and values.
+
+    The result lacks the bias of the last projection, `c_proj.bias`.
+    """
+
+    width: int
+    heads: int
+    rate: float
+    kind: str
+    dtype: DTypeLike
+
+    def setup(self):
+        self.c_attn = Linear(self.width, 3 * self.width, self.dtype)
+        self.c_proj = Linear(self.width, self.width, self.dtype)
 
     def __call__(
         self, x: Float[Array, "B L D"], segment_ids: Int[Array, "B L"] | None, train: bool
     ) -> Float[Array, "B L D"]:
         """Attend among whole texts; arguments as for `Transformer`."""
-        key = self.make_rng("dropout") if train else None
-        qkv = self.c_attn(x)
-        y = attend(self.attention, qkv, segment_ids, self.heads, self.attn_dropout, key)
-        y = self.c_proj(y)
-        return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
+        key = self.make_rng("dropout") if train and self.rate else None
+        y = attend(
+            self.kind,
+            self.c_attn(x),
+            self.c_attn.bias,
+            segment_ids,
+            heads=self.heads,
+            rate=self.rate,
+            key=key,
+        )
+        return self.c_proj(y)
 
     def decode(
         self, x: Float[Array, "B L D"], positions: Int[Array, "B L"]
     ) -> Float[Array, "B L D"]:
         """Add keys and values of `x` to the KV cache. Attend to all keys up to each query."""
-        q, k, v = split_heads(self.c_attn(x), self.heads)
+        q, k, v = split_heads(
+            self.c_attn(x) + self.c_attn.bias.astype(self.dtype)[None, None], self.heads
+        )
         k = self.update_cache("key", k, positions)
         v = self.update_cache("value", v, positions)
         mask = jnp.arange(k.shape[2])[None, None] <= positions[:, :, None]
@@ -76,20 +128,18 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Apply two layers with the tanh form of GELU between them."""
+    """Apply two layers with GELU between them. The result lacks the last bias, `c_proj.bias`."""
 
     width: int
     ffn: int
-    resid_dropout: float
     dtype: DTypeLike
 
     def setup(self):
-        self.c_fc = nn.Dense(self.ffn, kernel_init=INIT, dtype=self.dtype)
-        self.c_proj = nn.Dense(self.width, kernel_init=INIT, dtype=self.dtype)
+        self.c_fc = Linear(self.width, self.ffn, self.dtype)
+        self.c_proj = Linear(self.ffn, self.width, self.dtype)
 
-    def __call__(self, x: Float[Array, "B L D"], train: bool) -> Float[Array, "B L D"]:
-        y = self.c_proj(nn.gelu(self.c_fc(x), approximate=True))
-        return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
+    def __call__(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
+        return gelu_project(self.c_fc(x), self.c_fc.bias, self.c_proj.matrix)
 
 
 class Block(nn.Module):
@@ -104,31 +154,24 @@ class Block(nn.Module):
     dtype: DTypeLike
 
     def setup(self):
-        self.attn = Attention(
-            self.width,
-            self.heads,
-            self.attn_dropout,
-            self.resid_dropout,
-            self.attention,
-            self.dtype,
-        )
-        self.ln_1 = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False)
-        self.mlp = MLP(self.width, self.ffn, self.resid_dropout, self.dtype)
-        self.ln_2 = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False)
+        self.attn = Attention(self.width, self.heads, self.attn_dropout, self.attention, self.dtype)
+        self.ln_1 = ResidualNorm(self.width, self.resid_dropout)
+        self.mlp = MLP(self.width, self.ffn, self.dtype)
+        self.ln_2 = ResidualNorm(self.width, self.resid_dropout)
 
     def __call__(
         self, x: Float[Array, "B L D"], segment_ids: Int[Array, "B L"] | None, train: bool
     ) -> Float[Array, "B L D"]:
         """Return the output of the block for whole texts; arguments as for `Transformer`."""
-        x = self.ln_1(x + self.attn(x, segment_ids, train))
-        return self.ln_2(x + self.mlp(x, train))
+        x = self.ln_1(x, self.attn(x, segment_ids, train), self.attn.c_proj.bias, train)
+        return self.ln_2(x, self.mlp(x), self.mlp.c_proj.bias, train)
 
     def decode(
         self, x: Float[Array, "B L D"], positions: Int[Array, "B L"]
     ) -> Float[Array, "B L D"]:
         """Return the output of the block for the next tokens and update the KV cache."""
-        x = self.ln_1(x + self.attn.decode(x, positions))
-        return self.ln_2(x + self.mlp(x, train=False))
+        x = self.ln_1(x, self.attn.decode(x, positions), self.attn.c_proj.bias, train=False)
+        return self.ln_2(x, self.mlp(x), self.mlp.c_proj.bias, train=False)
 
 
 @MODELS.register("transformer")

@@ -91,6 +91,42 @@ def test_max_targets_does_not_change_loss_and_gradients(weights, max_targets):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize("chunk", [4, 15, 99])
+def test_training_loss_in_chunks_equals_the_plain_way(chunk):
+    weights = jnp.asarray(RANDOM.random(15), jnp.float32)
+    flat = HIDDEN.reshape(15, 4), EMBEDDING, TARGETS.ravel(), weights
+    chunked = lambda hidden, embedding: (
+        0.5 * losses.weighted_loss(hidden, embedding, *flat[2:], chunk)
+    )
+
+    def plain_loss(hidden, embedding):
+        logs = jax.nn.log_softmax(hidden @ embedding.T)
+        return -0.5 * (weights * jnp.take_along_axis(logs, flat[2][:, None], axis=1)[:, 0]).sum()
+
+    # The forward pass alone, and the value that comes with the gradient.
+    np.testing.assert_allclose(chunked(*flat[:2]), plain_loss(*flat[:2]), rtol=1e-6)
+    actual, expected = (
+        jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))(*flat[:2])
+        for loss in (chunked, plain_loss)
+    )
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6),
+        actual,
+        expected,
+    )
+
+
+@pytest.mark.parametrize("stream_weight", [None, jnp.asarray([0.5, 2.0, 0.5])])
+@pytest.mark.parametrize("max_targets", [None, 8, 11])
+def test_training_loss_is_the_weighted_mean_over_streams(max_targets, stream_weight):
+    means = losses.language_model(HIDDEN, EMBEDDING, TARGETS, MASK)
+    loss = losses.mean_language_model(
+        HIDDEN, EMBEDDING, TARGETS, MASK, max_targets=max_targets, stream_weight=stream_weight
+    )
+    factors = jnp.ones(3) if stream_weight is None else stream_weight
+    np.testing.assert_allclose(loss, (factors * means).mean(), rtol=1e-6)
+
+
 def test_half_precision_gives_a_float32_loss_near_the_exact_one():
     half = losses.language_model(
         HIDDEN.astype(jnp.bfloat16), EMBEDDING.astype(jnp.bfloat16), TARGETS, MASK

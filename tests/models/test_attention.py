@@ -29,23 +29,28 @@ def segment_ids(rows: int, length: int, prefix: int) -> jax.Array:
 
 
 def results(attend, length: int, dtype=jnp.float32):
-    """Return the outputs of `attend` and the gradients of queries, keys and values."""
+    """Return the outputs of `attend` and the gradients of queries, keys, values and their bias."""
     random = np.random.default_rng(0)
-    qkv = jnp.asarray(random.standard_normal((2, length, 3 * WIDTH)), dtype)
+    product = jnp.asarray(random.standard_normal((2, length, 3 * WIDTH)), dtype)
+    bias = jnp.asarray(random.standard_normal(3 * WIDTH), jnp.float32)
     gradient = jnp.asarray(random.standard_normal((2, length, WIDTH)), dtype)
-    output, transpose = jax.vjp(attend, qkv)
-    return np.asarray(output, np.float32), *np.split(np.asarray(transpose(gradient)[0]), 3, axis=2)
+    output, transpose = jax.vjp(attend, product, bias)
+    product_gradient, bias_gradient = transpose(gradient)
+    arrays = output, *jnp.split(product_gradient, 3, axis=2), bias_gradient / length
+    return [np.asarray(array, np.float32) for array in arrays]
 
 
 def fused(platform, segments, rate: float):
-    return lambda qkv: fused_attention.fused_attention(
-        qkv, segments, hash_key(KEY), HEADS, rate, platform
+    return lambda product, bias: fused_attention.fused_attention(
+        product, bias, segments, hash_key(KEY), HEADS, rate, platform
     )
 
 
 def plain(segments, rate: float):
     key = KEY if rate else None
-    return lambda qkv: attention.attend("plain", qkv, segments, HEADS, rate, key)
+    return lambda product, bias: attention.attend(
+        "plain", product, bias, segments, HEADS, rate, key
+    )
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.1])
@@ -69,7 +74,7 @@ def test_half_precision_is_near_the_exact_result(platform):
     exact = results(plain(None, 0.1), 40)
     for half in (plain(None, 0.1), fused(PLATFORMS[platform], None, 0.1)):
         for one, other in zip(results(half, 40, jnp.bfloat16), exact, strict=True):
-            np.testing.assert_allclose(one.astype(np.float32), other, rtol=0.05, atol=0.05)
+            np.testing.assert_allclose(one, other, rtol=0.05, atol=0.05)
 
 
 def test_tiles_of_long_rows_need_no_more_padding_than_tiles_of_128():

@@ -39,7 +39,7 @@ def test_hidden_states_depend_on_earlier_inputs_only(make_body, random_params):
         whole = jnp.concatenate([rows, embedding[CONTEXT:]])
         return body.apply({"params": params}, tokens, whole, False)[0]
 
-    jacobian = jax.jit(jax.jacfwd(hidden))(embedding[:CONTEXT])  # [L D L D]
+    jacobian = jax.jit(jax.jacrev(hidden))(embedding[:CONTEXT])  # [L D L D]
     influence = np.abs(jacobian).max(axis=(1, 3))
     assert (influence[np.triu_indices(CONTEXT, 1)] == 0).all()
     assert (influence[np.tril_indices(CONTEXT)] > 0).all()
