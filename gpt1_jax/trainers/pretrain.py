@@ -19,7 +19,7 @@ from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import config_checks, pretrain_data
 from gpt1_jax.trainers.fit import Evaluation, Fitted, Training, fit, training
-from gpt1_jax.trainers.language_model import row_losses
+from gpt1_jax.trainers.language_model import mean_loss, row_losses
 from gpt1_jax.trainers.optim_config import optim_config
 from gpt1_jax.trainers.pretrain_data import PretrainData
 
@@ -71,15 +71,8 @@ def _build(config: ConfigDict, name: str, sizes: Mapping, vocab_size: int) -> Pr
     softmax_positions = config.published.softmax_positions
 
     def loss(params, batch, key):
-        losses = row_losses(
-            model,
-            params,
-            batch["tokens"],
-            train=True,
-            key=key,
-            softmax_positions=softmax_positions,
-        )
-        return losses.mean(), {}
+        tokens = batch["tokens"]
+        return mean_loss(model, params, tokens, key, softmax_positions=softmax_positions), {}
 
     warmup = config.optim.warmup_steps / config.steps
     settings = optim_config(config, optim.warmup_cosine, config.steps, warmup)
@@ -134,9 +127,8 @@ def _make_evaluate(config: ConfigDict, data: PretrainData, model: LanguageModel)
     batch_size, softmax_positions = config.batch_size, config.published.softmax_positions
 
     def step(params, batch, _):
-        losses = row_losses(
-            model, params, batch["tokens"], train=False, softmax_positions=softmax_positions
-        )
+        tokens = batch["tokens"]
+        losses = row_losses(model, params, tokens, softmax_positions=softmax_positions)
         return devices.gather(losses)
 
     mean_loss = functools.partial(

@@ -15,7 +15,7 @@ from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.trainers import flops
 from gpt1_jax.trainers.fit import training
-from gpt1_jax.trainers.language_model import row_losses
+from gpt1_jax.trainers.language_model import mean_loss
 from gpt1_jax.trainers.optim_config import optim_config
 
 MAX_SECONDS = 30.0  # a step that takes longer is measured on fewer rows
@@ -129,15 +129,9 @@ def _step_seconds(config: ConfigDict, model: LanguageModel, batch: Batch) -> flo
     """Return the median of the seconds of training steps on a batch of each device."""
 
     def loss(params, batch, key):
-        losses = row_losses(
-            model,
-            params,
-            batch["tokens"],
-            train=True,
-            key=key,
-            softmax_positions=config.published.softmax_positions,
-        )
-        return losses.mean(), {}
+        softmax_positions = config.published.softmax_positions
+        value = mean_loss(model, params, batch["tokens"], key, softmax_positions=softmax_positions)
+        return value, {}
 
     settings = optim_config(config, optim.warmup_cosine, config.steps, 0.1)
     compiled = training(loss, settings._replace(accumulate=batch.parts))
