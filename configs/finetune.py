@@ -74,5 +74,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every = 50
+    config.log.profile = ()  # as for configs/pretrain.py
     config.update_from_flattened_dict(changes)
     return config

@@ -78,4 +78,6 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every = 100 if size == "gpt1" else 20
+    # Write a trace of these steps, the first and the last, to tb/: (100, 110). () writes none.
+    config.log.profile = ()
     return config

@@ -74,7 +74,8 @@ def train(
             batch = batch_at(step - 1)
             shape = batch["tokens"].shape
             tokens = math.prod(shape)
-            state, metrics = train_step(state, devices.split(batch), step - 1)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step):
+                state, metrics = train_step(state, devices.split(batch), step - 1)
             in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
             # The speed in a line of the log must cover finished steps only.
             in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)

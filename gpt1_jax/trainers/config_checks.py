@@ -31,6 +31,10 @@ def _are_steps(value: tuple) -> bool:
     return all(isinstance(step, int) for step in value)
 
 
+def _is_step_range(value: tuple) -> bool:
+    return not value or (_are_steps(value) and len(value) == 2 and 1 <= value[0] < value[1])
+
+
 def _are_two_words(value: tuple) -> bool:
     are_words = all(isinstance(word, str) and word.strip() for word in value)
     return are_words and len(value) == 2 and value[0] != value[1]
@@ -58,6 +62,9 @@ RULES = (
         + ("optim.b1", "optim.b2", "optim.warmup_fraction", "data.validation"),
     ),
     Rule("steps, such as '(1000,2000)'", _are_steps, ("checkpoint.keep_steps",)),
+    Rule(
+        "two increasing steps, such as '(100,110)', or none: '()'", _is_step_range, ("log.profile",)
+    ),
     Rule("two different words, such as \"('bad','good')\"", _are_two_words, ("sst2.words",)),
     Rule(
         "a number above 0 and up to 1",

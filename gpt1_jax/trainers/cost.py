@@ -1,22 +1,12 @@
 """Estimate the cost of an ablation: runs, floating-point operations, and hours on this device."""
 
-import time
 from collections.abc import Mapping
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from gpt1_jax.analysis.report import tables
-from gpt1_jax.engine import devices, optim, step
-from gpt1_jax.models import factory
-from gpt1_jax.models.heads import LanguageModel
-from gpt1_jax.trainers import flops
-from gpt1_jax.trainers.fit import training
-from gpt1_jax.trainers.language_model import mean_loss
-from gpt1_jax.trainers.optim_config import optim_config
-
-MIN_SECONDS = 0.2  # a step of this duration is measured precisely enough
+from gpt1_jax.engine import devices
+from gpt1_jax.trainers import flops, step_speed
 
 
 def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[str, float]:
@@ -69,32 +59,11 @@ def _body_name(name: str, run: ConfigDict) -> str:
 
 
 def _measure_speed(config: ConfigDict) -> float:
-    """Return the floating-point operations per second of real pretraining steps.
+    """Return the floating-point operations per second of training steps. Print what was measured.
 
-    The batch grows from one row per device until a step takes MIN_SECONDS, or until the next batch
-    would exceed the run's batch size.
+    Args:
+        config: configuration of a pretraining run.
     """
-    body = flops.body_model(config)
-    model = LanguageModel(body)
-
-    def loss(params, batch, key):
-        return mean_loss(model, params, batch["tokens"], key), {}
-
-    settings = optim_config(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
-    compiled = training(loss, settings)
-    params = factory.init_params(model, 0, np.zeros((1, body.context), np.int32))
-    state = devices.replicate({"params": params, "opt_state": compiled.optimizer.init(params)})
-    rows = jax.device_count()
-    while True:
-        batch = devices.split({"tokens": np.zeros((rows, body.context + 1), np.int32)})
-        durations = []
-        for number in range(3):
-            begin = time.perf_counter()
-            state, metrics = compiled.step(state, batch, step.seed_and_step(0, number))
-            jax.block_until_ready(metrics)
-            durations.append(time.perf_counter() - begin)
-        seconds = min(durations[1:])  # the first step compiles
-        if seconds >= MIN_SECONDS or rows * 4 > config.batch_size:
-            operations = body.flops(body.context) + flops.softmax_flops(body)
-            return flops.TRAINING_PASSES * rows * body.context * operations / seconds
-        rows *= 4
+    speed = step_speed.measure(config)
+    print(speed.description, flush=True)
+    return speed.flops

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from gpt1_jax.engine import devices, loop, optim, peak_flops, step
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.engine.meter import Meter
+from gpt1_jax.engine.step_trace import StepTrace
 from gpt1_jax.runs.lifecycle import OpenRun
 from gpt1_jax.trainers.optim_config import OptimConfig
 
@@ -106,6 +107,8 @@ def fit(
     """
     start = _restore(config, run, params, training, keep_steps)
     hooks = _hooks(run, start.checkpoints, evaluation, meta, config.checkpoint.every, keep_steps)
+    final = training.optim_config.steps
+    step_trace = _step_trace(config, run, start.step, final)
     peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
 
     def learning_rate(number):
@@ -115,16 +118,22 @@ def fit(
         return training.step(state, batch, step.seed_and_step(config.seed, number))
 
     # Closing waits for the last save, also on the way out after SIGTERM.
-    with contextlib.closing(start.checkpoints) as checkpoints, run.log.bar("training") as advance:
+    with (
+        contextlib.closing(start.checkpoints) as checkpoints,
+        run.log.bar("training") as advance,
+        step_trace,
+    ):
+        state = devices.replicate(start.state)
+        step_trace.start(start.step, state)
         state = loop.train(
             train_step,
-            devices.replicate(start.state),
+            state,
             batch_at,
             start=start.step,
-            steps=training.optim_config.steps,
+            steps=final,
             flops=flops,
             meter=Meter(run.log.metrics, config.log.every, peak, learning_rate, derive),
-            hooks=hooks,
+            hooks=step_trace.around(hooks),
             advance=advance,
         )
         checkpoints.wait()
@@ -145,6 +154,16 @@ def _restore(
         run.log.line(f"resumes from step {start}")
     run.log.start(start)
     return RunState(checkpoints, start, state)
+
+
+def _step_trace(config: ConfigDict, run: OpenRun, start: int, final: int) -> StepTrace:
+    """Return the trace of the steps config.log.profile. Log a line if none of them will be run."""
+    steps = config.log.profile
+    if steps and not (steps[0] <= final and start < steps[1]):
+        run.log.line(
+            f"config.log.profile: {steps} are not among the steps {start + 1} to {final}: no trace"
+        )
+    return StepTrace(run.workdir / "tb", steps, final, run.log.line)
 
 
 def _hooks(

@@ -50,6 +50,12 @@ MISTAKES = {
         "config.checkpoint.keep", "0", settings={"checkpoint.keep": 0}
     ),
     "zero steps between log rows": pretrain("config.log.every", "0", settings={"log.every": 0}),
+    "trace that ends before it begins": pretrain(
+        "config.log.profile", "(9, 3)", settings={"log.profile": "(9,3)"}
+    ),
+    "trace of one step number": finetune(
+        "config.log.profile", "two increasing steps", settings={"log.profile": "(3,)"}
+    ),
     "zero steps between evaluations": pretrain(
         "config.eval.every", "0", settings={"eval.every": 0}
     ),
