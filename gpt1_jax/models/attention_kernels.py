@@ -41,6 +41,10 @@ class Sizes(NamedTuple):
     size: int
     rate: float
 
+    def rows(self, tile) -> pl.Slice:
+        """Return the rows of tile number `tile`. A TPU slices parts of a memory tile only at 0."""
+        return pl.ds(0 if self.tiles == 1 else tile * self.tile, self.tile)
+
     def columns(self, head: int) -> slice:
         """Return the columns of head number `head` of a program."""
         return slice(head * self.size, (head + 1) * self.size)
@@ -142,7 +146,7 @@ def _attend(
 
 def _query_gradient(sizes: Sizes, program: Program, saved: Saved, head: int) -> Float[Array, "T d"]:
     """Return the gradient of a tile of queries, from all keys before them."""
-    rows, columns = pl.ds(program.tile * sizes.tile, sizes.tile), sizes.columns(head)
+    rows, columns = sizes.rows(program.tile), sizes.columns(head)
     query = program.read(0, program.tile, head)
     gradient, delta = saved.gradient[rows, columns], saved.delta(rows, columns)
     logsumexp = saved.logsumexp[head : head + 1, rows].T
@@ -168,7 +172,7 @@ def _key_value_gradient(
 
     def add_queries(step, carry):
         key_gradient, value_gradient = carry
-        rows = pl.ds(step * sizes.tile, sizes.tile)
+        rows = sizes.rows(step)
         query, gradient = program.read(0, step, head), saved.gradient[rows, columns]
         tile = _tile(sizes, program, head, step, program.tile, transposed=True)
         weights = jnp.exp(_scores(sizes, key, query, tile) - saved.logsumexp[head : head + 1, rows])
@@ -197,8 +201,8 @@ def _tile(
     if program.segments is not None:
         column, row = program.segments
         tiles = (key_tile, query_tile) if transposed else (query_tile, key_tile)
-        first = column[pl.ds(tiles[0] * sizes.tile, sizes.tile), :]
-        second = row[:, pl.ds(tiles[1] * sizes.tile, sizes.tile)]
+        first = column[sizes.rows(tiles[0]), :]
+        second = row[:, sizes.rows(tiles[1])]
         query_segment, key_segment = (second, first) if transposed else (first, second)
         mask &= (key_segment == 0) | (key_segment == query_segment)
     if not sizes.rate:

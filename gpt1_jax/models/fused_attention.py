@@ -210,7 +210,7 @@ def _gpu_backward(sizes: Sizes, inputs: "_Inputs") -> Callable:
 
         def write(part, head, value):
             columns = pl.ds((part * sizes.heads + block) * sizes.size, sizes.size)
-            rows = pl.ds(tile * sizes.tile, sizes.tile)
+            rows = sizes.rows(tile)
             result[row, rows, columns] = value.astype(result.dtype)
             sums[row, tile, 0, columns] = value.sum(axis=0)
 
@@ -318,7 +318,7 @@ class _Inputs(NamedTuple):
         segments = refs[1 + 2 * count : len(self.arrays)]
 
         def read(part, tile, head):
-            rows, columns = pl.ds(tile * sizes.tile, sizes.tile), sizes.columns(head)
+            rows, columns = sizes.rows(tile), sizes.columns(head)
             if self.platform.is_tpu:
                 return parts[part][rows, columns] + biases[part][:, columns]
             columns = pl.ds((part * sizes.heads + block) * sizes.size, sizes.size)
