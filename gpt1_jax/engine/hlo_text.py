@@ -66,7 +66,7 @@ class Instruction(NamedTuple):
         found = re.search(rf"\b{name}=\"?%?([\w.\-$]+)", self.attributes)
         return found[1] if found else ""
 
-    def branches(self) -> list[str]:
+    def alternatives(self) -> list[str]:
         """Return the computations of a conditional."""
         found = re.search(r"branch_computations=\{([^}]*)\}", self.attributes)
         if found:

@@ -47,8 +47,10 @@ def _executed(program: Program, name: str, times: int, asynchronous: bool) -> It
                 part = instruction.attribute(part)
                 yield from _executed(program, part, repeated, asynchronous)
         elif opcode == "conditional":
-            branches = instruction.branches()
-            longest = max(branches, key=lambda name: len(program.computations[name].instructions))
+            longest = max(
+                instruction.alternatives(),
+                key=lambda name: len(program.computations[name].instructions),
+            )
             yield from _executed(program, longest, times, asynchronous)
         elif opcode in ("call", "async-start"):
             called = instruction.attribute("calls") or instruction.attribute("to_apply")
