@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import math
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -22,14 +23,19 @@ _NAME = re.compile(r"%([\w.\-]+)")
 
 
 class Array(NamedTuple):
-    """Hold an array of a shape: its size, and whether it is in the memory of the device.
+    """Hold an array of a shape: its sizes, and whether it is in the memory of the device.
 
     XLA for TPU keeps some arrays in the memory of the chip itself (VMEM, SMEM), and some in that of
     the host.
     """
 
+    elements: int
     bytes: int
     in_device_memory: bool
+
+    def part(self, elements: int) -> int:
+        """Return the bytes of so many elements, at most those of the array."""
+        return min(elements * self.bytes // max(self.elements, 1), self.bytes)
 
 
 class Instruction(NamedTuple):
@@ -57,9 +63,9 @@ class Instruction(NamedTuple):
         return sum(array.bytes for array in self.arrays)
 
     @property
-    def device_bytes(self) -> int:
-        """Return the bytes of the result in the memory of the device."""
-        return sum(array.bytes for array in self.arrays if array.in_device_memory)
+    def elements(self) -> int:
+        """Return the number of elements of the result."""
+        return sum(array.elements for array in self.arrays)
 
     def attribute(self, name: str) -> str:
         """Return the name or the word after `name=` in the attributes; "" if there is none."""
@@ -146,9 +152,9 @@ def arrays(shape: str) -> tuple[Array, ...]:
     """Return the arrays of a shape such as "(f32[8,128]{1,0:T(8,128)S(1)}, s32[])"."""
     found = []
     for kind, dimensions, layout in _ARRAY.findall(shape):
-        count = BITS.get(kind, 0)
-        for dimension in filter(None, dimensions.replace("<=", "").split(",")):
-            count *= int(dimension)
+        sizes = filter(None, dimensions.replace("<=", "").split(","))
+        elements = math.prod(int(size) for size in sizes)
         space = _MEMORY_SPACE.search(layout)
-        found.append(Array(-(-count // 8), space is None or space[1] == "0"))
+        in_device_memory = space is None or space[1] == "0"
+        found.append(Array(elements, -(-elements * BITS.get(kind, 0) // 8), in_device_memory))
     return tuple(found)

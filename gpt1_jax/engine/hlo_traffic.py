@@ -100,7 +100,7 @@ class _Sizes:
         if opcode.endswith("-start") and opcode != "all-reduce-start":
             return self._size(instruction.arrays)  # the result repeats the operands
         read = sum(
-            self._read(computation, instruction, position, self._size(operand.arrays))
+            self._read(computation, instruction, position, operand.arrays)
             for position, operand in enumerate(operands)
         )
         return read + self._written(computation, instruction)
@@ -108,17 +108,24 @@ class _Sizes:
     def _size(self, arrays: Sequence[Array]) -> int:
         return sum(array.bytes for array in arrays if self._anywhere or array.in_device_memory)
 
-    def _read(self, computation: Computation, user: Instruction, position: int, size: int) -> int:
-        """Return the bytes that `user` reads of its operand at `position`, of `size` bytes."""
+    def _read(
+        self,
+        computation: Computation,
+        user: Instruction,
+        position: int,
+        operand: Sequence[Array],
+    ) -> int:
+        """Return the bytes that `user` reads of its operand at `position`, of these arrays."""
+        size = self._size(operand)
         if user.opcode == "fusion":
             inner = self._computations[user.attribute("calls")]
             uses = _uses(inner, inner.parameter(position))
-            return min(sum(self._read(inner, *use, size) for use in uses), size)
-        if position == 0 and user.opcode in _SLICES:
-            return min(user.bytes, size)
-        if position == 0 and user.opcode in _UPDATES:
+            return min(sum(self._read(inner, *use, operand) for use in uses), size)
+        if position == 0 and size and user.opcode in _SLICES:
+            return operand[0].part(user.elements)  # XLA for TPU may convert what it slices
+        if position == 0 and size and user.opcode in _UPDATES:
             update = computation.instructions[user.operands[_UPDATES[user.opcode]]]
-            return min(update.bytes, size) if user.opcode == "scatter" else 0
+            return operand[0].part(update.elements) if user.opcode == "scatter" else 0
         return size
 
     def _written(self, computation: Computation, instruction: Instruction) -> int:
@@ -150,7 +157,7 @@ class _Sizes:
                 buffer = computation.instructions[buffer.operands[0]]
             if buffer.opcode in ("parameter", "get-tuple-element"):  # updated in its place
                 update = instruction.operands[_UPDATES[instruction.opcode]]
-                return [computation.instructions[update].bytes]
+                return [instruction.arrays[0].part(computation.instructions[update].elements)]
         return [array.bytes for array in instruction.arrays]
 
 

@@ -153,6 +153,16 @@ def test_arrays_on_the_chip_count_when_they_are_copied():
     assert operations["custom-call"][1:] == (2, 32 + 32, 64)
 
 
+def test_slice_reads_elements_of_its_operand_even_if_it_converts_them():
+    text = """
+ENTRY %main (a: f32[1000]) -> bf16[10] {
+  %a = f32[1000]{0} parameter(0)
+  ROOT %part = bf16[10]{0} slice(%a), slice={[0:10]}
+}
+"""
+    assert moved(text) == 10 * 4 + 10 * 2
+
+
 def test_operation_beside_others_is_asynchronous():
     program = hlo_text.parse(ON_CHIP)
     assert hlo_collectives.collectives(program) == [("all-reduce", 1, 32, 1)]
