@@ -211,4 +211,5 @@ def _is_free(instruction: Instruction) -> bool:
 def operation_name(instruction: Instruction) -> str:
     """Return the operation of the source, with one name for all blocks; else the opcode."""
     name = re.sub(r"\bjit\(\w+\)/(shard_map/)?", "", instruction.op_name)
+    name = name.removeprefix("while/body/closed_call/")  # the loop that accumulates gradients
     return re.sub(r"\bh\d+\b", "h*", name) or instruction.opcode

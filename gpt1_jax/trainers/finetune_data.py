@@ -181,7 +181,9 @@ def training_batch(
     return batch_of(indices, train, jax.device_count() * accumulate)
 
 
-def batch_of(indices: Sequence[int], train: packing.PackedExamples, parts: int) -> dict[str, Any]:
+def batch_of(
+    indices: Sequence[int] | np.ndarray, train: packing.PackedExamples, parts: int
+) -> dict[str, Any]:
     """Return the global batch of some examples, which is cut into `parts`."""
     batch = train[indices]
     if "stream_weight" in batch:

@@ -71,8 +71,8 @@ def compile_for(config: ConfigDict, describe: Callable[[ConfigDict], RehearsedSt
             not divide over its devices.
     """
     target = accelerators.find_target(config.compile_for)
-    topology.devices(target)  # before JAX is used: see there
     config_checks.check_batch_size(config.batch_size, config.optim.accumulate, target.devices)
+    topology.devices(target)  # before JAX is used: see there
     step = describe(config)
     configured, available = config.optim.accumulate, target.accelerator.memory
     compiled, needed = _compile(target, step, configured)

@@ -89,7 +89,7 @@ class _Batches(NamedTuple):
     """Hold the training examples, those of the largest batch, and the longest stream of the run."""
 
     train: packing.PackedExamples
-    indices: Sequence[int]
+    indices: Sequence[int] | np.ndarray
     context: int
     steps: int
     origin: str
@@ -167,14 +167,12 @@ def _batches(config: ConfigDict, task: Task, source: _Source) -> _Batches:
     return _Batches(packed, range(rows), packed.longest, steps, origin + "largest batch of a run")
 
 
-def _largest_batch(
-    train: packing.PackedExamples, rows: int, steps: int, seed: int
-) -> Sequence[int]:
+def _largest_batch(train: packing.PackedExamples, rows: int, steps: int, seed: int) -> np.ndarray:
     """Return the examples of the batch with the longest rows; among those, with most tokens."""
     lengths = np.array([train.length(index) for index in range(len(train))])
 
     def size(indices):
-        return train.padded_length(indices), lengths[indices].sum()
+        return train.padded_length(indices.tolist()), lengths[indices].sum()
 
     batches = (
         order.indices(step, size=len(train), batch_size=rows, seed=seed) for step in range(steps)
