@@ -33,10 +33,6 @@ class Array(NamedTuple):
     bytes: int
     in_device_memory: bool
 
-    def part(self, elements: int) -> int:
-        """Return the bytes of so many elements, at most those of the array."""
-        return min(elements * self.bytes // max(self.elements, 1), self.bytes)
-
 
 class Instruction(NamedTuple):
     """Hold one instruction.

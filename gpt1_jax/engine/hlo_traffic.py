@@ -5,8 +5,8 @@ instruction that the program executes (`hlo_walk.executed`) reads its operands o
 result once. These rules refine the count:
 
 - Slicing (slice, dynamic-slice, gather) reads what it returns. Updating a part of an argument
-  (dynamic-update-slice, scatter) writes that part; scatter also reads it. The same holds inside a
-  fusion, for those of its arguments that are used in no other way.
+  (dynamic-update-slice, scatter) writes that part; scatter also reads it. Fusions read and write
+  their arguments in part, too (`hlo_fusions.Fusions`).
 - XLA for TPU keeps some arrays on the chip (VMEM). `Traffic.bytes` counts them when they are copied
   from or to the memory of the device. `Traffic.touched` counts them as if they were in that memory,
   and no copies. On a GPU both numbers are equal: nothing is known about the caches.
@@ -15,9 +15,10 @@ result once. These rules refine the count:
 
 import collections
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from gpt1_jax.engine.hlo_fusions import Fusions
 from gpt1_jax.engine.hlo_text import Array, Computation, Instruction, Program
 from gpt1_jax.engine.hlo_walk import executed
 
@@ -27,8 +28,6 @@ _FREE = {
 }
 # Custom calls that only name or reserve memory.
 _FREE_CALLS = ("AllocateBuffer", "Bitcast", "AssumeGatherIndicesInBound", "Sharding")
-_SLICES = {"slice", "dynamic-slice", "gather"}
-_UPDATES = {"dynamic-update-slice": 1, "scatter": 2}  # opcode -> the operand with the new values
 _COPY_STARTS = {"copy-start", "slice-start", "dynamic-slice-start"}
 
 
@@ -87,7 +86,7 @@ class _Sizes:
     """
 
     def __init__(self, program: Program, anywhere: bool):
-        self._computations, self._anywhere = program.computations, anywhere
+        self._fusions, self._anywhere = Fusions(program), anywhere
 
     def moved(self, computation: Computation, instruction: Instruction) -> int:
         """Return the bytes that one execution of an instruction of `computation` moves."""
@@ -99,66 +98,25 @@ class _Sizes:
             return 0 if self._anywhere else _copied(instruction, operands[0])
         if opcode.endswith("-start") and opcode != "all-reduce-start":
             return self._size(instruction.arrays)  # the result repeats the operands
-        read = sum(
-            self._read(computation, instruction, position, operand.arrays)
-            for position, operand in enumerate(operands)
-        )
+        read = 0
+        for position, operand in enumerate(operands):
+            part = self._fusions.needed(computation, instruction, position)
+            read += round(self._size(operand.arrays) * part)
         return read + self._written(computation, instruction)
 
     def _size(self, arrays: Sequence[Array]) -> int:
         return sum(array.bytes for array in arrays if self._anywhere or array.in_device_memory)
-
-    def _read(
-        self,
-        computation: Computation,
-        user: Instruction,
-        position: int,
-        operand: Sequence[Array],
-    ) -> int:
-        """Return the bytes that `user` reads of its operand at `position`, of these arrays."""
-        size = self._size(operand)
-        if user.opcode == "fusion":
-            inner = self._computations[user.attribute("calls")]
-            uses = _uses(inner, inner.parameter(position))
-            return min(sum(self._read(inner, *use, operand) for use in uses), size)
-        if position == 0 and size and user.opcode in _SLICES:
-            return operand[0].part(user.elements)  # XLA for TPU may convert what it slices
-        if position == 0 and size and user.opcode in _UPDATES:
-            update = computation.instructions[user.operands[_UPDATES[user.opcode]]]
-            return operand[0].part(update.elements) if user.opcode == "scatter" else 0
-        return size
 
     def _written(self, computation: Computation, instruction: Instruction) -> int:
         """Return the bytes of the result that one execution writes."""
         arrays = instruction.arrays
         if instruction.attribute("custom_call_target").startswith(("__cublas", "__cudnn")):
             return self._size(arrays[:-1] or arrays)  # the last one of several is work space
-        written = self._parts(computation, instruction.name)
-        if len(written) != len(arrays):
+        parts = self._fusions.written(computation, instruction.name)
+        if len(parts) != len(arrays):
             return self._size(arrays)
-        pairs = zip(written, arrays, strict=True)
-        return sum(min(part, self._size([array])) for part, array in pairs)
-
-    def _parts(self, computation: Computation, name: str) -> list[int]:
-        """Return the bytes that an instruction writes into each array of its result."""
-        instruction = computation.instructions[name]
-        if instruction.opcode == "fusion":
-            inner = self._computations[instruction.attribute("calls")]
-            return self._parts(inner, inner.root)
-        if instruction.opcode == "tuple":
-            return [
-                size for part in instruction.operands for size in self._parts(computation, part)
-            ]
-        if instruction.opcode == "bitcast":
-            return self._parts(computation, instruction.operands[0])
-        if instruction.opcode in _UPDATES:
-            buffer = computation.instructions[instruction.operands[0]]
-            while buffer.opcode == "bitcast":
-                buffer = computation.instructions[buffer.operands[0]]
-            if buffer.opcode in ("parameter", "get-tuple-element"):  # updated in its place
-                update = instruction.operands[_UPDATES[instruction.opcode]]
-                return [instruction.arrays[0].part(computation.instructions[update].elements)]
-        return [array.bytes for array in instruction.arrays]
+        pairs = zip(parts, arrays, strict=True)
+        return sum(round(part * self._size([array])) for part, array in pairs)
 
 
 def _copied(instruction: Instruction, source: Instruction) -> int:
@@ -169,15 +127,6 @@ def _copied(instruction: Instruction, source: Instruction) -> int:
         target = instruction.arrays[len(source.arrays)]
         size = target.bytes
     return size * (source.arrays[0].in_device_memory + target.in_device_memory)
-
-
-def _uses(computation: Computation, name: str) -> Iterator[tuple[Instruction, int]]:
-    """Yield the users of a value and of its bitcasts, with the position among their operands."""
-    for user, position in computation.users(name):
-        if user.opcode == "bitcast":
-            yield from _uses(computation, user.name)
-        elif user.opcode != "tuple":
-            yield user, position
 
 
 def _named(computation: Computation, instruction: Instruction) -> Instruction:

@@ -55,6 +55,7 @@ def report(found: Rehearsal) -> dict[str, Any]:
         "touched": compiled.traffic.touched,
         "seconds": found.seconds,
         "share_of_peak": found.seconds["flops"] / found.least_seconds,
+        "instructions": _instructions(compiled),
         "collectives": [kind._asdict() for kind in compiled.collectives],
         "compile_seconds": round(compiled.seconds, 1),
         "unknown_loops": compiled.unknown_loops,
@@ -114,6 +115,8 @@ def _figures(found: Rehearsal) -> dict[str, str]:
         rows[kind.kind] = (
             f"{kind.count} of {kind.bytes / 1e9:.3g} GB together, {kind.asynchronous} asynchronous"
         )
+    if not found.target.accelerator.dimensions:
+        rows["kernels of a step"] = f"{_instructions(compiled):,}"
     if compiled.collectives:
         rows["least time of collectives"] = f"{1e3 * seconds['interconnect']:.3g} ms"
     return rows | {"compilation": f"{compiled.seconds:.0f} s"}
@@ -153,6 +156,11 @@ def operations(found: Rehearsal) -> Table:
     ]
     columns = ("instructions", "GB", "GB of operands and results")
     return Table("operations", "Operations with the most bytes", "operation", columns, rows)
+
+
+def _instructions(compiled: Compiled) -> int:
+    """Return the number of instructions that a step executes; on a GPU, one kernel or more each."""
+    return sum(operation.count for operation in compiled.traffic.operations)
 
 
 def _largest(compiled: Compiled) -> list[Operation]:

@@ -163,6 +163,41 @@ ENTRY %main (a: f32[1000]) -> bf16[10] {
     assert moved(text) == 10 * 4 + 10 * 2
 
 
+FUSED = """HloModule step
+
+%view (p: f32[1000]) -> f32[10,100] {
+  %p = f32[1000]{0} parameter(0)
+  ROOT %shaped = f32[10,100]{1,0} bitcast(%p)
+}
+
+%fused (stack: f32[50,100], a: f32[1000], b: f32[10,100], i: s32[]) -> f32[50,100] {
+  %stack = f32[50,100]{1,0} parameter(0)
+  %a = f32[1000]{0} parameter(1)
+  %b = f32[10,100]{1,0} parameter(2)
+  %i = s32[] parameter(3)
+  %zero = s32[] constant(0)
+  %first = f32[10,100]{1,0} fusion(%a), kind=kLoop, calls=%view
+  %sum = f32[10,100]{1,0} add(%first, %b)
+  %row = f32[1,100]{1,0} slice(%sum), slice={[0:1], [0:100]}
+  ROOT %update = f32[50,100]{1,0} dynamic-update-slice(%stack, %row, %i, %zero)
+}
+
+ENTRY %main (stack: f32[50,100], a: f32[1000], b: f32[10,100], i: s32[]) -> f32[50,100] {
+  %stack = f32[50,100]{1,0} parameter(0)
+  %a = f32[1000]{0} parameter(1)
+  %b = f32[10,100]{1,0} parameter(2)
+  %i = s32[] parameter(3)
+  ROOT %result = f32[50,100]{1,0} fusion(%stack, %a, %b, %i), kind=kLoop, calls=%fused
+}
+"""
+
+
+def test_fusion_reads_only_what_its_slices_need():
+    # A row of `b` and the index are read, and a row of the stack is written. The inner fusion is
+    # taken to read all of `a`.
+    assert moved(FUSED) == 400 + 4 + 400 + 4000
+
+
 def test_operation_beside_others_is_asynchronous():
     program = hlo_text.parse(ON_CHIP)
     assert hlo_collectives.collectives(program) == [("all-reduce", 1, 32, 1)]
