@@ -10,7 +10,7 @@ result once. These rules refine the count:
 - XLA for TPU keeps some arrays on the chip (VMEM). `Traffic.bytes` counts them when they are copied
   from or to the memory of the device. `Traffic.touched` counts them as if they were in that memory,
   and no copies. On a GPU both numbers are equal: nothing is known about the caches.
-- The work space of a library call is not counted.
+- The work space of a library call, and the padding of a TPU's tiles, are not counted.
 """
 
 import collections
