@@ -12,14 +12,19 @@ SIZES = {
     "tiny": dict(context=128, layers=3, width=128, heads=4, ffn=512, units=256),
 }
 
-# Body -> the settings that a size gives it, and its dropout rates.
+# Body -> the settings that a size gives it, and its other settings.
 BODIES = {
     "transformer": dict(
         sizes=("context", "layers", "width", "heads", "ffn"),
-        dropout=dict(embd_dropout=0.1, attn_dropout=0.1, resid_dropout=0.1),
+        settings=dict(
+            embd_dropout=0.1,
+            attn_dropout=0.1,
+            resid_dropout=0.1,
+            attention="auto",  # or plain; or fused, which auto selects on TPU and GPU
+        ),
     ),
     "lstm": dict(
-        sizes=("context", "width", "units"), dropout=dict(embd_dropout=0.1, resid_dropout=0.1)
+        sizes=("context", "width", "units"), settings=dict(embd_dropout=0.1, resid_dropout=0.1)
     ),
 }
 
@@ -107,13 +112,13 @@ def parse_arg(arg: str | None, *choices: tuple[str, ...]) -> list[str]:
 def model(body: str, size: str) -> ConfigDict:
     """Return the model section of a body and a size."""
     sizes = {name: SIZES[size][name] for name in BODIES[body]["sizes"]}
-    return ConfigDict({"name": body, **sizes, **BODIES[body]["dropout"], "dtype": "float32"})
+    return ConfigDict({"name": body, **sizes, **BODIES[body]["settings"], "dtype": "float32"})
 
 
 def as_pretrained(body: str) -> ConfigDict:
     """Return the model section of a pretrained body; the checkpoint fills its empty sizes."""
     sizes = {name: config_dict.placeholder(int) for name in BODIES[body]["sizes"]}
-    return ConfigDict({"name": body, **sizes, **BODIES[body]["dropout"], "dtype": "float32"})
+    return ConfigDict({"name": body, **sizes, **BODIES[body]["settings"], "dtype": "float32"})
 
 
 def adam(**settings) -> ConfigDict:

@@ -3,10 +3,16 @@
 Letters: N streams, P positions, D width, V rows of the embedding matrix, B examples, K classes.
 """
 
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
+
+CHUNK = 8_192  # positions whose logits exist at one time; with 40,990 rows 1.3 GB in float32
 
 
 def language_model(
@@ -19,7 +25,7 @@ def language_model(
     """Return the weighted mean negative log-likelihood of every stream, in nats per token.
 
     Each stream has its own mean, as published: short streams weigh as much as long ones. The
-    softmax runs over all rows of the embedding matrix.
+    softmax runs over all rows of the embedding matrix. For training see `mean_language_model`.
 
     Args:
         hidden: the states after the last block.
@@ -30,32 +36,161 @@ def language_model(
         max_targets: a bound on the number of weights that are not 0. Logits are then formed for
             only so many positions, and padding costs nothing. The values are the same.
     """
-    streams, length, width = hidden.shape
-    positions = streams * length
-    if max_targets is None or max_targets >= positions:
-        sums = (_token_losses(hidden, embedding, targets) * weights).sum(axis=-1)
-    else:
-        # Surplus indices lie outside the arrays: they read zeros, and segment_sum drops them.
-        (indices,) = jnp.nonzero(weights.ravel(), size=max_targets, fill_value=positions)
-        hidden_rows, target_ids, row_weights = (
-            array.at[indices].get(mode="fill", fill_value=0)
-            for array in (hidden.reshape(positions, width), targets.ravel(), weights.ravel())
-        )
-        losses = _token_losses(hidden_rows, embedding, target_ids) * row_weights
-        sums = jax.ops.segment_sum(losses, indices // length, num_segments=streams)
-    total = weights.sum(axis=-1)
-    return sums / jnp.where(total > 0, total, 1)
+    streams, length = targets.shape
+    weights = weights / _nonzero(weights.sum(axis=-1, keepdims=True))
+    positions = _select(hidden, targets, weights, max_targets)
+    token_losses = _token_losses(positions.hidden, embedding, positions.targets)
+    return jax.ops.segment_sum(
+        token_losses * positions.weights, positions.indices // length, num_segments=streams
+    )
+
+
+def mean_language_model(
+    hidden: Float[Array, "N P D"],
+    embedding: Float[Array, "V D"],
+    targets: Int[Array, "N P"],
+    weights: Float[Array, "N P"],
+    max_targets: int | None = None,
+    stream_weight: Float[Array, "N"] | None = None,
+) -> Float[Array, ""]:
+    """Return the mean of `language_model` over the streams, each times its `stream_weight`.
+
+    Training uses this form: its gradient takes three products and little memory
+    (`weighted_loss`).
+    """
+    scale = jnp.ones(len(targets)) if stream_weight is None else stream_weight
+    scale = scale / (len(targets) * _nonzero(weights.sum(axis=-1)))
+    positions = _select(hidden, targets, weights * scale[:, None], max_targets)
+    return weighted_loss(positions.hidden, embedding, positions.targets, positions.weights)
+
+
+class _Positions(NamedTuple):
+    """Hold the positions of all streams whose losses are computed, and their flat indices."""
+
+    hidden: Float[Array, "P D"]
+    targets: Int[Array, "P"]
+    weights: Float[Array, "P"]
+    indices: Int[Array, "P"]
+
+
+def _select(
+    hidden: Float[Array, "N P D"],
+    targets: Int[Array, "N P"],
+    weights: Float[Array, "N P"],
+    max_targets: int | None,
+) -> _Positions:
+    """Return the positions with a weight, up to `max_targets`; all positions if it is None."""
+    count = targets.size
+    arrays = hidden.reshape(count, -1), targets.ravel(), weights.ravel()
+    if max_targets is None or max_targets >= count:
+        return _Positions(*arrays, jnp.arange(count))
+    # Surplus indices lie outside the arrays: they read zeros, and segment_sum drops them.
+    (indices,) = jnp.nonzero(weights.ravel(), size=max_targets, fill_value=count)
+    read = lambda array: array.at[indices].get(mode="fill", fill_value=0)
+    return _Positions(*map(read, arrays), indices)
+
+
+def _nonzero(total: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.where(total > 0, total, 1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def weighted_loss(
+    hidden: Float[Array, "P D"],
+    embedding: Float[Array, "V D"],
+    targets: Int[Array, "P"],
+    weights: Float[Array, "P"],
+    chunk: int = CHUNK,
+) -> Float[Array, ""]:
+    """Return the sum of weight times negative log-likelihood over all positions.
+
+    The gradient with respect to `hidden` and `embedding` is formed together with the loss, chunk
+    by chunk, while a chunk's logits exist: softmax minus one-hot, times weight. No array of all
+    logits is kept, and no product is computed twice. `weights` is constant.
+
+    Args:
+        hidden: the states of the positions.
+        embedding: the embedding matrix.
+        targets: the next tokens.
+        weights: weights of the positions.
+        chunk: positions whose logits exist at one time.
+    """
+    return jnp.sum(weights * _token_losses(hidden, embedding, targets, chunk))
+
+
+def _weighted_loss_forward(hidden, embedding, targets, weights, chunk):
+    def add_chunk(total, part):
+        loss, embedding_gradient = total
+        hidden, targets, weights = part
+        logits = _logits(hidden, embedding)
+        log_sums = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+        columns = jax.lax.broadcasted_iota(targets.dtype, logits.shape, 1)
+        is_target = columns == targets[:, None]
+        gradient = (jnp.exp(logits - log_sums) - is_target) * weights[:, None]
+        gradient = gradient.astype(embedding.dtype)
+        loss += jnp.sum(weights * (log_sums[:, 0] - _target_logits(hidden, embedding, targets)))
+        product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+        embedding_gradient += product("pv,pd->vd", gradient, hidden)
+        hidden_gradient = product("pv,vd->pd", gradient, embedding).astype(hidden.dtype)
+        return (loss, embedding_gradient), hidden_gradient
+
+    zeros = jnp.float32(0), jnp.zeros(embedding.shape, jnp.float32)
+    (loss, embedding_gradient), hidden_gradient = _scan(
+        add_chunk, zeros, (hidden, targets, weights), chunk
+    )
+    return loss, (hidden_gradient, embedding_gradient.astype(embedding.dtype))
+
+
+def _weighted_loss_backward(_, gradients, scale):
+    hidden_gradient, embedding_gradient = gradients
+    scaled = lambda gradient: (gradient * scale).astype(gradient.dtype)
+    return scaled(hidden_gradient), scaled(embedding_gradient), None, None
+
+
+weighted_loss.defvjp(_weighted_loss_forward, _weighted_loss_backward)
 
 
 def _token_losses(
-    hidden: Float[Array, "*P D"], embedding: Float[Array, "V D"], targets: Int[Array, "*P"]
-) -> Float[Array, "*P"]:
-    logits = jnp.einsum("...d,vd->...v", hidden, embedding, preferred_element_type=jnp.float32)
-    # The target's logit is computed from its own embedding row. Indexing `logits` would give the
-    # backward pass a second array of the size of `logits`, filled with zeros and one number a row.
+    hidden: Float[Array, "P D"],
+    embedding: Float[Array, "V D"],
+    targets: Int[Array, "P"],
+    chunk: int = CHUNK,
+) -> Float[Array, "P"]:
+    def losses(_, part):
+        hidden, targets = part
+        log_sums = jax.nn.logsumexp(_logits(hidden, embedding), axis=-1)
+        return None, log_sums - _target_logits(hidden, embedding, targets)
+
+    return _scan(losses, None, (hidden, targets), chunk)[1]
+
+
+def _scan(step: Callable, carry: Any, arrays: Any, chunk: int) -> tuple[Any, Any]:
+    """Scan over chunks of the rows of `arrays`, which are padded with zeros to whole chunks."""
+    rows = len(arrays[0])
+    if rows <= chunk:
+        return step(carry, arrays)
+    chunks = -(-rows // chunk)
+    size = -(-rows // chunks)  # chunks of equal sizes need the least padding
+
+    def split(array):
+        missing = chunks * size - rows
+        padded = jnp.pad(array, [(0, missing), *[(0, 0)] * (array.ndim - 1)])
+        return padded.reshape(chunks, size, *array.shape[1:])
+
+    carry, results = jax.lax.scan(step, carry, jax.tree.map(split, arrays))
+    return carry, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:rows], results)
+
+
+def _logits(hidden: Float[Array, "P D"], embedding: Float[Array, "V D"]) -> Float[Array, "P V"]:
+    return jnp.einsum("pd,vd->pv", hidden, embedding, preferred_element_type=jnp.float32)
+
+
+def _target_logits(
+    hidden: Float[Array, "P D"], embedding: Float[Array, "V D"], targets: Int[Array, "P"]
+) -> Float[Array, "P"]:
+    """Return the logit of each target, from its own row of the embedding matrix."""
     target_rows = embedding[targets].astype(jnp.float32)
-    target_logits = jnp.sum(hidden.astype(jnp.float32) * target_rows, axis=-1)
-    return jax.nn.logsumexp(logits, axis=-1) - target_logits
+    return jnp.sum(hidden.astype(jnp.float32) * target_rows, axis=-1)
 
 
 def softmax_rows(

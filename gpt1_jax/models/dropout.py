@@ -14,18 +14,31 @@ from jaxtyping import Array, Float, Key, UInt32
 
 
 def random_bits(key: Key[Array, ""], shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """Return 32 random bits for every position of `shape`.
+    """Return 32 random bits for every position of `shape`."""
+    position = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    return bits_at(position, *hash_key(key))
 
-    The position is multiplied by the golden ratio and offset by one word of the key. The result
-    goes through the two multiply-and-shift rounds of the "lowbias32" integer hash (Wellons,
-    hash-prospector). The second word of the key enters between the rounds. Both words are hashed
-    first, so neighboring seeds are as independent as any others. The generator is made for dropout
-    masks. It is not cryptographic, and its period is short.
+
+def hash_key(key: Key[Array, ""]) -> UInt32[Array, "2"]:
+    """Return the two words of `bits_at` for a key.
+
+    Both words of the key are hashed, so neighboring seeds are as independent as any others.
     """
     first, second = jax.random.key_data(key).ravel()[-2:]
     first = _hash(first ^ _hash(second, jnp.uint32(0)), jnp.uint32(0))
-    second = _hash(second, first)
-    position = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    return jnp.stack([first, _hash(second, first)])
+
+
+def bits_at(
+    position: UInt32[Array, "..."], first: UInt32[Array, ""], second: UInt32[Array, ""]
+) -> UInt32[Array, "..."]:
+    """Return 32 random bits for every position; `first` and `second` are those of `hash_key`.
+
+    The position is multiplied by the golden ratio and offset by the first word. The result goes
+    through the two multiply-and-shift rounds of the "lowbias32" integer hash (Wellons,
+    hash-prospector). The second word enters between the rounds. The generator is made for dropout
+    masks. It is not cryptographic, and its period is short.
+    """
     return _hash(position * jnp.uint32(0x9E3779B1) + first, second)
 
 
@@ -49,5 +62,10 @@ def dropout(
     """
     if rate == 0.0:
         return x
-    keep = random_bits(key, x.shape if shape is None else shape) >= jnp.uint32(round(rate * 2**32))
+    return drop(x, random_bits(key, x.shape if shape is None else shape), rate)
+
+
+def drop(x: Float[Array, "..."], bits: UInt32[Array, "..."], rate: float) -> Float[Array, "..."]:
+    """Zero the elements of `x` whose bits are small, and scale the others, as `dropout` does."""
+    keep = bits >= jnp.uint32(round(rate * 2**32))
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))

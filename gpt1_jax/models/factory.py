@@ -14,6 +14,7 @@ from gpt1_jax.registry import MODELS
 # Arguments of a body that are not in the model section of a config: vocab_size comes from the
 # tokenizer, table_dropout from config.published, and the other two belong to every flax module.
 NOT_SIZES = {"vocab_size", "table_dropout", "parent", "name"}
+OPTIONAL = {"attention"}  # what does not describe the model: an imported run need not have it
 
 
 def make_body(name: str, vocab_size: int, sizes: Mapping[str, Any], **changes: Any) -> nn.Module:
@@ -35,7 +36,7 @@ def make_body(name: str, vocab_size: int, sizes: Mapping[str, Any], **changes: A
 def check_sizes(name: str, sizes: Mapping[str, Any]) -> None:
     """Raise a UserError unless `sizes` holds exactly the arguments of the body `name`."""
     expected = inspect.signature(MODELS[name]).parameters.keys() - NOT_SIZES
-    mismatch = expected ^ sizes.keys()
+    mismatch = (expected ^ sizes.keys()) - (OPTIONAL & expected)
     if mismatch:
         raise UserError(
             f"config.model: the body {name} takes {', '.join(sorted(expected))}; the section lacks "

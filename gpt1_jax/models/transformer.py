@@ -7,12 +7,18 @@ of the embedding.
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from gpt1_jax.errors import UserError
+from gpt1_jax.models.attention import (
+    attend,
+    masked_attention,
+    merge_heads,
+    segment_mask,
+    split_heads,
+)
 from gpt1_jax.models.dropout import dropout
 from gpt1_jax.registry import MODELS
 
@@ -26,6 +32,7 @@ class Attention(nn.Module):
     heads: int
     attn_dropout: float
     resid_dropout: float
+    attention: str
     dtype: DTypeLike
 
     def setup(self):
@@ -33,45 +40,24 @@ class Attention(nn.Module):
         self.c_proj = nn.Dense(self.width, kernel_init=INIT, dtype=self.dtype)
 
     def __call__(
-        self, x: Float[Array, "B L D"], mask: Bool[Array, "#B L L"], train: bool
+        self, x: Float[Array, "B L D"], segment_ids: Int[Array, "B L"] | None, train: bool
     ) -> Float[Array, "B L D"]:
-        """Attend among whole texts; `mask` is True where a query (row) may attend to a key."""
-        q, k, v = self._project(x)
-        return self._attend(q, k, v, mask, train)
+        """Attend among whole texts; arguments as for `Transformer`."""
+        key = self.make_rng("dropout") if train else None
+        qkv = self.c_attn(x)
+        y = attend(self.attention, qkv, segment_ids, self.heads, self.attn_dropout, key)
+        y = self.c_proj(y)
+        return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
 
     def decode(
         self, x: Float[Array, "B L D"], positions: Int[Array, "B L"]
     ) -> Float[Array, "B L D"]:
         """Add keys and values of `x` to the KV cache. Attend to all keys up to each query."""
-        q, k, v = self._project(x)
+        q, k, v = split_heads(self.c_attn(x), self.heads)
         k = self.update_cache("key", k, positions)
         v = self.update_cache("value", v, positions)
         mask = jnp.arange(k.shape[2])[None, None] <= positions[:, :, None]
-        return self._attend(q, k, v, mask, train=False)
-
-    def _project(self, x: Float[Array, "B L D"]) -> tuple[Float[Array, "B H L d"], ...]:
-        batch, length, width = x.shape
-        qkv = self.c_attn(x).reshape(batch, length, 3, self.heads, width // self.heads)
-        # [3 B H L d]: the products of `_attend` are plain matrix products over the leading axes.
-        qkv = qkv.transpose(2, 0, 3, 1, 4)
-        return qkv[0], qkv[1], qkv[2]
-
-    def _attend(
-        self,
-        q: Float[Array, "B H L d"],
-        k: Float[Array, "B H S d"],
-        v: Float[Array, "B H S d"],
-        mask: Bool[Array, "#B L S"],
-        train: bool,
-    ) -> Float[Array, "B L D"]:
-        scores = jnp.einsum("bhqd,bhkd->bhqk", q, k, preferred_element_type=jnp.float32)
-        scores = scores / jnp.sqrt(jnp.float32(q.shape[-1]))
-        att = jax.nn.softmax(jnp.where(mask[:, None], scores, -1e9))
-        if train:
-            att = dropout(att, self.attn_dropout, self.make_rng("dropout"))
-        y = jnp.einsum("bhqk,bhkd->bhqd", att.astype(self.dtype), v)
-        y = self.c_proj(y.transpose(0, 2, 1, 3).reshape(len(q), q.shape[2], self.width))
-        return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
+        return self.c_proj(merge_heads(masked_attention(q, k, v, mask)))
 
     def update_cache(
         self, name: str, new: Float[Array, "B H L d"], positions: Int[Array, "B L"]
@@ -114,21 +100,27 @@ class Block(nn.Module):
     ffn: int
     attn_dropout: float
     resid_dropout: float
+    attention: str
     dtype: DTypeLike
 
     def setup(self):
         self.attn = Attention(
-            self.width, self.heads, self.attn_dropout, self.resid_dropout, self.dtype
+            self.width,
+            self.heads,
+            self.attn_dropout,
+            self.resid_dropout,
+            self.attention,
+            self.dtype,
         )
         self.ln_1 = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False)
         self.mlp = MLP(self.width, self.ffn, self.resid_dropout, self.dtype)
         self.ln_2 = nn.LayerNorm(1e-5, dtype=self.dtype, use_fast_variance=False)
 
     def __call__(
-        self, x: Float[Array, "B L D"], mask: Bool[Array, "#B L L"], train: bool
+        self, x: Float[Array, "B L D"], segment_ids: Int[Array, "B L"] | None, train: bool
     ) -> Float[Array, "B L D"]:
-        """Return the output of the block for whole texts; arguments as for `Attention`."""
-        x = self.ln_1(x + self.attn(x, mask, train))
+        """Return the output of the block for whole texts; arguments as for `Transformer`."""
+        x = self.ln_1(x + self.attn(x, segment_ids, train))
         return self.ln_2(x + self.mlp(x, train))
 
     def decode(
@@ -146,6 +138,7 @@ class Transformer(nn.Module):
     There is no padding mask. Padding is on the right, so causality protects the real tokens.
 
     Attributes:
+        attention: how whole texts are computed; see `attention.attend`.
         table_dropout: apply `embd_dropout` to the embedding matrix, as published. If False, apply
             it to the sums of token and position embeddings.
     """
@@ -159,6 +152,7 @@ class Transformer(nn.Module):
     embd_dropout: float = 0.1
     attn_dropout: float = 0.1
     resid_dropout: float = 0.1
+    attention: str = "auto"
     dtype: DTypeLike = jnp.float32
     table_dropout: bool = True
 
@@ -173,7 +167,7 @@ class Transformer(nn.Module):
         sizes = {"width": self.width, "heads": self.heads, "ffn": self.ffn}
         rates = {"attn_dropout": self.attn_dropout, "resid_dropout": self.resid_dropout}
         self.blocks = [
-            Block(**sizes, **rates, dtype=self.dtype, name=f"h{layer}")
+            Block(**sizes, **rates, attention=self.attention, dtype=self.dtype, name=f"h{layer}")
             for layer in range(self.layers)
         ]
 
@@ -207,17 +201,17 @@ class Transformer(nn.Module):
                 the prefix and this segment alone.
         """
         if segment_ids is None:
-            mask = causal_mask(tokens.shape[-1])[None]
             positions = jnp.arange(tokens.shape[-1])[None]
         else:
-            mask = segment_mask(segment_ids)
-            # Only padding may attend to more than a context.
-            positions = jnp.minimum(mask.sum(axis=-1) - 1, self.context - 1)
+            # A token's position counts the tokens that it may attend to. Only padding may attend
+            # to more than a context.
+            counts = segment_mask(segment_ids).sum(axis=-1)
+            positions = jnp.minimum(counts - 1, self.context - 1)
         x = embedding[tokens] + embedding[self.vocab_size + positions]
         if train and not self.table_dropout:
             x = dropout(x, self.embd_dropout, self.make_rng("dropout"))
         for block in self.blocks:
-            x = block(x, mask, train)
+            x = block(x, segment_ids, train)
         return x
 
     def init_cache(self, batch: int, length: int) -> dict[str, Any]:
@@ -270,17 +264,3 @@ class Transformer(nn.Module):
         """
         block = 4 * self.width**2 + 2 * self.width * self.ffn + 2 * length * self.width
         return 2 * self.layers * block
-
-
-def causal_mask(length: int) -> Bool[Array, "L L"]:
-    """Return the mask that is True where a query (row) may attend to a key (column)."""
-    return jnp.tril(jnp.ones((length, length), bool))
-
-
-def segment_mask(segment_ids: Int[Array, "B L"]) -> Bool[Array, "B L L"]:
-    """Return the causal mask of rows with segments, without attention between segments.
-
-    `Transformer.__call__` describes the segment ids.
-    """
-    query, key = segment_ids[:, :, None], segment_ids[:, None, :]
-    return causal_mask(segment_ids.shape[-1])[None] & ((key == 0) | (key == query))

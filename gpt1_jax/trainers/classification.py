@@ -151,16 +151,14 @@ def _lm_loss(hidden: jax.Array, embedding: jax.Array, batch: Mapping) -> jax.Arr
     hidden, tokens, weights = (
         array.reshape(-1, *array.shape[2:]) for array in (hidden, batch["tokens"], batch["weights"])
     )
-    row_losses = losses.language_model(
+    return losses.mean_language_model(
         hidden[:, :-1],
         embedding,
         tokens[:, 1:],
         weights[:, 1:],
         max_targets=batch["max_targets"].value,
+        stream_weight=batch["stream_weight"].ravel() if "stream_weight" in batch else None,
     )
-    if "stream_weight" in batch:
-        row_losses = row_losses * batch["stream_weight"].ravel()
-    return row_losses.mean()
 
 
 def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.datasets.tasks import probed_tasks
 from gpt1_jax.errors import UserError
+from gpt1_jax.models.attention import KINDS
 from gpt1_jax.runs.lifecycle import flatten
 
 
@@ -64,6 +65,7 @@ RULES = (
         tuple(f"ceilings.{name}" for name in probed_tasks()),
     ),
     Rule("pmap or shard_map", lambda value: value in ("pmap", "shard_map"), ("backend",)),
+    Rule("auto, plain or fused", lambda value: value in KINDS, ("model.attention",)),
     Rule("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"), ("model.dtype",)),
 )
 

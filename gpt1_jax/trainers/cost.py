@@ -14,7 +14,7 @@ from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.trainers import flops, rehearsal, rehearsed_steps
 from gpt1_jax.trainers.fit import training
-from gpt1_jax.trainers.language_model import row_losses
+from gpt1_jax.trainers.language_model import mean_loss
 from gpt1_jax.trainers.optim_config import optim_config
 
 MIN_SECONDS = 0.2  # a step of this duration is measured precisely enough
@@ -101,7 +101,7 @@ def _measure_speed(config: ConfigDict) -> float:
     model = LanguageModel(body)
 
     def loss(params, batch, key):
-        return row_losses(model, params, batch["tokens"], train=True, key=key).mean(), {}
+        return mean_loss(model, params, batch["tokens"], key), {}
 
     settings = optim_config(config, optim.warmup_cosine, config.steps, 0.1)._replace(accumulate=1)
     compiled = training(loss, settings)

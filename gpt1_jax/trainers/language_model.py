@@ -40,31 +40,23 @@ def objective(config: ConfigDict, model: Mapping[str, Any], vocab_size: int) -> 
     softmax_positions = config.published.softmax_positions
 
     def loss(params, batch, key):
-        losses = row_losses(
-            language_model,
-            params,
-            batch["tokens"],
-            train=True,
-            key=key,
-            softmax_positions=softmax_positions,
-        )
-        return losses.mean(), {}
+        tokens, options = batch["tokens"], {"softmax_positions": softmax_positions}
+        return mean_loss(language_model, params, tokens, key, **options), {}
 
     warmup = config.optim.warmup_steps / config.steps
     settings = optim_config(config, optim.warmup_cosine, config.steps, warmup)
     return Objective(language_model, loss, settings)
 
 
-def row_losses(
+def mean_loss(
     model: LanguageModel,
     params: Mapping,
     tokens: Any,
+    key: jax.Array,
     *,
-    train: bool,
-    key: Any = None,
     softmax_positions: bool = True,
 ) -> jax.Array:
-    """Return the language model loss of every row of `tokens` [B L+1], in nats per token.
+    """Return the mean language model loss of `tokens` [B L+1] with dropout, in nats per token.
 
     Each token but the first is predicted from those before it.
 
@@ -72,12 +64,24 @@ def row_losses(
         model: the language model.
         params: its params.
         tokens: token ids.
-        train: use dropout, with the random key `key`.
-        key: see `train`.
+        key: random key of the dropout masks.
         softmax_positions: the softmax runs over the rows of positions too (`losses.softmax_rows`).
     """
+    arguments = _loss_arguments(model, params, tokens, key, softmax_positions)
+    return losses.mean_language_model(*arguments)
+
+
+def row_losses(
+    model: LanguageModel, params: Mapping, tokens: Any, *, softmax_positions: bool = True
+) -> jax.Array:
+    """Return the loss of every row of `tokens` without dropout; arguments as for `mean_loss`."""
+    arguments = _loss_arguments(model, params, tokens, None, softmax_positions)
+    return losses.language_model(*arguments)
+
+
+def _loss_arguments(model, params, tokens, key, softmax_positions) -> tuple[jax.Array, ...]:
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    rngs = {"dropout": key} if train else None
+    train, rngs = key is not None, None if key is None else {"dropout": key}
     hidden, embedding = model.apply({"params": params}, inputs, train=train, rngs=rngs)
     rows = losses.softmax_rows(embedding, model.body.vocab_size, softmax_positions)
-    return losses.language_model(hidden, rows, targets, jnp.ones(targets.shape))
+    return hidden, rows, targets, jnp.ones(targets.shape)

@@ -46,9 +46,8 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         begin = time.time()
         config_checks.check_batch_size(config.batch_size, config.optim.accumulate)
         sizes = config.model.to_dict()
-        factory.check_sizes(
-            sizes.pop("name"), sizes
-        )  # before the tokenizer is learned, which takes long
+        # Before the tokenizer is learned, which takes long.
+        factory.check_sizes(sizes.pop("name"), sizes)
         data = pretrain_data.load(config, run)
         model = _build(config, data.tokenizer.vocab_size)
         evaluate = _make_evaluate(config, data, model.language_model)
@@ -120,9 +119,8 @@ def _make_evaluate(config: ConfigDict, data: PretrainData, model: LanguageModel)
     batch_size, softmax_positions = config.batch_size, config.published.softmax_positions
 
     def step(params, batch, _):
-        losses = row_losses(
-            model, params, batch["tokens"], train=False, softmax_positions=softmax_positions
-        )
+        tokens = batch["tokens"]
+        losses = row_losses(model, params, tokens, softmax_positions=softmax_positions)
         return devices.gather(losses)
 
     mean_loss = functools.partial(

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.datasets.task import Task
 from gpt1_jax.engine import optim, order, packing, transfer
-from gpt1_jax.models import factory
+from gpt1_jax.models import factory, fused_attention
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.text import bpe
@@ -55,7 +55,8 @@ def pretraining(config: ConfigDict) -> RehearsedStep:
     path, vocab_size = config.tokenizer.path, config.tokenizer.vocab_size
     if path:
         vocab_size = bpe.load(pathlib.Path(path)).vocab_size
-    model, loss, settings = language_model.objective(config, _target_model(config), vocab_size)
+    sizes = _on_target(config.model.to_dict())
+    model, loss, settings = language_model.objective(config, sizes, vocab_size)
     context, rows = config.model.context, config.batch_size
     tokens = jax.ShapeDtypeStruct((rows, context + 1), np.int32)
     operations = model.body.flops(context) + flops.softmax_flops(model.body)
@@ -72,9 +73,15 @@ def pretraining(config: ConfigDict) -> RehearsedStep:
     )
 
 
-def _target_model(config: ConfigDict) -> dict[str, Any]:
-    """Return the model section of a config as the target runs it."""
-    return config.model.to_dict()
+def _on_target(model: dict[str, Any]) -> dict[str, Any]:
+    """Return the name and the sizes of a body, with the attention that a target selects.
+
+    config.model.attention=auto looks at this machine. All targets have the fused kernels.
+    """
+    has_kernels = "heads" in model and fused_attention.is_supported(model["width"], model["heads"])
+    if has_kernels and {"attention": "auto", **model}["attention"] == "auto":
+        return {**model, "attention": "fused"}
+    return model
 
 
 class _Source(NamedTuple):
@@ -138,14 +145,14 @@ def finetuning(config: ConfigDict) -> RehearsedStep:
 
 def _source(config: ConfigDict) -> _Source:
     """Return what the run takes from pretraining; without config.init.path, the paper's sizes."""
-    model = _target_model(config)
+    model = config.model.to_dict()
     name = model["name"]
     if config.init.path:
         run = PretrainedRun(config.init.path)
         sizes = {"name": name, **body_sizes(run, model)}
-        return _Source(sizes, run.tokenizer.vocab_size, run.tokenizer)
+        return _Source(_on_target(sizes), run.tokenizer.vocab_size, run.tokenizer)
     given = {size: value for size, value in model.items() if value is not None}
-    return _Source(factory.default_sizes(name) | given, PAPER_VOCAB_SIZE, None)
+    return _Source(_on_target(factory.default_sizes(name) | given), PAPER_VOCAB_SIZE, None)
 
 
 def _batches(config: ConfigDict, task: Task, source: _Source) -> _Batches:

@@ -46,7 +46,7 @@ def jax_training(dropout: float):
         inputs, targets = batch["tokens"][:, :-1], batch["tokens"][:, 1:]
         rngs, weights = {"dropout": key}, np.ones(targets.shape, np.float32)
         hidden, embedding = model.apply({"params": params}, inputs, train=True, rngs=rngs)
-        return losses.language_model(hidden, embedding, targets, weights).mean(), {}
+        return losses.mean_language_model(hidden, embedding, targets, weights), {}
 
     train = devices.parallelize(step.training_step(loss, optimizer, accumulate=1), donate=True)
     random = np.random.default_rng(0)

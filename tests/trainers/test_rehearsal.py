@@ -230,6 +230,16 @@ def test_frozen_rows_are_those_of_the_run(layers, finetuning):
     assert step.frozen == restored_rows
 
 
+@pytest.mark.parametrize(("attention", "is_fused"), [("auto", True), ("plain", False)])
+def test_attention_is_that_of_the_target(attention, is_fused):
+    config = pretrain.get_config("tiny")
+    config.model.attention, config.model.layers = attention, 1
+    step = rehearsed_steps.pretraining(config)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    program = jax.make_jaxpr(step.loss)(step.params, step.batch(1), key)
+    assert ("pallas_call" in str(program)) == is_fused
+
+
 @pytest.mark.skipif(HAS_CUDA, reason="the CUDA plugin is installed")
 def test_missing_compiler_is_named_before_anything_is_read(gpt1, tmp_path):
     command = gpt1.command("finetune.py:rte", tmp_path / "run", {"compile_for": "h100"})
