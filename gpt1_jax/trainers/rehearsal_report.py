@@ -108,8 +108,8 @@ def _figures(found: Rehearsal) -> dict[str, str]:
         "least time of a step": f"{1e3 * seconds['bytes']:.3g} ms by bytes, "
         f"{1e3 * seconds['flops']:.3g} ms by FLOPs",
         "share of peak at that time": f"{seconds['flops'] / found.least_seconds:.0%}",
-        "least time of the run": f"{found.step.steps:,} steps in "
-        f"{found.step.steps * found.least_seconds / 3600:.3g} hours",
+        "least time of the run": f"{_duration(found.step.steps * found.least_seconds)} for "
+        f"{found.step.steps:,} steps",
     }
     for kind in compiled.collectives:
         rows[kind.kind] = (
@@ -167,6 +167,10 @@ def _largest(compiled: Compiled) -> list[Operation]:
     """Return the operations that move the most bytes, without those below a thousandth of all."""
     traffic = compiled.traffic
     return [row for row in traffic.operations[:OPERATIONS] if row.bytes * 1000 >= traffic.bytes]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.3g} hours" if seconds >= 3600 else f"{seconds / 60:.3g} minutes"
 
 
 def _gibibytes(count: int) -> str:
