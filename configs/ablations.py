@@ -159,6 +159,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.shard = "1/1"  # the runs of this machine, such as 3/8
     config.workers = 0  # processes on this machine; 0: one per CPU core, or one on accelerators
     config.estimate_cost = False  # print the runs and their time on this device, and stop
+    config.compile_for = ""  # with estimate_cost: their least time on another machine, such as h100
 
     # data.path of every pretraining run; "" for the microworld's novels or the hub.
     config.corpus_path = ""
@@ -192,6 +193,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
         del section.init.path, section.data.path  # the same for all runs: see above
     for body in config.pretrain.values():
         del body.data.path
+    for section in (config.finetune, *config.pretrain.values()):
+        del section.compile_for
     if name == "quick":
         _configure_quick(config)
     else:

@@ -47,6 +47,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # runs it for each answer.
     config.share_prefix = True
     config.backend = "pmap"  # or shard_map
+    # Only compile the training step, for a machine that is not there (v5e:2x4, h100, h100:8, ...):
+    # print what it needs, and stop.
+    config.compile_for = ""
     config.model = common.as_pretrained(changes.get("model.name", "transformer"))
     config.optim = common.adam(lr=6.25e-5, warmup_fraction=0.002)
     config.published = common.published(preset, common.QUIRKS + common.FINETUNING_QUIRKS)

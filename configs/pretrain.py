@@ -49,6 +49,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.steps = settings["steps"]
     config.batch_size = settings["batch_size"]  # windows of model.context tokens, over all devices
     config.backend = "pmap"  # or shard_map
+    # Only compile the training step, for a machine that is not there (v5e:2x4, h100, h100:8, ...):
+    # print what it needs, and stop.
+    config.compile_for = ""
     config.model = common.model(body, size)
     config.optim = common.adam(lr=settings["lr"], warmup_steps=settings["warmup_steps"])
     config.published = common.published(preset, common.QUIRKS + common.PRETRAINING_QUIRKS)

@@ -4,8 +4,9 @@
 #   bash launch/environment.sh                      # the program, for the CPU
 #   bash launch/environment.sh dev                  # with the tools of the tests
 #   bash launch/environment.sh openai               # with ftfy and spaCy, for OpenAI's text pipeline
-#   bash launch/environment.sh parity               # dev, openai, PyTorch and transformers
-#   bash launch/environment.sh cuda                 # for an accelerator: cuda, cuda13 or tpu
+#   bash launch/environment.sh parity               # dev, openai, PyTorch, transformers and libtpu
+#   bash launch/environment.sh cuda                 # for an accelerator: cuda, cuda13 or tpu. Also to
+#                                                   # compile for one on a machine without it
 #   PYTHON=python3.12 bash launch/environment.sh    # the interpreter of a new .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from compilers import needs_libtpu
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -143,6 +144,19 @@ def test_commands_of_the_results_run_on_real_data(reader, real_data):
     )
     finetuning = finetuning.replace("examples=8000", "examples=64")
     reader.type(activation(), smaller(pretraining), smaller(finetuning))
+
+
+@needs_libtpu
+def test_step_is_rehearsed_for_an_absent_machine(reader):
+    (command,) = (
+        line.split("    #")[0]
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if "compile_for" in line
+    )
+    small = f"{SMALL_MODEL} --config.model.context=16 --config.tokenizer.vocab_size=100"
+    printed = reader.type(activation(), f"{command} {small}")
+    assert json.loads(printed.splitlines()[-1])["target"] == "v5e:2x4"
 
 
 def test_submission_is_made_of_finished_runs(reader):

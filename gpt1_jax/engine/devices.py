@@ -6,7 +6,7 @@ every process passes the rows of its local devices.
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -68,7 +68,8 @@ def replicate(tree: Any) -> Any:
     Steps return arrays of the same placement, so a program is compiled once for its first call and
     for later ones.
     """
-    return jax.make_array_from_process_local_data(NamedSharding(_mesh(), REPLICATED), tree)
+    sharding = NamedSharding(mesh_of(jax.devices()), REPLICATED)
+    return jax.make_array_from_process_local_data(sharding, tree)
 
 
 def parallelize(step: Callable, *, donate: bool = False, backend: str = "pmap") -> Callable:
@@ -86,18 +87,27 @@ def parallelize(step: Callable, *, donate: bool = False, backend: str = "pmap") 
     Raises:
         UserError: there is no such backend.
     """
-    donate_argnums = (0,) if donate else ()
     if backend == "pmap":
-        return jax.pmap(
-            step, AXIS, in_axes=(None, 0, None), out_axes=None, donate_argnums=donate_argnums
-        )
+        axes = {"in_axes": (None, 0, None), "out_axes": None}
+        return jax.pmap(step, AXIS, **axes, donate_argnums=(0,) if donate else ())
     if backend != "shard_map":
         raise UserError(f"config.backend: {backend!r} found; choose 'pmap' or 'shard_map'")
-    return _shard_mapped(step, donate_argnums)
+    mesh = mesh_of(jax.devices())
+    program, by_device = mapped_program(step, mesh, donate=donate), NamedSharding(mesh, BY_DEVICE)
+
+    def run(state, batch, seed_and_step):
+        global_batch = jax.make_array_from_process_local_data(by_device, batch)
+        return program(state, global_batch, seed_and_step)
+
+    return run
 
 
-def _shard_mapped(step: Callable, donate_argnums: tuple[int, ...]) -> Callable:
-    mesh = _mesh()
+def mapped_program(step: Callable, mesh: Mesh, *, donate: bool = False) -> Callable:
+    """Return jit(shard_map) of a per-device step on the devices of `mesh`; see `parallelize`.
+
+    The program takes global arrays: `state` and `seed_and_step` replicated, and `batch` as
+    [devices, B / devices, ...].
+    """
     replicated, by_device = NamedSharding(mesh, REPLICATED), NamedSharding(mesh, BY_DEVICE)
 
     def device_step(state, batch, seed_and_step):
@@ -112,22 +122,16 @@ def _shard_mapped(step: Callable, donate_argnums: tuple[int, ...]) -> Callable:
         out_specs=REPLICATED,
         check_vma=False,
     )
-    program = jax.jit(
+    return jax.jit(
         mapped,
         in_shardings=(replicated, by_device, replicated),
-        donate_argnums=donate_argnums,
+        donate_argnums=(0,) if donate else (),
     )
 
-    def run(state, batch, seed_and_step):
-        global_batch = jax.make_array_from_process_local_data(by_device, batch)
-        return program(state, global_batch, seed_and_step)
 
-    return run
-
-
-def _mesh() -> Mesh:
-    """Return the mesh of all devices, those of one host side by side as `split` orders the rows."""
-    devices = sorted(jax.devices(), key=lambda device: device.process_index)
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+    """Return the mesh of the devices, those of one host side by side as `split` orders the rows."""
+    devices = sorted(devices, key=lambda device: device.process_index)
     return Mesh(np.array(devices), (AXIS,))
 
 

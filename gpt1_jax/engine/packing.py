@@ -82,7 +82,7 @@ class PackedExamples:
         """
         indices = [int(i) for i in indices]
         streams = [self._streams[i] for i in indices]
-        length = self._padded_length(indices)
+        length = self.padded_length(indices)
         row_weight = stream_weight = self._stream_weights(indices)
         if self._prefixes is None:
             arrays = _pad_streams(streams, length)
@@ -99,7 +99,8 @@ class PackedExamples:
             return [[1.0] * len(self._streams[i]) for i in indices]
         return [self._stream_weight[i] for i in indices]
 
-    def _padded_length(self, indices: Sequence[int]) -> int:
+    def padded_length(self, indices: Sequence[int]) -> int:
+        """Return the length of the rows in a batch of examples."""
         longest = max(self.length(i) for i in indices)
         padded = next(length for length in (*LENGTHS, self._longest_row) if length >= longest)
         return min(padded, self._longest_row)

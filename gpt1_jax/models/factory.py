@@ -44,6 +44,14 @@ def check_sizes(name: str, sizes: Mapping[str, Any]) -> None:
         )
 
 
+def default_sizes(name: str) -> dict[str, Any]:
+    """Return the arguments of the body `name` with their defaults, the sizes of the paper."""
+    parameters = inspect.signature(MODELS[name]).parameters
+    return {
+        size: parameter.default for size, parameter in parameters.items() if size not in NOT_SIZES
+    }
+
+
 def init_params(model: Any, seed: int, *inputs: Any) -> Mapping:
     """Return randomly initialized params of a model, drawn on the device in one program.
 
@@ -55,9 +63,18 @@ def init_params(model: Any, seed: int, *inputs: Any) -> Mapping:
     return _init_program(model)(jax.random.key(seed), *inputs)
 
 
+def param_shapes(model: Any, *inputs: Any) -> Mapping:
+    """Return the shapes of the params that `init_params` draws. Run nothing."""
+    return jax.eval_shape(_init(model), jax.eval_shape(lambda: jax.random.key(0)), *inputs)
+
+
 @functools.lru_cache(maxsize=32)
 def _init_program(model: Any) -> Callable:
+    return jax.jit(_init(model))
+
+
+def _init(model: Any) -> Callable:
     def init(key, *inputs):
         return model.init({"params": key}, *inputs, train=False)["params"]
 
-    return jax.jit(init)
+    return init

@@ -19,7 +19,7 @@ from gpt1_jax.runs.log import Log
 
 # Settings that may change between the starts of one run. They decide what is written, not what is
 # computed.
-CHANGEABLE = ("log", "checkpoint")
+CHANGEABLE = ("log", "checkpoint", "compile_for")
 
 
 class OpenRun(NamedTuple):

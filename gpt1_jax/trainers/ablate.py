@@ -53,6 +53,11 @@ def ablate(config: ConfigDict, path: str) -> dict:
         UserError: a setting has an impossible value, or the folder belongs to other settings.
         SystemExit: code 1 if a run failed. The others are finished. The report names the error.
     """
+    if config.compile_for and not config.estimate_cost:
+        raise UserError(
+            "config.compile_for: nothing runs on a machine that is not there; add "
+            "--config.estimate_cost=True"
+        )
     path = os.path.abspath(path)  # runs store each other's paths
     runs = list_runs(config, path)
     jobs = runs.jobs()

@@ -71,7 +71,7 @@ def _pretrain_config(config: ConfigDict, body: str, corpus_path: str) -> ConfigD
     """Return the configuration of a body's pretraining run."""
     run = config.pretrain[body].copy_and_resolve_references()
     with run.unlocked():
-        run.data.path = corpus_path
+        run.data.path, run.compile_for = corpus_path, ""
     # Also without zero-shot probes: a later start of the ablation may add them.
     run.checkpoint.keep_steps += paper.zero_shot_steps(run.steps)
     return run

@@ -5,14 +5,16 @@ Finetuning trains the classifier; `predictor.py` applies it to new text.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from gpt1_jax.datasets.tasks import Task
 from gpt1_jax.engine import devices, losses, packing
+from gpt1_jax.models import factory
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.text import bpe, formats
 from gpt1_jax.trainers.fit import Training, training
@@ -25,6 +27,35 @@ def classifier(
     """Return the task's head on `body`; `dropout` are the dropout arguments of `Classifier`."""
     outputs = 1 if task.format == "choice" or regression else task.outputs
     return Classifier(body, outputs, sum_streams=task.format == "similarity", **dropout)
+
+
+def build(
+    config: ConfigDict, task: Task, model: Mapping[str, Any], vocab_size: int, context: int
+) -> Classifier:
+    """Return the classifier of a finetuning run.
+
+    Args:
+        config: the configuration of the run, except for config.model.
+        task: its task.
+        model: the name and the sizes of the pretrained body.
+        vocab_size: the number of token ids in pretraining.
+        context: the positions of the classifier: as many as the longest example needs, as
+            published.
+    """
+    sizes = {**model, "context": context}
+    body = factory.make_body(
+        sizes.pop("name"),
+        vocab_size + len(bpe.SPECIALS),
+        sizes,
+        table_dropout=config.published.table_dropout,
+    )
+    return classifier(
+        task,
+        body,
+        config.regression,
+        clf_dropout=config.clf_dropout,
+        shared_clf_dropout=config.published.shared_clf_dropout,
+    )
 
 
 def streams(

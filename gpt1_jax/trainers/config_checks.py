@@ -95,15 +95,21 @@ def check(config: ConfigDict, section: str = "") -> None:
                 )
 
 
-def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
-    """Check that the batch divides evenly over all devices, and then into `accumulate` parts.
+def check_batch_size(batch_size: int, accumulate: int = 1, devices: int | None = None) -> None:
+    """Check that the batch divides evenly over the devices, and then into `accumulate` parts.
+
+    Args:
+        batch_size: rows of the global batch.
+        accumulate: parts of the batch of a device.
+        devices: the number of devices; by default those of this job.
 
     Raises:
         UserError: it does not.
     """
-    divisor = jax.device_count() * accumulate
+    devices = devices or jax.device_count()
+    divisor = devices * accumulate
     if batch_size % divisor:
         raise UserError(
-            f"config.batch_size: {batch_size} does not divide over {jax.device_count()} devices x "
+            f"config.batch_size: {batch_size} does not divide over {devices} devices x "
             f"config.optim.accumulate={accumulate}; choose a multiple of {divisor}"
         )

@@ -1,4 +1,4 @@
-"""Estimate the cost of an ablation: runs, floating-point operations, and hours on this device."""
+"""Estimate the cost of an ablation: runs, floating-point operations, and hours on a device."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,8 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.analysis.report import tables
 from gpt1_jax.engine import devices
-from gpt1_jax.trainers import flops, step_speed
+from gpt1_jax.errors import UserError
+from gpt1_jax.trainers import flops, rehearsal, rehearsed_steps, step_speed
 
 
 def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[str, float]:
@@ -17,13 +18,16 @@ def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[st
     sizes and typical lengths. Compilation, reading and saving are not counted. They take much of
     the time of small models.
 
+    The hours are those on this device, from a measured step. With config.compile_for they are the
+    least hours on that target, from a compiled step.
+
     Args:
         config: configuration of the ablation.
         runs: configuration of each run, by name.
     """
     kinds = _group_seeds(runs)
     bodies = {kind: _body_name(kind, group[0]) for kind, group in kinds.items()}
-    speeds = {body: _measure_speed(config.pretrain[body]) for body in sorted(set(bodies.values()))}
+    speeds = {body: _speed(config, body) for body in sorted(set(bodies.values()))}
     rows, total = [], {"flops": 0.0, "hours": 0.0}
     for kind, group in kinds.items():
         operations = flops.run_flops(config, bodies[kind], group[0])
@@ -37,10 +41,13 @@ def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[st
     lines = [tables.Row(name, [tables.Cell(text) for text in cells]) for name, *cells in rows]
     print(tables.Table("cost", "Cost estimate", "run", columns, lines).markdown())
     text = ", ".join(f"{speed / 1e9:.3g} GFLOP/s for the {body}" for body, speed in speeds.items())
-    print(
-        f"hours on {devices.device_summary()} at {text}, measured in pretraining steps; "
-        "compilation, reading and saving are not counted"
-    )
+    basis = f"hours on {devices.device_summary()} at {text}, measured in pretraining steps"
+    if config.compile_for:
+        basis = (
+            f"least hours on {config.compile_for} at {text}: what the compiled pretraining steps "
+            "allow at most, by their FLOPs and their bytes; nothing was measured"
+        )
+    print(f"{basis}; compilation, reading and saving are not counted")
     return total
 
 
@@ -56,6 +63,22 @@ def _group_seeds(runs: Mapping[str, ConfigDict]) -> dict[str, list[ConfigDict]]:
 def _body_name(name: str, run: ConfigDict) -> str:
     """Return the name of a run's body."""
     return name.removeprefix("zero_shot_") if run.trainer == "zero_shot" else run.model.name
+
+
+def _speed(config: ConfigDict, body: str) -> float:
+    """Return the floating-point operations per second of the pretraining steps of a body."""
+    if not config.compile_for:
+        return _measure_speed(config.pretrain[body])
+    run = config.pretrain[body].copy_and_resolve_references()
+    with run.unlocked():
+        run.compile_for = config.compile_for
+    found = rehearsal.compile_for(run, rehearsed_steps.pretraining)
+    if found.accumulate is None:
+        raise UserError(
+            f"config.compile_for: the pretraining step of the {body} does not fit "
+            f"{config.compile_for}; choose another target or a smaller config.pretrain.{body}"
+        )
+    return found.step.flops / found.least_seconds
 
 
 def _measure_speed(config: ConfigDict) -> float:

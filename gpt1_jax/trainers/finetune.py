@@ -11,16 +11,15 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.engine import checkpoint, devices, fingerprint, optim, order
-from gpt1_jax.models import factory
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs import lifecycle, predictions
-from gpt1_jax.text import bpe
-from gpt1_jax.trainers import classification, config_checks, finetune_data
+from gpt1_jax.trainers import classification, config_checks, finetune_data, rehearsed_steps
 from gpt1_jax.trainers.finetune_data import FinetuneData
 from gpt1_jax.trainers.fit import Evaluation, Fitted, fit
 from gpt1_jax.trainers.optim_config import optim_config
 from gpt1_jax.trainers.pretrained import initial_params
+from gpt1_jax.trainers.rehearsal_report import rehearse
 
 Scores = Mapping[str, Mapping[str, float]]  # split -> metric -> value
 
@@ -47,6 +46,8 @@ class FinetuneModel(NamedTuple):
 def finetune(config: ConfigDict, path: str) -> dict:
     """Train a classifier for config.task in the run folder `path`; return its result.json."""
     config_checks.check(config)
+    if config.compile_for:
+        return rehearse(config, rehearsed_steps.finetuning)
     with lifecycle.open_run(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result
@@ -81,23 +82,13 @@ def finetune(config: ConfigDict, path: str) -> dict:
 
 
 def _build(config: ConfigDict, run: lifecycle.OpenRun, data: FinetuneData) -> FinetuneModel:
-    """Build the classifier, transfer its params and compile its programs.
-
-    The model has only as many positions as the longest example needs, as published.
-    """
-    body = factory.make_body(
-        data.pretrained.body,
-        data.pretrained.tokenizer.vocab_size + len(bpe.SPECIALS),
-        data.pretrained.sizes,
-        context=max(packed.longest for packed in data.packed.values()),
-        table_dropout=config.published.table_dropout,
-    )
-    classifier = classification.classifier(
+    """Build the classifier, transfer its params and compile its programs."""
+    classifier = classification.build(
+        config,
         data.task,
-        body,
-        config.regression,
-        clf_dropout=config.clf_dropout,
-        shared_clf_dropout=config.published.shared_clf_dropout,
+        {"name": data.pretrained.body, **data.pretrained.sizes},
+        data.pretrained.tokenizer.vocab_size,
+        context=max(packed.longest for packed in data.packed.values()),
     )
     initial = initial_params(data.pretrained, classifier, config.seed)
     run.log.line(initial.summary)

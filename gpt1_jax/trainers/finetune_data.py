@@ -15,6 +15,7 @@ from gpt1_jax.engine import losses, order, packing
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs import lifecycle
+from gpt1_jax.text import bpe
 from gpt1_jax.trainers import classification
 from gpt1_jax.trainers.pretrained import Pretrained, read_pretrained
 
@@ -46,12 +47,12 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
         UserError: the task or the pretraining run does not fit the config, a split cannot be read,
             or the data changed since the run began.
     """
-    task = _find_task(config.task, config.regression)
+    task = find_task(config.task, config.regression)
     pretrained = read_pretrained(
         config.init.path, config.init.step, config.init.layers, config.model.to_dict()
     )
-    examples, about = _read_splits(config.data, task, run.log.line)
-    packed = {split: _pack(config, task, rows, pretrained) for split, rows in examples.items()}
+    examples, about = read_splits(config.data, task, run.log.line)
+    packed = pack(config, task, examples, pretrained.tokenizer, pretrained.sizes["context"])
     fingerprints = {split: record["sha256"] for split, record in about["splits"].items()}
     fingerprints["tokenizer"] = pretrained.tokenizer.fingerprint
     lifecycle.check_data(run.workdir, fingerprints)
@@ -61,7 +62,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
     return FinetuneData(task, pretrained, examples, packed, about, stream_metadata)
 
 
-def _find_task(name: str, regression: bool) -> Task:
+def find_task(name: str, regression: bool) -> Task:
     """Return the task `name`.
 
     Raises:
@@ -78,7 +79,7 @@ def _find_task(name: str, regression: bool) -> Task:
     return task
 
 
-def _read_splits(
+def read_splits(
     data: ConfigDict, task: Task, log_line: Callable[[str], None]
 ) -> tuple[dict[str, list[Example]], dict[str, Any]]:
     """Return split -> examples, and the record of what was read."""
@@ -125,10 +126,29 @@ def _available_splits(
     return splits
 
 
-def _pack(
-    config: ConfigDict, task: Task, examples: Sequence[Example], pretrained: Pretrained
+def pack(
+    config: ConfigDict,
+    task: Task,
+    examples: Mapping[str, Sequence[Example]],
+    tokenizer: bpe.Tokenizer,
+    context: int,
+) -> dict[str, packing.PackedExamples]:
+    """Return split -> examples as padded arrays; `context` is that of the pretrained model."""
+    packed = {}
+    for split, rows in examples.items():
+        segments = [example.segments for example in rows]
+        streams = classification.streams(task, segments, tokenizer, context)
+        packed[split] = pack_streams(config, task, [row.label for row in rows], streams)
+    return packed
+
+
+def pack_streams(
+    config: ConfigDict,
+    task: Task,
+    labels: Sequence[float | None],
+    streams: Sequence[Sequence[Sequence[int]]],
 ) -> packing.PackedExamples:
-    """Return the examples as padded arrays, with labels as the loss takes them.
+    """Return examples as padded arrays, with labels as the loss takes them; None is hidden.
 
     Labels are distributions over the classes, or scores in regression. With config.share_prefix,
     the common context of the streams of a choice is stored once. In training the streams then share
@@ -136,14 +156,10 @@ def _pack(
     separate dropout: the distribution of one stream is the same, but the streams of an example are
     not correlated.
     """
-    segments = [example.segments for example in examples]
-    streams = classification.streams(
-        task, segments, pretrained.tokenizer, pretrained.sizes["context"]
-    )
     share_prefix = config.share_prefix and task.format == "choice"
-    if any(example.label is None for example in examples):
+    if None in labels:
         return packing.PackedExamples(streams, None, share_prefix)
-    labels = np.array([example.label for example in examples])
+    labels = np.array(labels)
     weights = packing.stream_weights(
         streams,
         labels,
@@ -161,7 +177,15 @@ def training_batch(
     step: int, train: packing.PackedExamples, batch_size: int, seed: int, accumulate: int
 ) -> dict[str, Any]:
     """Return the global batch of `step`."""
-    batch = train[order.indices(step, size=len(train), batch_size=batch_size, seed=seed)]
+    indices = order.indices(step, size=len(train), batch_size=batch_size, seed=seed)
+    return batch_of(indices, train, jax.device_count() * accumulate)
+
+
+def batch_of(
+    indices: Sequence[int] | np.ndarray, train: packing.PackedExamples, parts: int
+) -> dict[str, Any]:
+    """Return the global batch of some examples, which is cut into `parts`."""
+    batch = train[indices]
     if "stream_weight" in batch:
         batch = packing.normalize_stream_weight(batch)
-    return packing.with_max_targets(batch, jax.device_count() * accumulate)
+    return packing.with_max_targets(batch, parts)

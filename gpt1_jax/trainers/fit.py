@@ -40,12 +40,19 @@ def training(
         optim_config: the settings of the optimizer.
         frozen: slash-joined param name -> number of first rows that are not trained.
     """
+    device_step, optimizer = training_step(loss, optim_config, frozen)
+    compiled = devices.parallelize(device_step, donate=True, backend=optim_config.backend)
+    return Training(compiled, optimizer, optim_config)
+
+
+def training_step(
+    loss: Callable, optim_config: OptimConfig, frozen: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Callable, optax.GradientTransformation]:
+    """Return the step of one device, not compiled, and its optimizer; arguments as `training`."""
     optimizer = optim_config.optimizer()
     if frozen:
         optimizer = optim.freeze(optimizer, frozen)
-    device_step = step.training_step(loss, optimizer, accumulate=optim_config.accumulate)
-    compiled = devices.parallelize(device_step, donate=True, backend=optim_config.backend)
-    return Training(compiled, optimizer, optim_config)
+    return step.training_step(loss, optimizer, accumulate=optim_config.accumulate), optimizer
 
 
 class Evaluation(NamedTuple):

@@ -76,7 +76,7 @@ def _finetuning_flops(config: ConfigDict, body, run: ConfigDict) -> float:
 
     def forward(split: str, limit: int, logits: int = 0) -> float:
         rows, words = _split_size(task, split, run.data, limit)
-        streams, length = _stream_shape(task, words, body.context, run.share_prefix)
+        streams, length = stream_shape(task, words, body.context, run.share_prefix)
         return float(rows * streams * length * (body.flops(length) + logits))
 
     train_limit = run.data.examples or (world.train if world.words else 0)
@@ -113,9 +113,7 @@ def _read_split(name: str, split: str, source: str, path: str) -> _SplitSize | N
     return _SplitSize(len(examples), WordCount(words[:, :contexts].sum(axis=1).mean(), answer))
 
 
-def _stream_shape(
-    task: Task, words: WordCount, context: int, share_prefix: bool
-) -> tuple[int, int]:
+def stream_shape(task: Task, words: WordCount, context: int, share_prefix: bool) -> tuple[int, int]:
     """Return the rows of one example and the tokens of one row."""
     if task.format == "choice" and share_prefix:
         return 1, _tokens(words.context + len(task.labels) * words.answer)

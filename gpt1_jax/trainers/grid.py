@@ -151,6 +151,7 @@ class _CellFactory:
             cell.task, cell.seed = point.task, point.seed
             cell.model = config.bodies[body].copy_and_resolve_references()
             cell.data.path, cell.init.path = self._tasks_path, self._pretrained[body]
+            cell.compile_for = ""
         cell.lock()
         if point.value is not None:
             changes[setting] = point.value

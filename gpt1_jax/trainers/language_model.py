@@ -1,13 +1,51 @@
-"""Compute the language model loss of windows of text, for pretraining."""
+"""Build the language model of pretraining, and compute its loss of windows of text."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
-from gpt1_jax.engine import losses
+from gpt1_jax.engine import losses, optim
+from gpt1_jax.models import factory
 from gpt1_jax.models.heads import LanguageModel
+from gpt1_jax.trainers.optim_config import OptimConfig, optim_config
+
+
+class Objective(NamedTuple):
+    """Hold what pretraining optimizes: a model, its loss, and the settings of the optimizer.
+
+    The loss is (params, batch, key) -> (loss, metrics) of one device's rows.
+    """
+
+    model: LanguageModel
+    loss: Callable
+    optim_config: OptimConfig
+
+
+def objective(config: ConfigDict, model: Mapping[str, Any], vocab_size: int) -> Objective:
+    """Return what a pretraining run optimizes.
+
+    Args:
+        config: the configuration of the run, except for config.model.
+        model: the name and the sizes of the body.
+        vocab_size: the number of token ids.
+    """
+    sizes = dict(model)
+    body = factory.make_body(
+        sizes.pop("name"), vocab_size, sizes, table_dropout=config.published.table_dropout
+    )
+    language_model = LanguageModel(body)
+    softmax_positions = config.published.softmax_positions
+
+    def loss(params, batch, key):
+        tokens, options = batch["tokens"], {"softmax_positions": softmax_positions}
+        return mean_loss(language_model, params, tokens, key, **options), {}
+
+    warmup = config.optim.warmup_steps / config.steps
+    settings = optim_config(config, optim.warmup_cosine, config.steps, warmup)
+    return Objective(language_model, loss, settings)
 
 
 def mean_loss(

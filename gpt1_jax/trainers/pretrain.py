@@ -11,17 +11,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gpt1_jax.datasets.tokens import Windows
-from gpt1_jax.engine import devices, fingerprint, optim, packing
+from gpt1_jax.engine import devices, fingerprint, packing
 from gpt1_jax.models import factory, sampling
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
-from gpt1_jax.trainers import config_checks, pretrain_data
+from gpt1_jax.trainers import config_checks, pretrain_data, rehearsed_steps
 from gpt1_jax.trainers.fit import Evaluation, Fitted, Training, fit, training
-from gpt1_jax.trainers.language_model import mean_loss, row_losses
-from gpt1_jax.trainers.optim_config import optim_config
+from gpt1_jax.trainers.language_model import objective, row_losses
 from gpt1_jax.trainers.pretrain_data import PretrainData
+from gpt1_jax.trainers.rehearsal_report import rehearse
 
 Evaluate = Callable[[Mapping], dict[str, float]]  # params -> metrics of the held-out documents
 
@@ -38,16 +38,18 @@ class PretrainModel(NamedTuple):
 def pretrain(config: ConfigDict, path: str) -> dict:
     """Train a language model on a corpus in the run folder `path`; return its result.json."""
     config_checks.check(config)
+    if config.compile_for:
+        return rehearse(config, rehearsed_steps.pretraining)
     with lifecycle.open_run(path, config.to_dict()) as run:
         if run.result is not None:
             return run.result
         begin = time.time()
         config_checks.check_batch_size(config.batch_size, config.optim.accumulate)
         sizes = config.model.to_dict()
-        name = sizes.pop("name")
-        factory.check_sizes(name, sizes)  # before the tokenizer is learned, which takes long
+        # Before the tokenizer is learned, which takes long.
+        factory.check_sizes(sizes.pop("name"), sizes)
         data = pretrain_data.load(config, run)
-        model = _build(config, name, sizes, data.tokenizer.vocab_size)
+        model = _build(config, data.tokenizer.vocab_size)
         evaluate = _make_evaluate(config, data, model.language_model)
         fitted = _fit(config, run, data, model, evaluate)
         result = {
@@ -63,19 +65,9 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         return run.finish(result)
 
 
-def _build(config: ConfigDict, name: str, sizes: Mapping, vocab_size: int) -> PretrainModel:
+def _build(config: ConfigDict, vocab_size: int) -> PretrainModel:
     """Build the language model, draw its params and compile its training step."""
-    table_dropout = config.published.table_dropout
-    body = factory.make_body(name, vocab_size, sizes, table_dropout=table_dropout)
-    model = LanguageModel(body)
-    softmax_positions = config.published.softmax_positions
-
-    def loss(params, batch, key):
-        tokens = batch["tokens"]
-        return mean_loss(model, params, tokens, key, softmax_positions=softmax_positions), {}
-
-    warmup = config.optim.warmup_steps / config.steps
-    settings = optim_config(config, optim.warmup_cosine, config.steps, warmup)
+    model, loss, settings = objective(config, config.model.to_dict(), vocab_size)
     params = factory.init_params(model, config.seed, np.zeros((1, config.model.context), np.int32))
     return PretrainModel(model, params, training(loss, settings))
 

@@ -67,11 +67,7 @@ def read_pretrained(
             the config.
     """
     run = PretrainedRun(path)
-    if run.body != model["name"]:
-        raise UserError(
-            f"config.init.path: the body of {run.workdir} is {run.body}, but config.model.name is "
-            f"{model['name']}; name a run with the same body"
-        )
+    sizes = body_sizes(run, model)
     step = step or run.steps[-1]
     if step not in run.steps:
         raise UserError(
@@ -79,11 +75,6 @@ def read_pretrained(
             f"{run.steps}"
         )
     run.meta(step)  # raises a UserError if the checkpoint was trained with another tokenizer
-    sizes = dict(run.sizes)
-    for name, value in model.items():
-        if name != "name" and value is not None:
-            sizes[name] = value
-    factory.check_sizes(run.body, sizes)
     if layers is None:
         layers = run.sizes.get("layers", 1)
     names = checkpoint.param_names(run.workdir, step)
@@ -98,6 +89,25 @@ def read_pretrained(
         dropped=[name for name in names if name not in transferred],
         origin={"origin": run.config["origin"]} if "origin" in run.config else {},
     )
+
+
+def body_sizes(run: PretrainedRun, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the body of a run; those of config.model that are set replace them.
+
+    Raises:
+        UserError: config.model does not fit the run.
+    """
+    if run.body != model["name"]:
+        raise UserError(
+            f"config.init.path: the body of {run.workdir} is {run.body}, but config.model.name is "
+            f"{model['name']}; name a run with the same body"
+        )
+    sizes = dict(run.sizes)
+    for name, value in model.items():
+        if name != "name" and value is not None:
+            sizes[name] = value
+    factory.check_sizes(run.body, sizes)
+    return sizes
 
 
 def initial_params(pretrained: Pretrained, model: Classifier, seed: int) -> InitialParams:

@@ -1,5 +1,6 @@
 """Measure the speed of pretraining steps on the devices of this machine."""
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -9,14 +10,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from gpt1_jax.engine import devices, optim, step
+from gpt1_jax.engine import devices, step
 from gpt1_jax.errors import UserError
 from gpt1_jax.models import factory
-from gpt1_jax.models.heads import LanguageModel
-from gpt1_jax.trainers import flops
+from gpt1_jax.trainers import flops, language_model
 from gpt1_jax.trainers.fit import training
-from gpt1_jax.trainers.language_model import mean_loss
-from gpt1_jax.trainers.optim_config import optim_config
+from gpt1_jax.trainers.language_model import Objective
 
 MAX_SECONDS = 30.0  # a step that takes longer is measured on fewer rows
 FIRST_ROWS = 4  # a device gets at most these rows in the first measurement
@@ -62,10 +61,10 @@ def measure(config: ConfigDict) -> StepSpeed:
     Raises:
         UserError: not even one row fits into memory.
     """
-    body, accumulate = flops.body_model(config), config.optim.accumulate
+    objective = language_model.objective(config, config.model, config.tokenizer.vocab_size)
+    body, accumulate = objective.model.body, config.optim.accumulate
     own = Batch(max(config.batch_size // (accumulate * jax.device_count()), 1), accumulate)
-    model = LanguageModel(body)
-    batch, seconds = largest_batch(own, lambda batch: _step_seconds(config, model, batch))
+    batch, seconds = largest_batch(own, functools.partial(_step_seconds, objective))
     rows = batch.size * jax.device_count()
     operations = flops.TRAINING_PASSES * (body.flops(body.context) + flops.softmax_flops(body))
     speed = operations * rows * body.context / seconds
@@ -125,15 +124,9 @@ def _seconds_if_it_fits(batch: Batch, step_seconds: Callable[[Batch], float]) ->
         return None
 
 
-def _step_seconds(config: ConfigDict, model: LanguageModel, batch: Batch) -> float:
+def _step_seconds(objective: Objective, batch: Batch) -> float:
     """Return the median of the seconds of training steps on a batch of each device."""
-
-    def loss(params, batch, key):
-        softmax_positions = config.published.softmax_positions
-        value = mean_loss(model, params, batch["tokens"], key, softmax_positions=softmax_positions)
-        return value, {}
-
-    settings = optim_config(config, optim.warmup_cosine, config.steps, 0.1)
+    model, loss, settings = objective
     compiled = training(loss, settings._replace(accumulate=batch.parts))
     context = model.body.context
     params = factory.init_params(model, 0, np.zeros((1, context), np.int32))

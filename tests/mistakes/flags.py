@@ -76,6 +76,15 @@ MISTAKES = {
         settings={"data.source": "tfds", "data.path": "{here}/books"},
     ),
     "unknown backend": pretrain("config.backend", "'xmap'", "pmap", settings={"backend": "xmap"}),
+    "unknown target": pretrain(
+        *("config.compile_for", "'v7'", "v5e:2x4", "h100:8"), settings={"compile_for": "v7"}
+    ),
+    "unknown target for finetuning": finetune(
+        *("config.compile_for", "'v5e:8'", "v5e:2x4"), settings={"compile_for": "v5e:8"}
+    ),
+    "target without an estimate": ablate(
+        *("config.compile_for", "config.estimate_cost=True"), settings={"compile_for": "h100"}
+    ),
     "unknown dtype": pretrain(
         "config.model.dtype", "'float99'", "bfloat16", settings={"model.dtype": "float99"}
     ),

@@ -12,6 +12,9 @@ MISTAKES = {
     "batch not divisible by the accumulation": pretrain(
         "config.batch_size: 4", "accumulate=3", "multiple of 6", settings={"optim.accumulate": 3}
     ),
+    "batch not divisible by the devices of a target": pretrain(
+        *("config.batch_size: 4", "8 devices", "multiple of 8"), settings={"compile_for": "v5e:2x4"}
+    ),
     "zero accumulation steps": pretrain(
         "config.optim.accumulate", "0", settings={"optim.accumulate": 0}
     ),

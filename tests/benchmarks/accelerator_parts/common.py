@@ -10,16 +10,8 @@ import jax
 from ml_collections import ConfigDict
 
 from configs import pretrain
-from gpt1_jax.engine import devices, peak_flops, step
+from gpt1_jax.engine import accelerators, devices, peak_flops, step
 from gpt1_jax.trainers.fit import Training
-
-# Published dense peaks of cards, in operations per second. Products of float32 factors run in
-# TensorFloat-32, JAX's default. To be replaced by the package's table of accelerators.
-PEAKS = {
-    "H100": {"bfloat16": 989e12, "float32": 494.5e12},
-    "H200": {"bfloat16": 989e12, "float32": 494.5e12},
-    "A100": {"bfloat16": 312e12, "float32": 156e12},
-}
 
 
 class Size(NamedTuple):
@@ -143,9 +135,10 @@ def measure_step(
 
 def utilization(flops_per_second: float, dtype: str) -> dict:
     """Return the share of the published peak of all devices; elsewhere, of the measured peak."""
-    kind = jax.devices()[0].device_kind
-    published = [peaks[dtype] for card, peaks in PEAKS.items() if card in kind]
-    peak = published[0] if published else peak_flops.matmul_flops(dtype)
+    kind = jax.devices()[0].device_kind.upper()
+    # The kind of a card is such as "NVIDIA H100 80GB HBM3".
+    published = [row for card, row in accelerators.accelerators().items() if card.upper() in kind]
+    peak = published[0].peak_flops(dtype) if published else peak_flops.matmul_flops(dtype)
     share = round(flops_per_second / peak / jax.device_count(), 4)
     return {"mfu": share} if published else {"mfu_of_measured_peak": share}
 

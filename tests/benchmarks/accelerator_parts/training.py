@@ -26,8 +26,8 @@ def measure(size: str) -> Iterator[dict]:
 def _training(size: str, body: str, dtype: str, attention: str | None) -> dict:
     settings = {"dtype": dtype} if attention is None else {"dtype": dtype, "attention": attention}
     config = pretraining_config(size, body, **settings)
-    sizes, vocab_size = config.model.to_dict(), config.tokenizer.vocab_size
-    model = pretrain._build(config, sizes.pop("name"), sizes, vocab_size)
+    vocab_size = config.tokenizer.vocab_size
+    model = pretrain._build(config, vocab_size)
     rows, context = config.batch_size, config.model.context
     random = np.random.default_rng(0)
     windows = random.integers(0, vocab_size, (rows, context + 1), np.int32)
