@@ -17,11 +17,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gpt1_jax.errors import UserError
 
 AXIS = "data"
+# cuBLAS adds the biases and applies GELU in its products; XLA's own products for a GPU do not.
+XLA_FLAG = "--xla_gpu_enable_triton_gemm=false"
 REPLICATED, BY_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
 
 
 def initialize(multihost: str, coordinator: str = "", processes: int = 0, process: int = 0) -> None:
-    """Join the other hosts and turn on the persistent compilation cache, before JAX is first used.
+    """Join the other hosts and set how XLA compiles, before JAX is first used.
+
+    XLA compiles into a persistent cache and uses cuBLAS on a GPU, unless the environment says
+    otherwise (JAX_COMPILATION_CACHE_DIR, XLA_FLAGS).
 
     Args:
         multihost: "on" joins the processes of the job; "off" runs one process.
@@ -36,6 +41,9 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = pathlib.Path.home() / ".cache" / "gpt1_jax" / "xla"
         jax.config.update("jax_compilation_cache_dir", str(cache))
+    flags = os.environ.get("XLA_FLAGS", "")
+    if XLA_FLAG.partition("=")[0] not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {XLA_FLAG}".strip()
     if multihost == "off":
         return
     try:
