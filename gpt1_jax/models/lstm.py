@@ -50,11 +50,11 @@ class LSTMLayer(nn.Module):
         """Return the projected outputs for whole texts."""
         # One product covers the inputs of all steps. The scan keeps only the recurrent product.
         inputs = self.input(x).swapaxes(0, 1)
-        step = functools.partial(lstm_step, self.recurrent, self.bias)
         state = zero_state(len(x), self.units, self.dtype)
         if segment_ids is None:
-            _, outputs = jax.lax.scan(step, state, inputs)
+            outputs = scan_tokens(self.recurrent, self.bias, state, inputs)
         else:
+            step = functools.partial(lstm_step, self.recurrent, self.bias)
             outputs = scan_segments(step, state, inputs, segment_ids)
         y = self.projection(outputs.swapaxes(0, 1))
         return dropout(y, self.resid_dropout, self.make_rng("dropout")) if train else y
@@ -87,14 +87,78 @@ def lstm_step(
         recurrent: weights from the previous output to the gates.
         bias: biases of the gates.
         state: state before the token.
-        inputs: product of the token's input and the input weights.
+        inputs: product of the token's input and the input weights, in the type of `recurrent`.
     """
     cell, output = state
-    gates = inputs + output @ recurrent + bias[None]
+    cell, output = update_cell(cell, inputs + output @ recurrent + bias[None])
+    output = output.astype(recurrent.dtype)
+    return (cell, output), output
+
+
+def update_cell(
+    cell: Float[Array, "B U"], gates: Float[Array, "B 4*U"]
+) -> tuple[Float[Array, "B U"], Float[Array, "B U"]]:
+    """Return the cell and the output after one token, from the sums at its gates."""
     forget_gate, input_gate, output_gate, candidate = jnp.split(gates, 4, axis=-1)
     cell = jax.nn.sigmoid(forget_gate) * cell + jax.nn.sigmoid(input_gate) * jnp.tanh(candidate)
-    output = (jax.nn.sigmoid(output_gate) * jnp.tanh(cell)).astype(recurrent.dtype)
-    return (cell, output), output
+    return cell, jax.nn.sigmoid(output_gate) * jnp.tanh(cell)
+
+
+@jax.custom_vjp
+def scan_tokens(
+    recurrent: Float[Array, "U 4*U"],
+    bias: Float[Array, "4*U"],
+    state: State,
+    inputs: Float[Array, "L B 4*U"],
+) -> Float[Array, "L B U"]:
+    """Return the outputs of whole rows; arguments as for `lstm_step`.
+
+    The gradient of the recurrent weights is one product over all tokens. By automatic
+    differentiation, every token would read and write the whole sum.
+    """
+    return jax.lax.scan(functools.partial(lstm_step, recurrent, bias), state, inputs)[1]
+
+
+def _scan_tokens_forward(recurrent, bias, state, inputs):
+    def step(state, inputs):
+        cell, output = state
+        gates = inputs + output @ recurrent + bias[None]
+        new_cell, output = update_cell(cell, gates)
+        output = output.astype(recurrent.dtype)
+        return (new_cell, output), (output, gates, cell)
+
+    _, (outputs, gates, cells) = jax.lax.scan(step, state, inputs)
+    return outputs, (recurrent, bias, state, outputs, gates, cells)
+
+
+def _scan_tokens_backward(saved, outputs_gradient):
+    recurrent, bias, state, outputs, gates, cells = saved
+    dtype = recurrent.dtype
+
+    def step(later, xs):
+        cell_gradient, output_gradient = later
+        outer, gates, cell = xs
+        _, transpose = jax.vjp(update_cell, cell, gates)
+        total = (output_gradient + outer).astype(gates.dtype)
+        cell_gradient, gates_gradient = transpose((cell_gradient, total))
+        product = gates_gradient.astype(dtype)
+        return (cell_gradient, product @ recurrent.T), gates_gradient
+
+    zeros = jax.tree.map(jnp.zeros_like, state)
+    state_gradient, gates_gradient = jax.lax.scan(
+        step, zeros, (outputs_gradient, gates, cells), reverse=True
+    )
+    earlier = jnp.concatenate([state[1][None], outputs[:-1]])
+    recurrent_gradient = jnp.einsum("lbu,lbg->ug", earlier, gates_gradient.astype(dtype))
+    return (
+        recurrent_gradient,
+        gates_gradient.sum(axis=(0, 1)).astype(bias.dtype),
+        state_gradient,
+        gates_gradient.astype(dtype),
+    )
+
+
+scan_tokens.defvjp(_scan_tokens_forward, _scan_tokens_backward)
 
 
 def scan_segments(

@@ -1,11 +1,13 @@
 """Compare the LSTM baseline with a loop in NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gpt1_jax.models.heads import LanguageModel
-from gpt1_jax.models.lstm import LSTM
+from gpt1_jax.models.lstm import LSTM, lstm_step, scan_tokens
 
 from .conftest import BODIES, CONTEXT, VOCAB
 
@@ -38,6 +40,23 @@ def test_forward_pass_equals_numpy_loop(random_params, apply):
     expected = np.stack([reference(exact, row) for row in np.asarray(tokens)])
     np.testing.assert_allclose(hidden, expected, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(embedding, params["tokens"])
+
+
+def test_gradient_of_whole_rows_is_that_of_automatic_differentiation():
+    random = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(random.standard_normal(shape), jnp.float32)
+    arguments = draw(3, 12), draw(12), (draw(2, 3), draw(2, 3)), draw(5, 2, 12)
+
+    def plain(recurrent, bias, state, inputs):
+        step = functools.partial(lstm_step, recurrent, bias)
+        return jax.lax.scan(step, state, inputs)[1]
+
+    results = []
+    for scan in (scan_tokens, plain):
+        outputs, transpose = jax.vjp(scan, *arguments)
+        results.append(jax.tree.leaves((outputs, transpose(jnp.cos(outputs)))))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_names_and_shapes_at_the_size_of_the_paper():

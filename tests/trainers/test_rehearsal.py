@@ -237,7 +237,7 @@ def test_attention_is_that_of_the_target(attention, is_fused):
     step = rehearsed_steps.pretraining(config)
     key = jax.eval_shape(lambda: jax.random.key(0))
     program = jax.make_jaxpr(step.loss)(step.params, step.batch(1), key)
-    assert ("pallas_call" in str(program)) == is_fused
+    assert ("fused_attention" in str(program)) == is_fused
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="the CUDA plugin is installed")
