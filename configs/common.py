@@ -20,7 +20,7 @@ BODIES = {
             embd_dropout=0.1,
             attn_dropout=0.1,
             resid_dropout=0.1,
-            attention="auto",  # or plain; or fused, which auto selects on TPU and GPU
+            attention="auto",  # the fastest way; or plain; or fused, the kernels for TPU and GPU
         ),
     ),
     "lstm": dict(

@@ -1,6 +1,6 @@
-"""Compute self-attention of whole rows, the plain way or by fused kernels.
+"""Compute self-attention of whole rows: the plain way, in blocks, or by fused kernels.
 
-Both ways give the same values, gradients and dropout masks, but for rounding.
+All ways give the same values, gradients and dropout masks, but for rounding.
 
 Letters: B batch, L length, S keys, D width, W = 3 D, H heads, d = D / H.
 """
@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from gpt1_jax.errors import UserError
 from gpt1_jax.models import fused_attention
+from gpt1_jax.models.blocked_attention import BLOCK, blocked_attention
 from gpt1_jax.models.dropout import dropout, hash_key
 
 KINDS = ("auto", "plain", "fused")  # values of config.model.attention
@@ -29,7 +30,7 @@ def attend(
 
     Args:
         kind: "plain" or "fused"; "auto" is fused on TPU and GPU where the kernels support the
-            sizes, else plain.
+            sizes, else in blocks for long rows, else plain.
         product: queries, keys and values side by side, without their bias.
         bias: their bias.
         segment_ids: see `Transformer.__call__`; None for rows of one text.
@@ -41,12 +42,14 @@ def attend(
         UserError: the fused kernels do not support the sizes.
     """
     width = product.shape[-1] // 3
+    words = jnp.zeros(2, jnp.uint32) if key is None else hash_key(key)
+    rate = 0.0 if key is None else rate
     if _is_fused(kind, width, heads):
-        rate = 0.0 if key is None else rate
-        words = jnp.zeros(2, jnp.uint32) if key is None else hash_key(key)
         return fused_attention.fused_attention(product, bias, segment_ids, words, heads, rate)
     qkv = split_heads(product + bias.astype(product.dtype)[None, None], heads)
     length = product.shape[1]
+    if kind == "auto" and length > BLOCK:
+        return merge_heads(blocked_attention(qkv, segment_ids, words, rate))
     mask = causal_mask(length)[None] if segment_ids is None else segment_mask(segment_ids)
     return merge_heads(masked_attention(*qkv, mask, rate, key))
 

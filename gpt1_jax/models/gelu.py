@@ -16,6 +16,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Float
 
+from gpt1_jax.models.linear import matrix_gradient, project, project_gradient
+
 ROWS, COLUMNS = 32, 128  # R and C
 TILES = 8  # tiles that one program sums up
 
@@ -30,18 +32,16 @@ def gelu_project(
 
 def _forward(product, bias, kernel):
     x = product + bias.astype(product.dtype).reshape((1,) * (product.ndim - 1) + (-1,))
-    return nn.gelu(x, approximate=True) @ kernel, (x, kernel)
+    return project(nn.gelu(x, approximate=True), kernel), (x, kernel)
 
 
 def _backward(inputs, gradient):
     x, kernel = inputs
-    outer = gradient @ kernel.T
+    outer = project_gradient(gradient, kernel)
     activation, x_gradient, sums = jax.lax.platform_dependent(
         x, outer, cuda=gelu_gradient, rocm=gelu_gradient, default=_plain_gradient
     )
-    width = kernel.shape[1]
-    kernel_gradient = activation.reshape(-1, len(kernel)).T @ gradient.reshape(-1, width)
-    return x_gradient, sums, kernel_gradient
+    return x_gradient, sums, matrix_gradient(activation, gradient)
 
 
 gelu_project.defvjp(_forward, _backward)

@@ -21,6 +21,7 @@ from gpt1_jax.models.attention import (
 )
 from gpt1_jax.models.dropout import dropout, hash_key
 from gpt1_jax.models.gelu import gelu_project
+from gpt1_jax.models.linear import project
 from gpt1_jax.models.residual_norm import NormParams, residual_norm
 from gpt1_jax.registry import MODELS
 
@@ -41,7 +42,7 @@ class Linear(nn.Module):
 
     def __call__(self, x: Float[Array, "*N I"]) -> Float[Array, "*N O"]:
         """Return the product without the bias."""
-        return x @ self.matrix
+        return project(x, self.matrix)
 
 
 class ResidualNorm(nn.Module):

@@ -7,6 +7,7 @@ import pytest
 
 from gpt1_jax.errors import UserError
 from gpt1_jax.models import attention, fused_attention
+from gpt1_jax.models.blocked_attention import BLOCK
 from gpt1_jax.models.dropout import hash_key
 from gpt1_jax.models.transformer import Transformer
 
@@ -65,6 +66,21 @@ def test_fused_kernels_equal_the_plain_way(platform, length, prefix, rate):
     expected = results(plain(segments, rate), length)
     for one, other in zip(
         results(fused(PLATFORMS[platform], segments, rate), length), expected, strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+@pytest.mark.parametrize("prefix", [None, 150])
+def test_blocks_of_a_cpu_equal_the_plain_way(prefix, rate):
+    length = 2 * BLOCK + 20
+    segments = None if prefix is None else segment_ids(2, length, prefix)
+    key = KEY if rate else None
+    blocked = lambda product, bias: attention.attend(
+        "auto", product, bias, segments, HEADS, rate, key
+    )
+    for one, other in zip(
+        results(blocked, length), results(plain(segments, rate), length), strict=True
     ):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
