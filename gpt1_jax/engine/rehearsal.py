@@ -13,6 +13,7 @@ from gpt1_jax.engine import devices, hlo_collectives, hlo_text, hlo_traffic, hlo
 from gpt1_jax.engine.accelerators import Target
 from gpt1_jax.engine.hlo_collectives import Collectives
 from gpt1_jax.engine.hlo_traffic import Traffic
+from gpt1_jax.errors import UserError, first_line
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 # XLA for TPU refuses a program that does not fit, and says how much it needs.
@@ -117,7 +118,14 @@ def _compile(lowered: jax.stages.Lowered, options: Mapping[str, Any]) -> jax.sta
 
 def _facts(compiled: jax.stages.Compiled, seconds: float) -> Compiled:
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis()
-    program = hlo_text.parse(compiled.as_text())
+    try:
+        program = hlo_text.parse(compiled.as_text())
+    except jax.errors.JaxRuntimeError as error:  # some releases of libtpu cannot write all programs
+        raise UserError(
+            f"config.compile_for: XLA compiles the step but cannot write it down "
+            f"({first_line(error)}); choose another target, or install the libtpu of "
+            "requirements-lock.txt"
+        ) from None
     return Compiled(
         Memory(
             memory.argument_size_in_bytes,

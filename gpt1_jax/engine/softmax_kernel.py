@@ -38,7 +38,7 @@ def softmax_gradient(
     """
     rows, columns = logits.shape
     number = pl.BlockSpec((1,), lambda i: (i,))
-    row = pl.BlockSpec((None, columns), lambda i: (i, 0))
+    row = pl.BlockSpec((None, pl.cdiv(columns, TILE) * TILE), lambda i: (i, 0))
     return pl.pallas_call(
         functools.partial(_body, columns, count),
         grid=(rows,),

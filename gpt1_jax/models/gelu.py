@@ -67,9 +67,12 @@ def gelu_gradient(
     rows = x.size // width
     grid = pl.cdiv(rows, ROWS * TILES), pl.cdiv(width, COLUMNS)
     array = jax.ShapeDtypeStruct((rows, width), x.dtype)
+    block = pl.BlockSpec((ROWS * TILES, COLUMNS), lambda i, j: (i, j))
     activation, gradient, sums = pl.pallas_call(
         functools.partial(_body, rows, width),
         grid=grid,
+        in_specs=[block, block],
+        out_specs=[block, block, pl.BlockSpec((None, COLUMNS), lambda i, j: (i, j))],
         out_shape=[array, array, jax.ShapeDtypeStruct((grid[0], width), jnp.float32)],
         interpret=interpret,
         compiler_params=None if interpret else triton.CompilerParams(num_warps=4),
@@ -79,15 +82,13 @@ def gelu_gradient(
 
 
 def _body(rows: int, width: int, x, outer, activation, gradient, sums) -> None:
-    program, first_column = pl.program_id(0), pl.program_id(1) * COLUMNS
+    first_row, first_column = pl.program_id(0) * ROWS * TILES, pl.program_id(1) * COLUMNS
     columns = first_column + jax.lax.broadcasted_iota(jnp.int32, (ROWS, COLUMNS), 1)
-    own_columns = pl.ds(first_column, COLUMNS)
 
     def add_tile(step, total):
-        first = (program * TILES + step) * ROWS
-        numbers = first + jax.lax.broadcasted_iota(jnp.int32, (ROWS, COLUMNS), 0)
-        mask = (numbers < rows) & (columns < width)
-        tile = pl.ds(first, ROWS), own_columns
+        numbers = jax.lax.broadcasted_iota(jnp.int32, (ROWS, COLUMNS), 0)
+        mask = (first_row + step * ROWS + numbers < rows) & (columns < width)
+        tile = pl.ds(step * ROWS, ROWS), slice(None)
 
         def load(array):
             return triton.load(array.at[tile], mask=mask, other=0.0).astype(jnp.float32)
@@ -102,9 +103,8 @@ def _body(rows: int, width: int, x, outer, activation, gradient, sums) -> None:
         return total + product.sum(axis=0)
 
     total = jax.lax.fori_loop(0, TILES, add_tile, jnp.zeros(COLUMNS, jnp.float32))
-    row = sums.at[pl.ds(program, 1), own_columns]
-    numbers = first_column + jax.lax.broadcasted_iota(jnp.int32, (1, COLUMNS), 1)
-    triton.store(row, total[None], mask=numbers < width)
+    mask = first_column + jax.lax.iota(jnp.int32, COLUMNS) < width
+    triton.store(sums.at[:], total, mask=mask)
 
 
 def _gelu_and_slope(x: Float[Array, "R C"]) -> tuple[Float[Array, "R C"], Float[Array, "R C"]]:

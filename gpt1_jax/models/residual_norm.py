@@ -22,6 +22,7 @@ from gpt1_jax.models.dropout import bits_at, drop
 EPSILON = 1e-5
 ROWS = 4  # R
 TILES = 16  # tiles that one program of the backward kernel sums up
+_WORDS = pl.BlockSpec((2,), lambda i: (0,))
 
 
 class NormParams(NamedTuple):
@@ -105,9 +106,12 @@ def _forward_kernel(x, branch, params: NormParams, words, *, rate: float, interp
     rows, width = x.size // x.shape[-1], x.shape[-1]
     sizes = _Sizes(rows, width, rate if words is not None else 0.0)
     inputs = _inputs(x, branch, words, *params)
+    tile = sizes.rows_spec(ROWS)
     y = pl.pallas_call(
         functools.partial(_forward_body, sizes),
         grid=(pl.cdiv(rows, ROWS),),
+        in_specs=[_WORDS, tile, tile, *[sizes.vector_spec()] * 3],
+        out_specs=tile,
         out_shape=jax.ShapeDtypeStruct((rows, width), x.dtype),
         interpret=interpret,
         compiler_params=None if interpret else triton.CompilerParams(num_warps=4),
@@ -124,9 +128,12 @@ def _backward_kernel(
     programs = pl.cdiv(rows, ROWS * TILES)
     array = jax.ShapeDtypeStruct((rows, width), x.dtype)
     inputs = _inputs(x, branch, words, params.branch_bias, params.scale)
+    tiles, vector = sizes.rows_spec(ROWS * TILES), sizes.vector_spec()
     x_gradient, branch_gradient, sums = pl.pallas_call(
         functools.partial(_backward_body, sizes),
         grid=(programs,),
+        in_specs=[_WORDS, tiles, tiles, vector, vector, tiles],
+        out_specs=[tiles, tiles, pl.BlockSpec((None, 3, sizes.columns), lambda i: (i, 0, 0))],
         out_shape=[array, array, jax.ShapeDtypeStruct((programs, 3, width), jnp.float32)],
         interpret=interpret,
         compiler_params=None if interpret else triton.CompilerParams(num_warps=4),
@@ -147,6 +154,14 @@ class _Sizes(NamedTuple):
     def columns(self) -> int:
         """Return W."""
         return 1 << (self.width - 1).bit_length()
+
+    def rows_spec(self, rows: int) -> pl.BlockSpec:
+        """Return the block of a program that holds so many rows."""
+        return pl.BlockSpec((rows, self.columns), lambda i: (i, 0))
+
+    def vector_spec(self) -> pl.BlockSpec:
+        """Return the block of a vector of D elements."""
+        return pl.BlockSpec((self.columns,), lambda i: (0,))
 
 
 class _Tile(NamedTuple):
@@ -171,47 +186,46 @@ def _inputs(x, branch, words, *vectors):
 
 def _forward_body(sizes: _Sizes, words, x, branch, branch_bias, scale, bias, y) -> None:
     first = pl.program_id(0) * ROWS
-    tile = _normalize(sizes, first, words, x, branch, branch_bias)
+    tile = _normalize(sizes, first, 0, words, x, branch, branch_bias)
     values = tile.normalized * _vector(sizes, scale) + _vector(sizes, bias)
-    _store(sizes, y, first, values)
+    _store(sizes, y, first, 0, values)
 
 
 def _backward_body(
     sizes: _Sizes, words, x, branch, branch_bias, scale, gradient, x_gradient, branch_gradient, sums
 ) -> None:
-    program, scale = pl.program_id(0), _vector(sizes, scale)
+    first, scale = pl.program_id(0) * ROWS * TILES, _vector(sizes, scale)
 
     def add_tile(step, totals):
-        first = (program * TILES + step) * ROWS
-        tile = _normalize(sizes, first, words, x, branch, branch_bias)
-        outer = _load(sizes, gradient, first)
+        own = first + step * ROWS, step * ROWS
+        tile = _normalize(sizes, *own, words, x, branch, branch_bias)
+        outer = _load(sizes, gradient, *own)
         inner = outer * scale
         mean = lambda values: values.sum(axis=1, keepdims=True) / sizes.width
         correction = mean(inner) + tile.normalized * mean(inner * tile.normalized)
         total = tile.factor * (inner - correction)
         dropped = total if tile.bits is None else drop(total, tile.bits, sizes.rate)
-        _store(sizes, x_gradient, first, total)
-        _store(sizes, branch_gradient, first, dropped)
+        _store(sizes, x_gradient, *own, total)
+        _store(sizes, branch_gradient, *own, dropped)
         parts = dropped, outer * tile.normalized, outer
         return tuple(a + part.sum(axis=0) for a, part in zip(totals, parts, strict=True))
 
     zeros = (jnp.zeros(sizes.columns, jnp.float32),) * 3
-    numbers = jax.lax.iota(jnp.int32, sizes.columns)
+    mask = (jax.lax.iota(jnp.int32, sizes.columns) < sizes.width)[None]
     for part, total in enumerate(jax.lax.fori_loop(0, TILES, add_tile, zeros)):
-        row = sums.at[program, pl.ds(part, 1), pl.ds(0, sizes.columns)]
-        triton.store(row, total[None], mask=(numbers < sizes.width)[None])
+        triton.store(sums.at[pl.ds(part, 1), :], total[None], mask=mask)
 
 
-def _normalize(sizes: _Sizes, first, words, x, branch, branch_bias) -> _Tile:
-    """Return tile of the rows from number `first` on."""
-    values = _load(sizes, branch, first) + _vector(sizes, branch_bias)
+def _normalize(sizes: _Sizes, first, start, words, x, branch, branch_bias) -> _Tile:
+    """Return the tile of the rows from number `first` on, which are at `start` of the block."""
+    values = _load(sizes, branch, first, start) + _vector(sizes, branch_bias)
     rows, columns, mask = _positions(sizes, first)
     bits = None
     if sizes.rate:
         position = (rows * sizes.width + columns).astype(jnp.uint32)
         bits = bits_at(position, words[0], words[1])
         values = drop(values, bits, sizes.rate)
-    total = _load(sizes, x, first) + values
+    total = _load(sizes, x, first, start) + values
     mean = total.sum(axis=1, keepdims=True) / sizes.width
     centered = jnp.where(mask, total - mean, 0.0)
     variance = jnp.square(centered).sum(axis=1, keepdims=True) / sizes.width
@@ -227,17 +241,17 @@ def _positions(sizes: _Sizes, first):
     return rows, columns, (rows < sizes.rows) & (columns < sizes.width)
 
 
-def _load(sizes: _Sizes, array, first) -> Float[Array, "R W"]:
-    tile = array.at[pl.ds(first, ROWS), pl.ds(0, sizes.columns)]
-    return triton.load(tile, mask=_positions(sizes, first)[2], other=0.0).astype(jnp.float32)
+def _load(sizes: _Sizes, block, first, start) -> Float[Array, "R W"]:
+    mask = _positions(sizes, first)[2]
+    values = triton.load(block.at[pl.ds(start, ROWS), :], mask=mask, other=0.0)
+    return values.astype(jnp.float32)
 
 
-def _store(sizes: _Sizes, array, first, values: Float[Array, "R W"]) -> None:
-    tile = array.at[pl.ds(first, ROWS), pl.ds(0, sizes.columns)]
-    triton.store(tile, values.astype(array.dtype), mask=_positions(sizes, first)[2])
+def _store(sizes: _Sizes, block, first, start, values: Float[Array, "R W"]) -> None:
+    mask = _positions(sizes, first)[2]
+    triton.store(block.at[pl.ds(start, ROWS), :], values.astype(block.dtype), mask=mask)
 
 
-def _vector(sizes: _Sizes, vector) -> Float[Array, "1 W"]:
+def _vector(sizes: _Sizes, block) -> Float[Array, "1 W"]:
     mask = jax.lax.iota(jnp.int32, sizes.columns) < sizes.width
-    values = triton.load(vector.at[pl.ds(0, sizes.columns)], mask=mask, other=0.0)
-    return values.astype(jnp.float32)[None]
+    return triton.load(block.at[:], mask=mask, other=0.0).astype(jnp.float32)[None]
