@@ -10,6 +10,7 @@
 #   PYTHON=python3.12 bash launch/environment.sh    # the interpreter of a new .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/forward.sh
 
 fail() {
   echo "launch/environment.sh: $*" >&2
@@ -63,5 +64,5 @@ fi
 echo "installing gpt1_jax${extra:+ with $extra} into .venv (minutes the first time)"
 # Also repairs an environment whose creation was interrupted.
 .venv/bin/python -m ensurepip >/dev/null
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-lock.txt -e ".${extra:+[$extra]}"
+forward .venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-lock.txt -e ".${extra:+[$extra]}"
 echo "$extra" >>"$stamp"

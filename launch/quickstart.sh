@@ -9,6 +9,7 @@
 # Flags are passed to the program. Paths are relative to the repository. The same command resumes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/forward.sh
 
 workdir=runs/exp_ablations
 for argument; do
@@ -18,8 +19,8 @@ for argument; do
   esac
 done
 
-bash launch/environment.sh "${EXTRA:-}"
-.venv/bin/python -m gpt1_jax.main --config=configs/ablations.py:quick --workdir="$workdir" "$@" || status=$?
+forward bash launch/environment.sh "${EXTRA:-}"
+forward .venv/bin/python -m gpt1_jax.main --config=configs/ablations.py:quick --workdir="$workdir" "$@" || status=$?
 [[ -e $workdir/report.html ]] || exit "${status:-1}"
 
 results=$(cd "$workdir" && pwd)

@@ -17,6 +17,7 @@
 # `gpt1 report WORKDIR` writes it at any time.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/forward.sh
 
 fail() {
   echo "sweep.sh: $*" >&2
@@ -61,16 +62,16 @@ case $kind in
     [[ -x $python ]] || python=python3
     python=${PYTHON:-$python}
     pids=()
-    trap 'kill "${pids[@]}" 2>/dev/null || true' TERM INT
     for ((shard = 1; shard <= shards; shard++)); do
-      run env CUDA_VISIBLE_DEVICES="$((shard - 1))" "$python" -m gpt1_jax.main "$@" --config.shard="$shard/$shards" &
-      pids+=("$!")
+      command=(env CUDA_VISIBLE_DEVICES="$((shard - 1))" "$python" -m gpt1_jax.main "$@" --config.shard="$shard/$shards")
+      if [[ ${DRY_RUN:-} ]]; then
+        run "${command[@]}"
+      else # without `run`, so that $! is the program
+        "${command[@]}" &
+        pids+=("$!")
+      fi
     done
-    status=0
-    for pid in "${pids[@]}"; do
-      wait "$pid" || status=$?
-    done
-    exit "$status"
+    await ${pids[@]+"${pids[@]}"}
     ;;
   *)
     fail "unknown kind '$kind'; choose one of: slurm, tpu, gpus"

@@ -7,8 +7,9 @@
 #   PYTHON=python3.12 bash launch/test.sh           # the interpreter of a new .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source launch/forward.sh
 
-bash launch/environment.sh "${EXTRA:-dev}"
+forward bash launch/environment.sh "${EXTRA:-dev}"
 if (($# == 0)); then
   set -- --numprocesses=auto --maxprocesses=4 --dist=worksteal
 fi

@@ -52,7 +52,8 @@ work() { # on each host: install, then run
     PYTHON=$(uv python find 3.12)
     export PYTHON
   fi
-  bash launch/environment.sh tpu
+  source launch/forward.sh
+  forward bash launch/environment.sh tpu
   exec .venv/bin/python -m gpt1_jax.main --multihost=on "$@"
 }
 

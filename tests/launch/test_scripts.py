@@ -164,26 +164,52 @@ def test_local_multi_stops_all_when_one_dies(sandbox):
     assert "process 1 ended with 7" in result.stderr and "broken" in result.stderr
 
 
-@pytest.mark.parametrize("sent, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_local_multi_forwards_signals(sandbox, sent, status):
-    sandbox.install(
-        does="stop = lambda *_: (time.sleep(0.3), print('saved'), sys.exit(143))\n"
-        "signal.signal(signal.SIGTERM, stop)\n"
-        "print('ready', flush=True)\ntime.sleep(50)"
-    )
+# A program that needs a moment to save its state before it stops.
+SAVES = """stop = lambda *_: (time.sleep(0.3), os.write(1, b"saved\\n"), sys.exit(143))
+signal.signal(signal.SIGTERM, stop)
+os.write(1, b"ready\\n")
+time.sleep(50)"""
+
+
+def assert_forwards(sandbox, sent: int, status: int, programs: int, script: str, *arguments: str):
+    """Check that a signal to the script alone stops its programs, and that the script waits."""
     # A test run in the background ignores SIGINT, and its children would.
-    command = [
-        "env",
-        "--default-signal=INT",
-        "bash",
-        str(sandbox.root / "launch/local_multi.sh"),
-        "1",
-    ]
-    with subprocess.Popen(command, env=sandbox.env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
+    command = ["env", "--default-signal=INT", "bash", str(sandbox.root / "launch" / script)]
+    with subprocess.Popen(
+        [*command, *arguments], env=sandbox.env, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(programs):
+            while process.stdout.readline() != "ready\n":
+                assert process.poll() is None
         process.send_signal(sent)
         assert process.wait(timeout=20) == status
-        assert process.stdout.read() == "saved\n"
+        assert process.stdout.read() == "saved\n" * programs
+
+
+@pytest.mark.parametrize("sent, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_local_multi_forwards_signals(sandbox, sent, status):
+    sandbox.install(does=SAVES)
+    assert_forwards(sandbox, sent, status, 1, "local_multi.sh", "1")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "script, arguments, programs",
+    [
+        ("quickstart.sh", [], 1),
+        ("sweep.sh", ["gpus", "2", "--workdir=w"], 2),
+        ("environment.sh", ["dev"], 1),
+        ("test.sh", [], 1),
+    ],
+    ids=["program", "two programs", "installation", "installation for a program"],
+)
+def test_signals_reach_the_programs_behind_a_script(sandbox, sent, script, arguments, programs):
+    installing = script in ("environment.sh", "test.sh")
+    # The stub of an installation is called twice: by ensurepip, which returns, then by pip.
+    sandbox.install(does=f'if "ensurepip" not in sys.argv:\n    exec({SAVES!r})')
+    if installing:
+        (sandbox.root / ".venv/.installed").unlink()
+    assert_forwards(sandbox, sent, 143, programs, script, *arguments)
 
 
 @pytest.mark.parametrize("count", ["", "0", "two", "--config=c.py"])
