@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from absl import flags
 from cli_fixtures import REPOSITORY
 from ml_collections import ConfigDict, config_flags
 
+from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS, TRAINERS
 from gpt1_jax.runs.lifecycle import flatten
 from gpt1_jax.trainers import config_checks
@@ -139,21 +141,32 @@ def test_quirks_experiment_drops_one_at_a_time_and_then_all():
     assert everything == dict.fromkeys(named, False)
 
 
-def test_every_number_has_limits():
-    limited = {name for _, _, names in config_checks.RULES for name in names}
-    for config in (
-        pretrain.get_config("tiny"),
-        pretrain.get_config("tiny,lstm"),
-        finetune.get_config("sst2"),
-        zero_shot.get_config(),
-    ):
-        numbers = {
-            name
-            for name, value in flatten(config.to_dict()).items()
-            if not isinstance(value, str | bool)
-        }
-        # The checkpoint limits the first two, the known probes the last one.
-        assert numbers - limited <= {"init.layers", "init.step", "tasks"}
+NUMBERS = [
+    (get_config, arg, name)
+    for get_config, arg in (
+        (pretrain.get_config, "tiny"),
+        (pretrain.get_config, "tiny,lstm"),
+        (finetune.get_config, "sst2"),
+        (lambda _: zero_shot.get_config(), ""),
+        (ablations.get_config, "quick"),
+    )
+    for name, value in flatten(get_config(arg).to_dict()).items()
+    if not isinstance(value, str | bool | tuple)
+    # The checkpoint limits the first two. Each run checks the sections of an ablation.
+    and not name.endswith(("init.layers", "init.step"))
+    and not (arg == "quick" and name.split(".")[0] not in ("seeds", "workers", "world"))
+]
+
+
+@pytest.mark.parametrize("value", [-1e30, 1e39, math.nan])
+def test_every_number_has_limits(value):
+    """Both limits: a slip must end before it exhausts the memory or overflows."""
+    for get_config, arg, name in NUMBERS:
+        config = get_config(arg)
+        with config.ignore_type():
+            config.update_from_flattened_dict({name: value})
+        with pytest.raises(UserError, match=f"config.{name}: found {value!r}".replace("+", ".")):
+            config_checks.check(config)
 
 
 class Watched:

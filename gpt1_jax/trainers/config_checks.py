@@ -1,6 +1,5 @@
 """Check the values of a config before a run makes its folder, so that a mistake leaves no files."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,12 +26,29 @@ class Rule(NamedTuple):
     names: tuple[str, ...]
 
 
+LARGEST = 2**31 - 1  # steps and rows are counted in 32 bits
+MAX_SEEDS = 1_000
+
+
+def _whole(low: int, high: int, *names: str) -> Rule:
+    return Rule(f"a whole number from {low} to {high}", lambda value: low <= value <= high, names)
+
+
+def _number(low: float, high: float, *names: str) -> Rule:
+    return Rule(f"a number from {low:g} to {high:g}", lambda value: low <= value <= high, names)
+
+
+def _one_of(names: tuple[str, ...], *choices: str) -> Rule:
+    *first, last = choices
+    return Rule(f"{', '.join(first)} or {last}", lambda value: value in choices, names)
+
+
 def _are_steps(value: tuple) -> bool:
-    return all(isinstance(step, int) for step in value)
+    return all(isinstance(step, int) and 1 <= step <= LARGEST for step in value)
 
 
 def _is_step_range(value: tuple) -> bool:
-    return not value or (_are_steps(value) and len(value) == 2 and 1 <= value[0] < value[1])
+    return not value or (_are_steps(value) and len(value) == 2 and value[0] < value[1])
 
 
 def _are_two_words(value: tuple) -> bool:
@@ -40,40 +56,41 @@ def _are_two_words(value: tuple) -> bool:
     return are_words and len(value) == 2 and value[0] != value[1]
 
 
+# The upper limits are far above what is useful. They keep a slip of the keyboard from exhausting
+# the memory, or from overflowing a number of the libraries.
 RULES = (
-    Rule(
-        "a whole number from 1",
-        lambda value: value >= 1,
-        ("steps", "epochs", "seeds", "batch_size", "optim.accumulate", "tokenizer.vocab_size")
-        + ("model.context", "model.layers", "model.width", "model.heads", "model.ffn")
-        + ("model.units", "eval.every", "checkpoint.every", "checkpoint.keep", "log.every"),
-    ),
-    Rule(
-        "a number from 0",
-        lambda value: 0 <= value < math.inf,
-        ("seed", "lm_coef", "optim.lr", "optim.decay", "optim.warmup_steps", "workers")
-        + ("eval.windows", "eval.sample", "data.examples", "data.max_bad_rows"),
-    ),
-    Rule("a number above 0", lambda value: 0 < value < math.inf, ("optim.eps", "optim.clip")),
+    _whole(1, LARGEST, "steps", "eval.every", "checkpoint.every", "checkpoint.keep", "log.every"),
+    _whole(1, 1_000_000, "batch_size", "optim.accumulate", "epochs", "tokenizer.vocab_size"),
+    _whole(1, 100_000, "model.context", "model.width", "model.ffn", "model.units"),
+    _whole(1, 1_000, "model.layers", "model.heads"),
+    _whole(1, MAX_SEEDS, "seeds"),
+    _whole(0, LARGEST, "optim.warmup_steps", "eval.windows", "data.examples", "data.max_bad_rows"),
+    _whole(0, LARGEST, "world.words", "world.train", "world.dev"),
+    _whole(0, 100_000, "eval.sample"),
+    _whole(0, 1_000, "workers"),
+    _whole(0, 2**32 - 1, "seed", "world.seed"),
+    _number(0, 1_000, "lm_coef", "optim.lr", "optim.decay"),
+    _number(1e-30, 1, "optim.eps"),
+    _number(1e-30, 1e30, "optim.clip"),
     Rule(
         "a number from 0 to below 1",
         lambda value: 0 <= value < 1,
         ("model.embd_dropout", "model.attn_dropout", "model.resid_dropout", "clf_dropout")
         + ("optim.b1", "optim.b2", "optim.warmup_fraction", "data.validation"),
     ),
-    Rule("steps, such as '(1000,2000)'", _are_steps, ("checkpoint.keep_steps",)),
-    Rule(
-        "two increasing steps, such as '(100,110)', or none: '()'", _is_step_range, ("log.profile",)
-    ),
-    Rule("two different words, such as \"('bad','good')\"", _are_two_words, ("sst2.words",)),
     Rule(
         "a number above 0 and up to 1",
         lambda value: 0 < value <= 1,
         tuple(f"ceilings.{name}" for name in probed_tasks()),
     ),
-    Rule("pmap or shard_map", lambda value: value in ("pmap", "shard_map"), ("backend",)),
-    Rule("auto, plain or fused", lambda value: value in KINDS, ("model.attention",)),
-    Rule("float32 or bfloat16", lambda value: value in ("float32", "bfloat16"), ("model.dtype",)),
+    Rule("steps from 1, such as '(1000,2000)'", _are_steps, ("checkpoint.keep_steps",)),
+    Rule(
+        "two increasing steps, such as '(100,110)', or none: '()'", _is_step_range, ("log.profile",)
+    ),
+    Rule("two different words, such as \"('bad','good')\"", _are_two_words, ("sst2.words",)),
+    _one_of(("backend",), "pmap", "shard_map"),
+    _one_of(("model.attention",), *KINDS),
+    _one_of(("model.dtype",), "float32", "bfloat16"),
 )
 
 

@@ -10,6 +10,7 @@ from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs.lifecycle import flatten
 from gpt1_jax.runs.reader import PretrainedRun
+from gpt1_jax.trainers import config_checks
 
 
 class Coordinates(NamedTuple):
@@ -105,6 +106,11 @@ def _coordinates(config: ConfigDict, name: str) -> Iterator[Coordinates]:
                 f"config.experiments.{name}.variants: no variant is called {variant!r}; "
                 f"choose among: {', '.join(config.variants)}"
             )
+    if not 0 <= axes.seeds <= config_checks.MAX_SEEDS:
+        raise UserError(
+            f"config.experiments.{name}.seeds: found {axes.seeds}, expected 0 (as config.seeds) to "
+            f"{config_checks.MAX_SEEDS}; set another number"
+        )
     for seed in range(axes.seeds or config.seeds):
         for task in tasks:
             for value in _values(config, axes, task):

@@ -91,6 +91,7 @@ def test_overrides_reach_the_grid():
             {"experiments.transfer.setting": "init.depth"},
             "config.variants.full, or the setting 'init.depth'",
         ),
+        ("quick", {"experiments.table5.seeds": 10**9}, "config.experiments.table5.seeds: found 10"),
         ("quick,paper", {}, "'quick' and 'paper' exclude each other"),
         ("quick,table6", {}, "'table6' is not one of: quick, paper; table5, main"),
     ],
