@@ -69,9 +69,9 @@ RULES = (
     _whole(0, 100_000, "eval.sample"),
     _whole(0, 1_000, "workers"),
     _whole(0, 2**32 - 1, "seed", "world.seed"),
-    _number(0, 1_000, "lm_coef", "optim.lr", "optim.decay"),
-    _number(1e-30, 1, "optim.eps"),
-    _number(1e-30, 1e30, "optim.clip"),
+    # Inside the range of float32.
+    _number(0, 1e30, "lm_coef", "optim.lr", "optim.decay"),
+    _number(1e-30, 1e30, "optim.eps", "optim.clip"),
     Rule(
         "a number from 0 to below 1",
         lambda value: 0 <= value < 1,
