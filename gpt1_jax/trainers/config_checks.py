@@ -51,6 +51,10 @@ def _is_step_range(value: tuple) -> bool:
     return not value or (_are_steps(value) and len(value) == 2 and value[0] < value[1])
 
 
+def _are_names(value: tuple) -> bool:
+    return all(isinstance(name, str) for name in value)
+
+
 def _are_two_words(value: tuple) -> bool:
     are_words = all(isinstance(word, str) and word.strip() for word in value)
     return are_words and len(value) == 2 and value[0] != value[1]
@@ -87,6 +91,7 @@ RULES = (
     Rule(
         "two increasing steps, such as '(100,110)', or none: '()'", _is_step_range, ("log.profile",)
     ),
+    Rule("names, such as \"('rte','cola')\"", _are_names, ("tasks", "zero_shot_bodies")),
     Rule("two different words, such as \"('bad','good')\"", _are_two_words, ("sst2.words",)),
     _one_of(("backend",), "pmap", "shard_map"),
     _one_of(("model.attention",), *KINDS),

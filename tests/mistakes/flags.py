@@ -28,6 +28,7 @@ MISTAKES = {
         config="ablations.py",
         settings={"pretrain.lstm.steps": 0},
     ),
+    "numbers instead of names": ablate("config.tasks", "(1, 2)", settings={"tasks": "(1, 2)"}),
     "zero seeds": ablate("config.seeds", "0", settings={"seeds": 0}),
     "invalid shard": ablate("config.shard", "'9/8'", settings={"shard": "9/8"}),
     "unknown name in the config argument": pretrain(
