@@ -7,10 +7,10 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-from gpt1_jax.datasets import files, hub_copy, tfds
+from gpt1_jax.datasets import files, hub_copy, tfds, values
 from gpt1_jax.datasets import hub as hugging_face
 from gpt1_jax.datasets.documents import CHUNK, READERS, Documents, decode, document, from_files
-from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.errors import UserError
 from gpt1_jax.registry import CORPORA
 
 
@@ -132,37 +132,28 @@ def hub(path: str, column: str = "text") -> Documents:
 
     folder, config = _find_dataset(path)
     copy = hub_copy.readable(folder)
-    try:
+    with hub_copy.errors(
+        folder,
+        f"config.data.path: {path} cannot be read as a data set of the hub",
+        "check the path, the configuration and the split train",
+    ):
         builder = datasets.load_dataset_builder(str(copy), config or None)
         rows = builder.as_streaming_dataset("train")
         columns = rows.column_names or list(next(iter(rows), {}))
         used = [file for split in builder.config.data_files.values() for file in split]
-    except Exception as error:  # the libraries raise many kinds for a damaged file
-        raise UserError(
-            f"config.data.path: {path} cannot be read as a data set of the hub "
-            f"({first_line(error)}); check the path, the configuration and the split train"
-        ) from None
     if column not in columns:
         raise UserError(
             f"config.data.column: {path} has no column {column!r}; it has {', '.join(columns)}"
         )
 
     def read() -> Iterator[list[str]]:
-        for number, row in enumerate(_rows(path, rows.select_columns([column]))):
-            yield document(f"{path}: row {number}", column, row[column])
+        with hub_copy.errors(folder, f"{path}: a row cannot be read", "fetch the files again"):
+            for number, row in enumerate(rows.select_columns([column])):
+                yield document(f"{path}: row {number}", column, row[column])
 
     train = [pathlib.Path(file) for file in builder.config.data_files["train"]]
     found = files.Found(train, hub_copy.left_out(folder, used))
     return from_files(found, f"{config} {column}", read)
-
-
-def _rows(path: str, rows: Iterable[dict]) -> Iterator[dict]:
-    try:
-        yield from rows
-    except Exception as error:  # the libraries raise many kinds for a damaged file
-        raise UserError(
-            f"{path}: a row cannot be read ({first_line(error)}); fetch the files again"
-        ) from None
 
 
 @CORPORA.register("pg19")
@@ -197,10 +188,11 @@ def from_tfds(name: str, path: str, column: str) -> Documents:
     step = max(1, min(1024, CHUNK * split.num_examples // max(split.num_bytes, 1)))
 
     def read() -> Iterator[list[str]]:
-        for start in range(0, len(source), step):
-            rows = source.__getitems__(range(start, min(start + step, len(source))))
-            for number, row in enumerate(rows, start=start):
-                yield [decode(f"{folder}: row {number}", row[column], "byte of the row")]
+        with values.library_errors(f"{folder}: a row cannot be read", "prepare it again"):
+            for start in range(0, len(source), step):
+                rows = source.__getitems__(range(start, min(start + step, len(source))))
+                for number, row in enumerate(rows, start=start):
+                    yield [decode(f"{folder}: row {number}", row[column], "byte of the row")]
 
     names = sorted(file for file in folder.iterdir() if file.is_file())
     return from_files(files.Found(names, collections.Counter()), column, read)

@@ -66,11 +66,12 @@ def find_by_pattern(folder: pathlib.Path, pattern: str) -> Found:
     *parents, name = pathlib.PurePath(pattern).parts
     files, left_out = [], collections.Counter()
     for parent in filter(os.path.isdir, _match(folder, parents)):
-        matches = set(filter(os.path.isfile, _match(parent, [name])))
-        files += matches
-        if "*" in name:
-            others = [child for child in _children(parent) if child not in matches]
-            left_out.update(map(kind, others))
+        is_literal = os.path.lexists(parent / name)
+        for child in [parent / name] if is_literal else _children(parent):
+            if os.path.isfile(child) and (is_literal or _fits(child.name, name)):
+                files.append(child)
+            elif "*" in name:
+                left_out[kind(child)] += 1
     files.sort(key=lambda file: (file.parent, len(file.name), file.name))
     return Found(files, left_out if files else collections.Counter())
 
@@ -154,7 +155,7 @@ def _match(folder: pathlib.Path, parts: Sequence[str]) -> Iterator[pathlib.Path]
 def _children(folder: pathlib.Path) -> list[pathlib.Path]:
     """Return the sorted paths in a folder."""
     try:
-        return sorted(folder.iterdir())
+        return [folder / name for name in sorted(os.listdir(folder))]
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be listed ({error.strerror}); check the permissions"
@@ -168,8 +169,10 @@ def _fits(name: str, pattern: str) -> bool:
     """
     if _is_hidden(name) and not _is_hidden(pattern):
         return False
+    if fnmatch.fnmatchcase(name, pattern):
+        return True
     stem, suffix = os.path.splitext(name)
-    return any(fnmatch.fnmatchcase(form, pattern) for form in (name, stem + suffix.lower()))
+    return fnmatch.fnmatchcase(stem + suffix.lower(), pattern)
 
 
 def _is_hidden(name: str) -> bool:

@@ -5,12 +5,18 @@ The library takes the path of a folder as a glob pattern and leaves out linked f
 
 import atexit
 import collections
+import contextlib
 import glob
+import gzip
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+
+import pyarrow
+import pyarrow.parquet
 
 from gpt1_jax.datasets import files
 from gpt1_jax.errors import UserError, first_line
@@ -68,3 +74,41 @@ def left_out(folder: pathlib.Path, used: Iterable[str]) -> collections.Counter[s
             if file.name != "README.md" and os.path.realpath(file) not in used:
                 counts[files.kind(file)] += 1
     return counts
+
+
+@contextlib.contextmanager
+def errors(folder: pathlib.Path, message: str, advice: str) -> Iterator[None]:
+    """Raise UserError for every exception of the library in the block.
+
+    Args:
+        folder: the copy; if one of its files is damaged, the message names it.
+        message: otherwise the beginning of the message, before the reason in parentheses.
+        advice: the end of the message.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the library raises many kinds, also those of other libraries
+        file = _damaged_file(folder)
+        if file:
+            message, advice = f"{file}: cannot be read", "fetch it again"
+        raise UserError(f"{message} ({first_line(error)}); {advice}") from None
+
+
+def _damaged_file(folder: pathlib.Path) -> pathlib.Path | None:
+    """Return the first .gz or .parquet file that cannot be read to its end."""
+    for _, names in files.tree(folder, collections.Counter()):
+        for file in names:
+            try:
+                if file.suffix == ".gz":
+                    with gzip.open(file) as content:
+                        while content.read(1 << 20):
+                            pass
+                elif file.suffix == ".parquet":
+                    with open(file, "rb") as content:
+                        for batch in pyarrow.parquet.ParquetFile(content).iter_batches():
+                            batch.validate(full=True)
+            except (OSError, EOFError, zlib.error, pyarrow.ArrowException):
+                return file
+    return None

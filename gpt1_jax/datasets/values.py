@@ -1,7 +1,11 @@
-"""Check the values of rows: JSON objects and texts."""
+"""Check the values of rows, and turn the errors of the libraries that read them into one line."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
+
+from gpt1_jax.errors import UserError, first_line
 
 
 def parse_json(text: str) -> Any:
@@ -48,9 +52,43 @@ def check_text(name: str, value: Any) -> str:
             express.
     """
     if not isinstance(value, str):
-        raise ValueError(f"expected text in {name!r}, found {ascii(value)[:50]}")
+        raise ValueError(f"expected text in {name!r}, found {str(value)[:50]!r}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"character {error.start} of {name!r} is half a surrogate pair") from None
     return value
+
+
+def check_id(name: str, value: Any) -> str:
+    """Return the id of a row, the value of the column `name`, as text.
+
+    Raises:
+        ValueError: the value is neither a text nor a whole number, or would break the lines of a
+            tab-separated file.
+    """
+    if type(value) is int:
+        return str(value)
+    text = check_text(name, value)
+    if "\t" in text or len(text.splitlines()) > 1 or text.splitlines()[:1] not in ([text], []):
+        raise ValueError(f"the id {text[:50]!r} in {name!r} holds a tab or the end of a line")
+    return text
+
+
+@contextlib.contextmanager
+def library_errors(message: str, advice: str) -> Iterator[None]:
+    """Raise UserError for every exception of a library in the block.
+
+    The libraries that read data sets raise many kinds for a damaged file, also those of the
+    libraries below them.
+
+    Args:
+        message: the beginning of the message, before the reason in parentheses.
+        advice: the end of the message.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{message} ({first_line(error)}); {advice}") from None

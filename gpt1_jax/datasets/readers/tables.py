@@ -4,9 +4,11 @@ import codecs
 import dataclasses
 import itertools
 import pathlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO
 
+from gpt1_jax.datasets import files
 from gpt1_jax.datasets.readers.records import Columns, OmittedRows, Record
 from gpt1_jax.errors import UserError
 
@@ -29,12 +31,13 @@ class FileReader(Columns):
         """Return the path or glob pattern of the split's files below the root."""
         return f"{self.folder}/{self.splits[split]}"
 
-    def find_files(self, root: pathlib.Path, split: str) -> list[pathlib.Path]:
-        """Return the split's files; [] if there are none. `root` may also be the task's folder."""
-        if split not in self.splits:
-            return []
-        pattern = self.splits[split]
-        return _find_files(root / self.folder, pattern) or _find_files(root, pattern)
+    def find_files(self, root: pathlib.Path, split: str) -> files.Found:
+        """Return the split's files; none if it has none. `root` may also be the task's folder."""
+        found = files.Found([], Counter())
+        if split in self.splits:
+            for folder in (root / self.folder, root):
+                found = found if found.files else files.find_by_pattern(folder, self.splits[split])
+        return found
 
     def records(
         self, file: pathlib.Path, split: str, hides_labels: bool, omitted: OmittedRows
@@ -75,6 +78,7 @@ class Tsv(FileReader):
             columns, lines = self._read_header(file, numbered_lines(stream))
             required = self.required(hides_labels)
             require_columns(required, columns, f"{file}: no column {{}} in its header, ")
+            refuse_duplicates(file, (*required, self.label, self.id), columns)
             is_in_split = self._split_filter(file, split, columns)
             for number, (line_number, line) in enumerate(lines):
                 where = f"{file}:{line_number}"
@@ -156,10 +160,15 @@ class HeldOutTsv(Tsv):
 
 
 def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Return (number from 1, bytes) of the lines that are not blank, without a byte order mark."""
-    if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-        stream.seek(0)
-    return ((number, line) for number, line in enumerate(stream, 1) if line.strip(b"\r\n"))
+    """Yield (number from 1, bytes) of the lines that are not blank, without a byte order mark.
+
+    A line ends only at a newline, since texts may contain other characters that count as line ends.
+    """
+    for number, line in enumerate(stream, 1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip(b"\r\n"):
+            yield number, line
 
 
 def decode_line(line: bytes) -> str:
@@ -188,10 +197,14 @@ def require_columns(required: tuple[str, ...], columns: list[str], message: str)
         )
 
 
-def _find_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
-    """Return the files that match the pattern. Numbers as file names are in numerical order."""
-    files = [file for file in folder.glob(pattern) if file.is_file()]
-    return sorted(files, key=lambda file: (file.parent, len(file.name), file.name))
+def refuse_duplicates(file: pathlib.Path, names: Iterable[str], columns: list[str]) -> None:
+    """Raise UserError if the header has one of the names twice."""
+    for name in names:
+        if columns.count(name) > 1:
+            raise UserError(
+                f"{file}: its header has the column {name!r} {columns.count(name)} times; "
+                "rename or remove all but one"
+            )
 
 
 def _split_cells(line: bytes, expected: int | None = None, optional: int = 0) -> list[str]:
