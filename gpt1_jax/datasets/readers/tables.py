@@ -83,7 +83,7 @@ class Tsv(FileReader):
             for number, (line_number, line) in enumerate(lines):
                 where = f"{file}:{line_number}"
                 try:
-                    cells = _split_cells(line, len(columns), self.optional)
+                    cells = split_cells(line, len(columns), self.optional)
                 except ValueError as reason:
                     omitted.add_malformed(where, reason)
                     continue
@@ -100,7 +100,7 @@ class Tsv(FileReader):
             raise UserError(f"{file}: the file is empty, a table expected; fetch it again")
         number, line = first
         try:
-            columns = _split_cells(line)
+            columns = split_cells(line)
         except ValueError as reason:
             if not self.headerless:
                 raise UserError(f"{file}:{number}: {reason}; save the file as UTF-8") from None
@@ -151,7 +151,7 @@ class HeldOutTsv(Tsv):
         with open(path, "rb") as stream:
             for number, line in numbered_lines(stream):
                 try:
-                    held_out.add(tuple(_split_cells(line, len(self.key))))
+                    held_out.add(tuple(split_cells(line, len(self.key))))
                 except ValueError as reason:
                     raise UserError(
                         f"{path}:{number}: {reason}; use the list as it is distributed"
@@ -207,7 +207,7 @@ def refuse_duplicates(file: pathlib.Path, names: Iterable[str], columns: list[st
             )
 
 
-def _split_cells(line: bytes, expected: int | None = None, optional: int = 0) -> list[str]:
+def split_cells(line: bytes, expected: int | None = None, optional: int = 0) -> list[str]:
     """Return the cells of a line.
 
     Raises:
