@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -41,6 +42,7 @@ def tokenize(
     Returns:
         splits: the counts of each split.
         blank_documents: the number of documents without text, which are dropped.
+        word_cuts: the number of cuts in words of more than `chunking.WORD_LIMIT` characters.
         pass: the speed.
         files: the size in bytes and the CRC-32 of the file of each split.
 
@@ -88,7 +90,10 @@ def tokenize(
 
 def new_counts() -> dict[str, dict[str, int]]:
     """Return the counts of every split, all 0."""
-    return {name: dict(documents=0, characters=0, tokens=0, bytes=0, blank=0) for name in SPLITS}
+    return {
+        name: dict(documents=0, characters=0, tokens=0, bytes=0, blank=0, word_cuts=0)
+        for name in SPLITS
+    }
 
 
 def token_dtype(vocab_size: int) -> type:
@@ -109,6 +114,7 @@ def split_texts(
     for chunks in documents.read():
         name = "validation" if _is_held_out(index, validation) else "train"
         blank = True
+        chunks = chunking.limit_words(chunks, functools.partial(_count_cuts, counts[name]))
         for piece in chunking.cut(chunking.reflow(chunks) if rewrap_lines else chunks, PIECE):
             blank = False
             pending[name].append(piece)
@@ -123,6 +129,13 @@ def split_texts(
     for name, pieces in pending.items():
         if pieces:
             yield name, "".join(pieces)
+
+
+def _count_cuts(count: dict[str, int], cuts: int) -> None:
+    """Count the spaces that cut long words; they do not count as characters of the text."""
+    count["word_cuts"] += cuts
+    count["characters"] -= cuts
+    count["bytes"] -= cuts
 
 
 def _is_held_out(index: int, validation: float) -> bool:
@@ -189,10 +202,16 @@ def _check_splits(counts: dict[str, dict[str, int]], validation: float) -> None:
 
 def _summarize(counts: dict[str, dict[str, int]], seconds: float) -> dict[str, Any]:
     blank = sum(count.pop("blank") for count in counts.values())
+    word_cuts = sum(count.pop("word_cuts") for count in counts.values())
     megabytes = sum(count.pop("bytes") for count in counts.values()) / 1e6
     speed = {
         "megabytes": megabytes,
         "seconds": seconds,
         "megabytes_per_second": megabytes / max(seconds, 1e-9),
     }
-    return {"splits": counts, "blank_documents": blank, "pass": speed}
+    return {
+        "splits": counts,
+        "blank_documents": blank,
+        "word_cuts": word_cuts,
+        "pass": speed,
+    }

@@ -28,9 +28,10 @@ class TokenizedCorpus:
         splits: "train" and "validation" -> the ids of the documents in order, with a newline after
             each document; memory-mapped.
         about: "splits": the numbers of documents, characters and tokens of each split;
-            "blank_documents": the number of dropped documents; "pass": the megabytes of text
-            (UTF-8), the seconds over all starts, and their quotient; "files": the size and CRC-32
-            of each file; and the inputs: fingerprints of corpus and tokenizer, and the settings.
+            "blank_documents": the number of dropped documents; "word_cuts": the number of cuts in
+            words that are too long; "pass": the megabytes of text (UTF-8), the seconds over all
+            starts, and their quotient; "files": the size and CRC-32 of each file; and the inputs:
+            fingerprints of corpus and tokenizer, and the settings.
     """
 
     splits: dict[str, Int[np.ndarray, "N"]]

@@ -4,6 +4,10 @@ The convention is the published one: the suffix `</w>` marks the last piece of a
 the order of the published vocabulary: 0 is `<unk>`, then come the single characters, the same
 characters with `</w>`, and the outputs of the merges in merge order. The three special tokens of
 finetuning have the ids from `vocab_size` on.
+
+In training and in encoding, a run of more than `chunking.WORD_LIMIT` characters is cut into several
+words, so that the time is linear. The published tokenizer has no such limit. No real word reaches
+it, so that the ids of ordinary texts are the published ones.
 """
 
 import collections
@@ -19,11 +23,11 @@ from tokenizers import decoders, models, trainers
 
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
-from gpt1_jax.text import openai_pipeline, standardize, vocabulary
+from gpt1_jax.text import chunking, openai_pipeline, standardize, vocabulary
 from gpt1_jax.text.vocabulary import SPECIALS, UNKNOWN
 
 END_OF_WORD = "</w>"
-VERSION = 2  # increase it when the same corpus would give other ids
+VERSION = 3  # increase it when the same corpus would give other ids
 # Upper limit of single characters. The published vocabulary has 238. Rarer ones become <unk>.
 MAX_CHARACTERS = 238
 
@@ -66,6 +70,7 @@ class Tokenizer:
         Raises:
             UserError: a library of the word pipeline is missing or has another version.
         """
+        texts = list(map(_limit_words, texts))
         if self._pipeline:
             return [self._pipeline(text) for text in texts]
         encodings = self._backend.encode_batch_fast([text.strip() for text in texts])
@@ -219,10 +224,14 @@ def train(
         min_frequency=2,
         show_progress=False,
     )
-    backend.train_from_iterator(texts(), trainer)
+    backend.train_from_iterator(map(_limit_words, texts()), trainer)
     model = json.loads(backend.to_str())["model"]
     merges = [tuple(pair) for pair in model["merges"]]
     return assemble(model["vocab"], merges, backslash_in_word=backslash_in_word)
+
+
+def _limit_words(text: str) -> str:
+    return "".join(chunking.limit_words([text]))
 
 
 def _backend(model: models.BPE, backslash_in_word: bool) -> tokenizers.Tokenizer:

@@ -17,7 +17,7 @@ from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.engine import order
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import lifecycle
-from gpt1_jax.text import bpe
+from gpt1_jax.text import bpe, chunking
 
 
 class TokenizedPart(NamedTuple):
@@ -178,6 +178,11 @@ def _summary(corpus: tokens.TokenizedCorpus, documents: Documents, context: int)
     """Return the log lines of a tokenized corpus."""
     left_out = {**documents.left_out, "documents without text": corpus.about["blank_documents"]}
     lines = [f"left out: {files.describe(left_out)}"] if any(left_out.values()) else []
+    if corpus.about["word_cuts"]:
+        lines.append(
+            f"words of more than {chunking.WORD_LIMIT} characters were cut "
+            f"{corpus.about['word_cuts']} times"
+        )
     for split, count in corpus.about["splits"].items():
         lines.append(
             f"{split}: {count['documents']} documents, {count['characters']} characters, "

@@ -244,6 +244,24 @@ def test_documents_without_text_are_counted(tmp_path, tokenizer):
     assert_same(prepared, prepare(tmp_path / "other", tokenizer))
 
 
+@pytest.mark.parametrize("rewrap_lines", [False, True])
+def test_long_words_are_cut_and_counted(tmp_path, tokenizer, monkeypatch, rewrap_lines):
+    book = tmp_path / "book.txt"
+    text = f"{SENTENCES[0]} {'mats' * 600} \u732b{'b' * 3000}, {SENTENCES[1]}"
+    book.write_text(text, encoding="utf-8")
+    corpus = CORPORA["text"](str(book))
+    for chunk, piece in ((1 << 20, 1 << 14), (100, 50), (999, 2000)):
+        monkeypatch.setattr(documents, "CHUNK", chunk)
+        monkeypatch.setattr(tokenization, "PIECE", piece)
+        cache = tmp_path / str(chunk)
+        prepared = prepare(cache, tokenizer, corpus, rewrap_lines, validation=0.0)
+        assert prepared.about["splits"]["train"]["characters"] == len(text) + 1
+        assert prepared.about["pass"]["megabytes"] == (len(text.encode()) + 1) / 1e6
+        assert prepared.about["word_cuts"] == 2 + 3
+        (ids,) = tokenizer.encode([text])
+        assert prepared.splits["train"].tolist() == [*ids, tokenizer.newline]
+
+
 PASS = """
 import pathlib, sys, time
 from gpt1_jax.datasets import tokenization, tokens

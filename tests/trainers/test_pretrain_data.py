@@ -18,10 +18,12 @@ def test_log_and_record_name_what_is_left_out(gpt1, settings, tmp_path):
     (tmp_path / "books/more.txt.gz").touch()
     (tmp_path / "books/.cache").mkdir()
     (tmp_path / "books/rows.jsonl").write_text('{"text": null}\n{"text": "the old king"}\n')
+    (tmp_path / "books/letters.txt").write_text("king" * 500)
     for name in ("first", "second"):  # the second run reads the cache
         gpt1.result("pretrain.py:tiny", tmp_path / name, settings)
         log = (tmp_path / name / "log.txt").read_text()
         assert "left out: 1 .gz, 1 documents without text, 1 hidden\n" in log
+        assert "words of more than 1000 characters were cut 1 times\n" in log
         record = json.loads((tmp_path / name / "data.json").read_text())
         assert (record["left_out"], record["blank_documents"]) == ({".gz": 1, "hidden": 1}, 1)
 
