@@ -63,7 +63,8 @@ class Program:
         ):
             patch.setattr(sys, "argv", ["gpt1", *arguments])
             patch.setattr(sys, "path", sys.path.copy())
-            patch.setattr(sys, "stdin", io.StringIO(text))
+            stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8", newline="")
+            patch.setattr(sys, "stdin", stdin)
             patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # restored afterwards
             with pytest.raises(SystemExit) as exit_info:
                 main.run()

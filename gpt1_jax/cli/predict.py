@@ -6,10 +6,12 @@
 Each line of the input is one example: the texts of the task in order, with a tab between them.
 These are a sentence, two sentences, or a context (a passage and a question, for RACE) and the
 answers to choose from. For a file with a header line, --columns=premise,hypothesis names the
-columns.
+columns. The rules for lines are those of the finetuning's tables: only a newline ends a line, blank
+lines are skipped, a text may be empty. --max_bad_rows=N allows N malformed rows, which are reported
+and get no label.
 
-Each line of the output has the number of the row (from 0), the predicted label (the score, for a
-graded task) and the probability of each class. A finetuned model has only
+Each line of the output has the number of the row (from 0, blank lines not counted), the predicted
+label (the score, for a graded task) and the probability of each class. A finetuned model has only
 as many positions as its longest example had tokens. Longer texts are cut at the end, and the number
 of such rows is printed.
 """
@@ -18,13 +20,17 @@ import contextlib
 import itertools
 import pathlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING
 
 from absl import flags
 
 from gpt1_jax import storage
 from gpt1_jax.cli import command
 from gpt1_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from gpt1_jax.datasets.readers.records import OmittedRows
 
 FLAGS = flags.FlagValues()
 CHECKPOINT = flags.DEFINE_string(
@@ -51,6 +57,13 @@ COLUMNS = flags.DEFINE_list(
 BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 32, "Examples in a batch on each device.", lower_bound=1, flag_values=FLAGS
 )
+MAX_BAD_ROWS = flags.DEFINE_integer(
+    "max_bad_rows",
+    0,
+    "Number of malformed rows that are left out. One more is an error.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
 # Rows that are labeled together. Batches hold rows of similar length, so a large chunk needs less
 # padding.
 CHUNK = 4096
@@ -59,6 +72,7 @@ CHUNK = 4096
 def main(arguments: list[str]) -> None:
     """Label the rows that the flags name."""
     command.reject_positional(arguments)
+    from gpt1_jax.datasets.readers.records import OmittedRows
     from gpt1_jax.engine import devices
     from gpt1_jax.trainers.predictor import Predictor
 
@@ -69,19 +83,25 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"--output: {OUTPUT.value} is the input; name another file")
     source = "standard input" if from_stdin else INPUT.value
     chunk_size = 1 if from_stdin and sys.stdin.isatty() else CHUNK
-    with _lines(INPUT.value) as lines, _writer(OUTPUT.value) as write:
+    omitted = OmittedRows(MAX_BAD_ROWS.value, _report, "--max_bad_rows")
+    with _open(INPUT.value) as lines, _writer(OUTPUT.value) as write:
         write("\t".join(["index", *predictor.header]))
-        rows = enumerate(_rows(lines, source, COLUMNS.value, predictor.texts))
+        rows = _rows(lines, source, COLUMNS.value, predictor.texts, omitted)
         while chunk := list(itertools.islice(rows, chunk_size)):
             outputs = predictor.predict([texts for _, texts in chunk])
             for (number, _), cells in zip(chunk, outputs, strict=True):
                 write("\t".join([str(number), *cells]))
+    if omitted.malformed:
+        _report(f"{omitted.malformed} malformed rows were left out and have no label")
     if predictor.cut:
-        print(
-            f"gpt1_jax: {predictor.cut} rows are longer than every example of the finetuning; "
-            "the ends of their texts were cut",
-            file=sys.stderr,
+        _report(
+            f"{predictor.cut} rows are longer than every example of the finetuning; "
+            "the ends of their texts were cut"
         )
+
+
+def _report(line: str) -> None:
+    print(f"gpt1_jax: {line}", file=sys.stderr)
 
 
 def _resolve(path: str) -> pathlib.Path:
@@ -89,15 +109,13 @@ def _resolve(path: str) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def _lines(path: str) -> Iterator[Iterable[str]]:
-    """Yield the lines of a file or of standard input, without the byte order mark of Excel."""
+def _open(path: str) -> Iterator[IO[bytes]]:
+    """Yield a file or standard input as bytes."""
     if path == "-":
-        if hasattr(sys.stdin, "reconfigure"):
-            sys.stdin.reconfigure(encoding="utf-8-sig", errors="strict")
-        yield sys.stdin
+        yield sys.stdin.buffer
         return
     try:
-        file = open(pathlib.Path(path).expanduser(), encoding="utf-8-sig")
+        file = open(pathlib.Path(path).expanduser(), "rb")
     except OSError as error:
         raise UserError(
             f"--input: cannot read {path} ({error.strerror}); name a file of tab-separated texts"
@@ -107,32 +125,40 @@ def _lines(path: str) -> Iterator[Iterable[str]]:
 
 
 def _rows(
-    lines: Iterable[str], source: str, columns: Sequence[str], num_texts: int
-) -> Iterator[list[str]]:
-    """Yield the texts of each line.
+    stream: IO[bytes], source: str, columns: Sequence[str], num_texts: int, omitted: "OmittedRows"
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number from 0 and the texts of each row that is not malformed.
 
     Raises:
-        UserError: a line does not have the texts that the task takes.
+        UserError: more rows are malformed than allowed, or the header line does not fit.
     """
+    from gpt1_jax.datasets.readers.tables import numbered_lines, split_cells
+
     indices, width, expected = range(num_texts), num_texts, f"{num_texts} texts"
-    split_lines = (line.rstrip("\r\n").split("\t") for line in _check_utf8(lines, source))
-    numbered = enumerate(split_lines, start=1)
+    lines = numbered_lines(stream)
     if columns:
-        _, header = next(numbered, (0, []))
+        header = _read_header(lines, source)
         indices, width = _column_indices(columns, header, source, num_texts), len(header)
         expected = f"{width} columns, as in the header line,"
-    for number, cells in numbered:
-        if len(cells) != width:
-            raise UserError(
-                f"{source}, line {number}: {len(cells)} found, {expected} expected with a tab "
-                "between them; correct the line"
-            )
-        row = [cells[index] for index in indices]
-        if not all(cell.strip() for cell in row):
-            raise UserError(
-                f"{source}, line {number}: a text is empty; fill it or leave the line out"
-            )
-        yield row
+    for number, (line_number, line) in enumerate(lines):
+        try:
+            cells = split_cells(line)
+            if len(cells) != width:
+                raise ValueError(f"{len(cells)} found, {expected} expected with a tab between them")
+        except ValueError as reason:
+            omitted.add_malformed(f"{source}, line {line_number}", reason)
+        else:
+            yield number, [cells[index] for index in indices]
+
+
+def _read_header(lines: Iterator[tuple[int, bytes]], source: str) -> list[str]:
+    from gpt1_jax.datasets.readers.tables import split_cells
+
+    number, line = next(lines, (1, b""))
+    try:
+        return split_cells(line)
+    except ValueError as reason:
+        raise UserError(f"{source}, line {number}: {reason}; save the file as UTF-8") from None
 
 
 def _column_indices(
@@ -154,15 +180,6 @@ def _column_indices(
                 f"--columns: {source} has {column!r} more than once; rename one of them"
             )
     return [header.index(column) for column in columns]
-
-
-def _check_utf8(lines: Iterable[str], source: str) -> Iterator[str]:
-    try:
-        yield from lines
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{source}: is not UTF-8 ({error.reason} at byte {error.start}); convert it"
-        ) from None
 
 
 @contextlib.contextmanager

@@ -1,16 +1,16 @@
 """Define the corpora by name: files, the Hugging Face hub, TensorFlow Datasets, mixtures."""
 
+import collections
 import dataclasses
-import glob
 import math
 import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
+from gpt1_jax.datasets import files, hub_copy, tfds, values
 from gpt1_jax.datasets import hub as hugging_face
-from gpt1_jax.datasets import tfds
-from gpt1_jax.datasets.documents import CHUNK, READERS, Documents, check_text, decode, from_files
-from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.datasets.documents import CHUNK, READERS, Documents, decode, document, from_files
+from gpt1_jax.errors import UserError
 from gpt1_jax.registry import CORPORA
 
 
@@ -89,19 +89,19 @@ def text(path: str, column: str = "text") -> Documents:
     """Return the documents of files: one per .txt file, one per row of .jsonl and .parquet files.
 
     Args:
-        path: a folder, searched recursively, a glob pattern, or a file.
+        path: a folder, searched recursively, a glob pattern, or a file (see `files.find`).
         column: the field of a row that holds the text.
 
     Raises:
         UserError: there is no file, or a file is empty, not UTF-8, or not what its suffix says.
     """
-    files = _find_files(path)
+    found = _find_files(path)
 
     def read() -> Iterator[Iterable[str]]:
-        for file in files:
-            yield from READERS[file.suffix](file, column)
+        for file in found.files:
+            yield from READERS[file.suffix.lower()](file, column)
 
-    return from_files(files, column, read)
+    return from_files(found, column, read)
 
 
 @CORPORA.register("bookcorpusopen")
@@ -131,31 +131,29 @@ def hub(path: str, column: str = "text") -> Documents:
     import datasets  # takes seconds, and only hub corpora need it
 
     folder, config = _find_dataset(path)
-    try:
-        builder = datasets.load_dataset_builder(str(folder), config or None)
+    copy = hub_copy.readable(folder)
+    with hub_copy.errors(
+        folder,
+        f"config.data.path: {path} cannot be read as a data set of the hub",
+        "check the path, the configuration and the split train",
+    ):
+        builder = datasets.load_dataset_builder(str(copy), config or None)
         rows = builder.as_streaming_dataset("train")
         columns = rows.column_names or list(next(iter(rows), {}))
-    except (ValueError, RuntimeError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(
-            f"config.data.path: {path} cannot be read as a data set of the hub "
-            f"({first_line(error)}); check the path, the configuration and the split train"
-        ) from None
+        used = [file for split in builder.config.data_files.values() for file in split]
     if column not in columns:
         raise UserError(
             f"config.data.column: {path} has no column {column!r}; it has {', '.join(columns)}"
         )
 
     def read() -> Iterator[list[str]]:
-        try:
-            for batch in rows.select_columns([column]).iter(64):
-                for value in batch[column]:
-                    if value is not None:
-                        yield [check_text(path, column, value)]
-        except (ValueError, datasets.exceptions.DatasetsError) as error:
-            raise UserError(f"{path}: a row cannot be read ({first_line(error)})") from None
+        with hub_copy.errors(folder, f"{path}: a row cannot be read", "fetch the files again"):
+            for number, row in enumerate(rows.select_columns([column])):
+                yield document(f"{path}: row {number}", column, row[column])
 
-    files = [pathlib.Path(file) for file in builder.config.data_files["train"]]
-    return from_files(files, f"{config} {column}", read)
+    train = [pathlib.Path(file) for file in builder.config.data_files["train"]]
+    found = files.Found(train, hub_copy.left_out(folder, used))
+    return from_files(found, f"{config} {column}", read)
 
 
 @CORPORA.register("pg19")
@@ -190,12 +188,14 @@ def from_tfds(name: str, path: str, column: str) -> Documents:
     step = max(1, min(1024, CHUNK * split.num_examples // max(split.num_bytes, 1)))
 
     def read() -> Iterator[list[str]]:
-        for start in range(0, len(source), step):
-            rows = source.__getitems__(range(start, min(start + step, len(source))))
-            for number, row in enumerate(rows, start=start):
-                yield [decode(f"{folder}: row {number}", row[column], "byte of the row")]
+        with values.library_errors(f"{folder}: a row cannot be read", "prepare it again"):
+            for start in range(0, len(source), step):
+                rows = source.__getitems__(range(start, min(start + step, len(source))))
+                for number, row in enumerate(rows, start=start):
+                    yield [decode(f"{folder}: row {number}", row[column], "byte of the row")]
 
-    return from_files(sorted(file for file in folder.iterdir() if file.is_file()), column, read)
+    names = sorted(file for file in folder.iterdir() if file.is_file())
+    return from_files(files.Found(names, collections.Counter()), column, read)
 
 
 def _find_dataset(path: str) -> tuple[pathlib.Path, str]:
@@ -216,21 +216,17 @@ def _find_dataset(path: str) -> tuple[pathlib.Path, str]:
     return hugging_face.folder(name), config
 
 
-def _find_files(path: str) -> list[pathlib.Path]:
+def _find_files(path: str) -> files.Found:
     if not path:
         raise UserError(
             "config.data.path: is empty; "
             "name a folder, a glob or a file of .txt, .jsonl or .parquet"
         )
-    root = pathlib.Path(path).expanduser()
-    if root.is_dir():
-        paths = root.rglob("*")
-    else:
-        paths = map(pathlib.Path, glob.glob(str(root), recursive=True))
-    files = sorted(file for file in paths if file.is_file() and file.suffix in READERS)
-    if not files:
+    found = files.find(pathlib.Path(path).expanduser(), READERS)
+    if not found.files:
+        left_out = f" (only {files.describe(found.left_out)})" if found.left_out else ""
         raise UserError(
-            f"config.data.path: no {', '.join(READERS)} file at {path}; "
+            f"config.data.path: no {', '.join(READERS)} file at {path}{left_out}; "
             "name a folder, a glob or a file of them"
         )
-    return files
+    return found

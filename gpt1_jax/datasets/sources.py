@@ -5,11 +5,12 @@ import json
 import math
 import pathlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from gpt1_jax.datasets import files
 from gpt1_jax.datasets.readers.records import Columns, Example, Label, OmittedRows, Record, Rows
 from gpt1_jax.datasets.readers.tables import FileReader
 from gpt1_jax.datasets.table_sources import HubSource, TableSource, TfdsSource
@@ -31,12 +32,17 @@ class FileSource:
 
     def location(self, split: str) -> str:
         """Return the location of the split, for error messages."""
-        _, files = self._find(split)
-        return str(files[0])
+        _, found = self._find(split)
+        return str(found.files[0])
+
+    def left_out(self, split: str) -> Mapping[str, int]:
+        """Return kind -> the number of files beside those of the split that are not read."""
+        _, found = self._find(split)
+        return found.left_out
 
     def has_split(self, split: str) -> bool:
         """Return True if there are files of the split."""
-        return any(reader.find_files(self._root, split) for reader in self._task.files)
+        return any(reader.find_files(self._root, split).files for reader in self._task.files)
 
     def columns(self, split: str) -> Columns:
         """Return the columns that form an example of the split."""
@@ -45,8 +51,8 @@ class FileSource:
 
     def records(self, split: str, omitted: OmittedRows) -> Iterator[tuple[str, int, Record]]:
         """Yield (location, number, record) of every row."""
-        reader, files = self._find(split)
-        for file in files:
+        reader, found = self._find(split)
+        for file in found.files:
             try:
                 yield from reader.records(file, split, split in self._task.hidden, omitted)
             except OSError as error:
@@ -55,11 +61,12 @@ class FileSource:
                     " check the file and its permissions"
                 ) from error
 
-    def _find(self, split: str) -> tuple[FileReader, list[pathlib.Path]]:
+    def _find(self, split: str) -> tuple[FileReader, files.Found]:
         """Return the first reader that finds files of the split, and the files."""
         for reader in self._task.files:
-            if files := reader.find_files(self._root, split):
-                return reader, files
+            found = reader.find_files(self._root, split)
+            if found.files:
+                return reader, found
         expected = " or ".join(
             reader.expected_path(split) for reader in self._task.files if split in reader.splits
         )
@@ -103,9 +110,11 @@ def load(
         raise UserError(
             f"task {task.name} has no split {split!r}; choose one of: {', '.join(task.splits)}"
         )
+    if left_out := files.describe(tables.left_out(split)):
+        log_line(f"{task.name} {split}: left out: {left_out}")
     omitted = OmittedRows(max_bad_rows, log_line)
     columns = tables.columns(split)
-    parse_label = _label_parser(task, columns.label_names)
+    parse_label = _label_parser(task, columns)
     hides_labels = split in task.hidden
     examples = []
     for where, number, record in tables.records(split, omitted):
@@ -175,23 +184,29 @@ def _open(task: Task, source: str, path: str) -> FileSource | TableSource:
 
 def _check_segments(task: Task, examples: list[Example]) -> None:
     for example in examples:
-        if len(example.segments) != task.texts:
-            raise ValueError(f"{len(example.segments)} texts found, {task.texts} expected")
+        found = len(example.segments)
+        if found != task.texts and task.format == "choice":
+            raise ValueError(
+                f"question {example.id} has {found - task.contexts} options, "
+                f"{len(task.labels)} expected"
+            )
+        if found != task.texts:
+            raise ValueError(f"{found} texts found, {task.texts} expected")
 
 
-def _label_parser(task: Task, label_names: tuple[str, ...]) -> Callable[[Any], Label]:
+def _label_parser(task: Task, columns: Columns) -> Callable[[Any], Label]:
     """Return a function that converts a source's label to a class id or a score.
 
     The function raises ValueError if the value is neither.
     """
-    ids = {name: number for number, name in enumerate(label_names or task.labels)}
+    ids = {name: number for number, name in enumerate(columns.label_names or task.labels)}
 
     def parse_class(label):
-        if isinstance(label, int) and 0 <= label < len(ids):
+        if isinstance(label, str) and label in ids:
+            return ids[label]
+        if columns.label_ids and type(label) is int and 0 <= label < len(ids):
             return label
-        if label not in ids:
-            raise ValueError(f"unknown label {label!r}, one of {', '.join(ids)} expected")
-        return ids[label]
+        raise ValueError(f"unknown label {label!r:.50}, one of {', '.join(ids)} expected")
 
     def parse_score(label):
         try:
@@ -200,8 +215,10 @@ def _label_parser(task: Task, label_names: tuple[str, ...]) -> Callable[[Any], L
             number = float(label if isinstance(label, str) else str(np.float32(label)))
         except (TypeError, ValueError):
             number = math.nan
-        if not 0 <= number <= task.bins - 1:
-            raise ValueError(f"score {label!r} found, a number from 0 to {task.bins - 1} expected")
+        if isinstance(label, bool) or not 0 <= number <= task.bins - 1:
+            raise ValueError(
+                f"score {label!r:.50} found, a number from 0 to {task.bins - 1} expected"
+            )
         return number
 
     return parse_score if task.bins else parse_class

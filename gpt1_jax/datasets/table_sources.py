@@ -1,5 +1,6 @@
 """Read tasks from the Hugging Face hub and from TFDS."""
 
+import contextlib
 import functools
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -7,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gpt1_jax.datasets import hub, tfds
+from gpt1_jax.datasets import hub, hub_copy, tfds, values
 from gpt1_jax.datasets.readers.records import Columns, OmittedRows, Record, TableFormat
 from gpt1_jax.datasets.readers.tables import require_columns
 from gpt1_jax.datasets.tasks import Task
-from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.errors import UserError
 
 
 class TableSource:
@@ -41,6 +42,10 @@ class TableSource:
         """Return the location of the split, for error messages."""
         return f"{self} {' and '.join(self._table.configs)} {self._split_name(split)}"
 
+    def left_out(self, split: str) -> Mapping[str, int]:
+        """Return kind -> the number of files and folders that are not read."""
+        return {}
+
     def has_split(self, split: str) -> bool:
         """Return True if every configuration has the split."""
         name = self._split_name(split)
@@ -62,8 +67,13 @@ class TableSource:
             required = self._table.required(split in self._task.hidden)
             require_columns(required, columns, f"{self} {config}: no column {{}}, only ")
             for index, row in enumerate(rows):
-                record = {column: _plain(row[column], classes.get(column)) for column in columns}
-                yield f"{self} {config} {name}, row {index}", number, record
+                where = f"{self} {config} {name}, row {index}"
+                try:
+                    record = _plain_record(row, columns, classes)
+                except ValueError as reason:
+                    omitted.add_malformed(where, reason)
+                else:
+                    yield where, number, record
                 number += 1
 
     def _split_name(self, split: str) -> str:
@@ -90,6 +100,7 @@ class HubSource(TableSource):
             if not path:
                 patterns = ("README.md", *(f"{config}/*" for config in task.hub.configs))
             self._folder = hub.folder(path or task.hub.name, patterns)
+        self._readable = hub_copy.readable(self._folder)
         self._open_configs = {}
 
     def __str__(self):
@@ -103,7 +114,8 @@ class HubSource(TableSource):
     def rows(self, config, split):
         rows = self.splits(config)[split]
         features = rows.features or {}
-        columns = list(features) or list(next(iter(rows), {}))
+        with self._damage(config, split):
+            columns = list(features) or list(next(iter(rows), {}))
         return columns, _class_names(features), self._iterate(rows, config, split)
 
     def _open(self, config: str) -> Mapping[str, Any]:
@@ -112,46 +124,33 @@ class HubSource(TableSource):
 
         # Streaming reads the files in place. A cache of copies could confuse two data sets.
         read = functools.partial(datasets.load_dataset, streaming=True)
-        folder = str(self._folder)
+        folder = str(self._readable)
         expected = (
             f"expected {config}/<split>-*.parquet,"
             " or a README.md whose `configs:` says where the files are"
         )
-        try:
+        message = f"{self}: not a copy of a data set of the hub"
+        with hub_copy.errors(self._folder, message, expected):
             # The names are those in the README, or ["default"].
             names = datasets.get_dataset_config_names(folder)
             if config in names:
                 return read(folder, config)
-            if (self._folder / config).is_dir():
-                return read(str(self._folder / config))
+            if (self._readable / config).is_dir():
+                return read(str(self._readable / config))
             if names == ["default"]:
                 return read(folder)
-        except (ValueError, RuntimeError, OSError, datasets.exceptions.DatasetsError) as error:
-            reason = first_line(error)
-            raise UserError(
-                f"{self}: not a copy of a data set of the hub ({reason}); {expected}"
-            ) from None
         raise UserError(
             f"{self}: has no configuration {config!r}, only {', '.join(names)}; {expected}"
         )
 
     def _iterate(self, rows, config: str, split: str) -> Iterator[Record]:
-        import datasets
-        import pyarrow
-
-        unreadable = (
-            ValueError,
-            OSError,
-            pyarrow.ArrowException,
-            datasets.exceptions.DatasetsError,
-        )
-        try:
+        with self._damage(config, split):
             yield from rows
-        except unreadable as error:
-            reason = first_line(error)
-            raise UserError(
-                f"{self} {config} {split}: a file cannot be read ({reason}); fetch it again"
-            ) from None
+
+    def _damage(self, config: str, split: str) -> contextlib.AbstractContextManager[None]:
+        """Return a block in which every exception of the library is a UserError."""
+        message = f"{self} {config} {split}: a file cannot be read"
+        return hub_copy.errors(self._folder, message, "fetch it again")
 
 
 class TfdsSource(TableSource):
@@ -172,7 +171,11 @@ class TfdsSource(TableSource):
     def rows(self, config, split):
         builder = self._builders[config]
         features = builder.info.features
-        return list(features), _class_names(features), iter(builder.as_data_source(split))
+        return list(features), _class_names(features), self._iterate(builder, split)
+
+    def _iterate(self, builder: Any, split: str) -> Iterator[Record]:
+        with values.library_errors(f"{builder.data_dir}: cannot be read", "prepare it again"):
+            yield from builder.as_data_source(split)
 
 
 def _class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -180,12 +183,24 @@ def _class_names(features: Mapping[str, Any]) -> dict[str, list[str]]:
     return {name: feature.names for name, feature in features.items() if hasattr(feature, "names")}
 
 
-def _plain(value: Any, classes: list[str] | None) -> Any:
-    """Convert a value to the type that a file has: text, a class name for a class id, a list."""
+def _plain_record(row: Record, columns: list[str], classes: Mapping[str, list[str]]) -> Record:
+    return {name: _plain(name, row[name], classes.get(name)) for name in columns}
+
+
+def _plain(name: str, value: Any, classes: list[str] | None) -> Any:
+    """Convert a value to the type that a file has: text, a class name for a class id, a list.
+
+    Raises:
+        ValueError: bytes of the column `name` are not UTF-8.
+    """
     if isinstance(value, bytes):
-        return value.decode()
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"byte {error.start} of {name!r} is not UTF-8") from None
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item, None) for item in value]
-    if classes is not None and value is not None and 0 <= value < len(classes):
-        return classes[value]
-    return value.item() if isinstance(value, np.generic) else value
+        return [_plain(name, item, None) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    if classes is not None and type(value) is int and value >= 0:
+        return classes[value] if value < len(classes) else f"class {value}"
+    return value

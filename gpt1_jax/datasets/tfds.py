@@ -7,7 +7,8 @@ import os
 import pathlib
 from typing import Any
 
-from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.datasets import values
+from gpt1_jax.errors import UserError
 
 
 def builder(name: str, config: str, path: str) -> Any:
@@ -40,11 +41,13 @@ def builder(name: str, config: str, path: str) -> Any:
             f"or name the data_dir that holds {title}/<version>/"
         )
     try:
-        result = tfds.builder_from_directory(version)
-    except Exception as error:  # the library raises many kinds for a damaged folder
+        os.fsencode(version).decode()
+    except UnicodeDecodeError:
         raise UserError(
-            f"{version}: cannot be read as a TFDS data set ({first_line(error)}); {advice}"
+            f"config.data.path: {version} is not UTF-8, and TFDS cannot open it; rename the folder"
         ) from None
+    with values.library_errors(f"{version}: cannot be read as a TFDS data set", advice):
+        result = tfds.builder_from_directory(version)
     info = result.info
     actual_title = "/".join(filter(None, (info.name, info.config_name)))
     if actual_title != title:

@@ -6,18 +6,18 @@ import json
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from jaxtyping import Int
 
 from gpt1_jax import storage
-from gpt1_jax.datasets import tokenization
+from gpt1_jax.datasets import checked_files, tokenization
 from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.errors import UserError
 from gpt1_jax.text import bpe
 
-VERSION = 2  # increase it when the same texts would give other files
+VERSION = 3  # increase it when the same texts would give other files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,11 @@ class TokenizedCorpus:
     Attributes:
         splits: "train" and "validation" -> the ids of the documents in order, with a newline after
             each document; memory-mapped.
-        about: "splits": the numbers of documents, characters and tokens of each split; "pass": the
-            megabytes of text (UTF-8), the seconds over all starts, and their quotient; and the
-            inputs: fingerprints of corpus and tokenizer, and the settings.
+        about: "splits": the numbers of documents, characters and tokens of each split;
+            "blank_documents": the number of dropped documents; "word_cuts": the number of cuts in
+            words that are too long; "pass": the megabytes of text (UTF-8), the seconds over all
+            starts, and their quotient; "files": the size and CRC-32 of each file; and the inputs:
+            fingerprints of corpus and tokenizer, and the settings.
     """
 
     splits: dict[str, Int[np.ndarray, "N"]]
@@ -70,12 +72,14 @@ def prepare(
     rewrap_lines: bool,
     validation: float,
     cache: str,
+    log_line: Callable[[str], None] = print,
 ) -> TokenizedCorpus:
     """Return the tokens of a corpus from the cache; tokenize the corpus first if necessary.
 
     The same texts, tokenizer and settings give the same files. A later call continues an
     interrupted pass and writes the files of an uninterrupted one. A second process with the same
-    inputs waits for the first.
+    inputs waits for the first. The files are verified by their checksums; damaged ones are reported
+    and written again.
 
     Args:
         documents: the corpus.
@@ -83,6 +87,7 @@ def prepare(
         rewrap_lines: reflow hard-wrapped documents first.
         validation: share of the documents held out: the first, and then every 1/validation-th.
         cache: folder of the cache.
+        log_line: write a line to the log; called for damaged files.
 
     Raises:
         UserError: a split is empty, a file of the corpus cannot be read, or the cache cannot be
@@ -104,28 +109,51 @@ def prepare(
         print(f"another process writes {partial}: waiting for it", file=sys.stderr, flush=True)
 
     try:
-        if not folder.exists():
+        if _problem(folder, inputs):
             with storage.lock(root / "locks" / key, wait=True, on_wait=report_wait):
-                if not folder.exists():  # another process may have written it
-                    _tokenize(partial, inputs, documents, tokenizer)
+                problem = _problem(folder, inputs)
+                if problem and folder.exists():
+                    log_line(f"{folder}: {problem}; the corpus is tokenized again")
+                    shutil.rmtree(folder)
+                if problem:  # otherwise another process has written it
+                    _tokenize(partial, inputs, documents, tokenizer, log_line)
                     partial.rename(folder)
     except OSError as error:
         raise _user_error(error, root) from None
     return _open(folder, tokenization.token_dtype(tokenizer.vocab_size))
 
 
+def _problem(folder: pathlib.Path, inputs: dict) -> str:
+    """Return why the files in `folder` cannot be used, or "" if they are as they were written."""
+    try:
+        about = checked_files.read_json(folder / "about.json")
+        if {name: about.get(name) for name in inputs} != inputs:
+            raise ValueError("about.json is that of another corpus")
+        for name, file in about["files"].items():
+            checked_files.verify(folder / f"{name}.bin", file["bytes"], file["crc32"])
+    except ValueError as reason:
+        return str(reason)
+    return ""
+
+
 def _tokenize(
-    partial: pathlib.Path, inputs: dict, documents: Documents, tokenizer: bpe.Tokenizer
+    partial: pathlib.Path,
+    inputs: dict,
+    documents: Documents,
+    tokenizer: bpe.Tokenizer,
+    log_line: Callable[[str], None],
 ) -> None:
     """Write the files of the cache to `partial`, which a later call continues after a failure."""
     partial.mkdir(parents=True, exist_ok=True)
     rewrap_lines, validation = inputs["rewrap_lines"], inputs["validation"]
     try:
-        about = tokenization.tokenize(partial, documents, tokenizer, rewrap_lines, validation)
+        about = tokenization.tokenize(
+            partial, documents, tokenizer, rewrap_lines, validation, log_line
+        )
     except UserError:  # a second try would fail, too, and the corrected corpus has another key
         shutil.rmtree(partial)
         raise
-    storage.write_json(partial / "about.json", {**inputs, **about})
+    checked_files.write_json(partial / "about.json", {**inputs, **about})
     (partial / "progress.json").unlink()
 
 
@@ -143,7 +171,7 @@ def _user_error(error: OSError, root: pathlib.Path) -> UserError:
 
 
 def _open(folder: pathlib.Path, dtype: type) -> TokenizedCorpus:
-    about = storage.read_json(folder / "about.json")
+    about = checked_files.read_json(folder / "about.json")
     splits = {}
     for name, count in about["splits"].items():
         if count["tokens"]:

@@ -9,7 +9,7 @@ from tokenizers import models
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.interop import hf_files
-from gpt1_jax.text import bpe, standardize
+from gpt1_jax.text import bpe, standardize, vocabulary
 
 FILE, VOCABULARY, MERGES = "tokenizer.json", "vocab.json", "merges.txt"
 
@@ -67,8 +67,12 @@ def _from_stored(stored: dict) -> bpe.Tokenizer:
     """Return the tokenizer of a tokenizer.json with its own steps.
 
     Raises:
-        ValueError: it is not a BPE, or its ids are not in the published order.
+        ValueError: it is not a BPE, or see `vocabulary.check_model`.
     """
+    try:
+        vocabulary.check_model(stored.get("model"))
+    except ValueError as reason:
+        raise ValueError(f"{FILE} {reason}") from None
     try:
         vocab = stored["model"]["vocab"]
         added = [token for token in stored["added_tokens"] if token["content"] in vocab]
@@ -78,7 +82,6 @@ def _from_stored(stored: dict) -> bpe.Tokenizer:
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"{FILE} does not hold a BPE ({first_line(error)})") from None
-    bpe.check(vocab)
     backend.add_special_tokens(list(bpe.SPECIALS))
     return bpe.Tokenizer(backend)
 
@@ -101,7 +104,7 @@ def _has_published_form(folder: pathlib.Path) -> bool:
 
 def _read_vocabulary(
     folder: pathlib.Path, stored: dict
-) -> tuple[dict[str, int], list[tuple[str, ...]]]:
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
     """Return the vocabulary and the merges.
 
     Args:
@@ -109,26 +112,31 @@ def _read_vocabulary(
         stored: otherwise the source, the content of tokenizer.json.
 
     Raises:
-        UserError: a file cannot be read, or there is no BPE.
+        UserError: a file cannot be read or is malformed, or there is no BPE.
     """
     if _has_published_form(folder):
-        file = folder / MERGES
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeError) as error:
-            raise UserError(
-                f"{file}: cannot be read ({first_line(error)}); save the tokenizer again"
-            ) from None
-        merges = [tuple(line.split()) for line in lines if line and not line.startswith("#version")]
-        return hf_files.read_object(folder / VOCABULARY), merges
-    model = stored.get("model", {})
-    if model.get("type") != "BPE":
+        return hf_files.read_object(folder / VOCABULARY), _read_merges(folder / MERGES)
+    if not stored:
         raise UserError(
             f"{folder}: has neither {VOCABULARY} and {MERGES} nor a {FILE} with a BPE; save the "
             "tokenizer again"
         )
-    merges = [tuple(pair.split() if isinstance(pair, str) else pair) for pair in model["merges"]]
-    return model["vocab"], merges
+    try:
+        vocabulary.check_model(stored.get("model"))
+        return stored["model"]["vocab"], vocabulary.stored_merges(stored["model"])
+    except ValueError as reason:
+        raise UserError(f"{folder / FILE}: {reason}; save the tokenizer again") from None
+
+
+def _read_merges(file: pathlib.Path) -> list[tuple[str, str]]:
+    try:
+        return vocabulary.parse_merges(file.read_bytes().decode("utf-8-sig"))
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f"{file}: cannot be read ({first_line(error)}); save the tokenizer again"
+        ) from None
+    except ValueError as reason:
+        raise UserError(f"{file}: {reason}; save the tokenizer again") from None
 
 
 def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials: bool) -> None:

@@ -19,7 +19,7 @@ from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.interop import hf_weights
 from gpt1_jax.runs import reader
-from gpt1_jax.text import bpe
+from gpt1_jax.text import bpe, vocabulary
 
 SHAPES, ENCODER, MERGES = "params_shapes.json", "encoder_bpe_40000.json", "vocab_40000.bpe"
 PARAMS = tuple(f"params_{number}.npy" for number in range(10))
@@ -198,16 +198,14 @@ def read_tokenizer(source: pathlib.Path, text: str, token_rows: int) -> bpe.Toke
         ) from None
 
 
-def _read_merges(file: pathlib.Path) -> list[tuple[str, ...]]:
+def _read_merges(file: pathlib.Path) -> list[tuple[str, str]]:
     """Return the pairs of BPE pieces in the order of their merges."""
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_bytes().decode()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise UserError(f"{file}: cannot be read ({reason}); {HINT}") from None
-    lines = content.rstrip("\n").split("\n")[1:]  # the first line names the format
-    merges = [tuple(line.split()) for line in lines]
-    for number, pair in enumerate(merges, 2):
-        if len(pair) != 2:
-            raise UserError(f"{file}: line {number} is not two BPE pieces; take the published file")
-    return merges
+    try:
+        return vocabulary.parse_merges(content)
+    except ValueError as reason:
+        raise UserError(f"{file}: {reason}; take the published file") from None

@@ -4,6 +4,10 @@ The convention is the published one: the suffix `</w>` marks the last piece of a
 the order of the published vocabulary: 0 is `<unk>`, then come the single characters, the same
 characters with `</w>`, and the outputs of the merges in merge order. The three special tokens of
 finetuning have the ids from `vocab_size` on.
+
+In training and in encoding, a run of more than `chunking.WORD_LIMIT` characters is cut into several
+words, so that the time is linear. The published tokenizer has no such limit. No real word reaches
+it, so that the ids of ordinary texts are the published ones.
 """
 
 import collections
@@ -11,19 +15,19 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tokenizers
 from tokenizers import decoders, models, trainers
 
 from gpt1_jax import storage
-from gpt1_jax.errors import UserError
-from gpt1_jax.text import openai_pipeline, standardize
+from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.text import chunking, openai_pipeline, standardize, vocabulary
+from gpt1_jax.text.vocabulary import SPECIALS, UNKNOWN
 
-UNKNOWN = "<unk>"
 END_OF_WORD = "</w>"
-SPECIALS = ("_start_", "_delimiter_", "_classify_")
-VERSION = 2  # increase it when the same corpus would give other ids
+VERSION = 3  # increase it when the same corpus would give other ids
 # Upper limit of single characters. The published vocabulary has 238. Rarer ones become <unk>.
 MAX_CHARACTERS = 238
 
@@ -66,6 +70,7 @@ class Tokenizer:
         Raises:
             UserError: a library of the word pipeline is missing or has another version.
         """
+        texts = list(map(_limit_words, texts))
         if self._pipeline:
             return [self._pipeline(text) for text in texts]
         encodings = self._backend.encode_batch_fast([text.strip() for text in texts])
@@ -102,34 +107,42 @@ def load(path: pathlib.Path) -> Tokenizer:
     """Return the tokenizer that `Tokenizer.save` has written.
 
     Raises:
-        UserError: the file is missing, cannot be read, or is not a tokenizer with special tokens.
+        UserError: the file is missing or cannot be read; it is not a BPE without dropout whose ids
+            are 0, 1, 2, ... and whose special tokens have the next ids; or it would cut or pad ids.
     """
     content = storage.read_json(path, hint="name the tokenizer.json of a pretraining run")
     try:
-        word_pipeline = content.pop("words", "")
-        backend = tokenizers.Tokenizer.from_str(json.dumps(content))
+        return _from_content(content)
     except Exception as error:  # the library raises plain Exception
         raise UserError(
-            f"{path}: not a tokenizer.json ({error}); name the file of a pretraining run"
+            f"{path}: not a tokenizer.json of gpt1_jax ({first_line(error)}); "
+            "name the file of a pretraining run"
         ) from None
-    if any(backend.token_to_id(token) is None for token in SPECIALS):
-        raise UserError(
-            f"{path}: lacks the tokens {', '.join(SPECIALS)}; name the file of a pretraining run"
-        )
-    return Tokenizer(backend, word_pipeline)
 
 
-def check(vocab: Mapping[str, int]) -> None:
-    """Check the ids of a vocabulary.
+def _from_content(content: Any) -> Tokenizer:
+    """Return the tokenizer of the content of a tokenizer.json.
 
     Raises:
-        ValueError: the ids are not 0, 1, 2, ..., 0 is not `<unk>`, or a special token is a piece.
+        Exception: of any kind, see `load`.
     """
-    if sorted(vocab.values()) != list(range(len(vocab))) or vocab.get(UNKNOWN) != 0:
-        raise ValueError(f"ids are not 0 to {len(vocab) - 1} with {UNKNOWN} as 0")
-    for token in SPECIALS:
-        if token in vocab:
-            raise ValueError(f"{token} is among the pieces, but finetuning adds it")
+    if not isinstance(content, dict):
+        raise ValueError(f"holds a {type(content).__name__}, an object is expected")
+    word_pipeline = content.pop("words", "")
+    if not isinstance(word_pipeline, str):
+        raise ValueError("the field 'words' is not a text")
+    for step in ("truncation", "padding", "post_processor"):
+        if content.get(step) is not None:
+            raise ValueError(f"the field {step!r} would change the ids of a text, null is expected")
+    vocabulary.check_model(content.get("model"))
+    backend = tokenizers.Tokenizer.from_str(json.dumps(content))
+    vocabulary.check_added(content["added_tokens"], backend.get_vocab(with_added_tokens=True))
+    size = backend.get_vocab_size(with_added_tokens=False)
+    if [backend.token_to_id(token) for token in SPECIALS] != list(range(size, size + 3)):
+        raise ValueError(f"lacks the tokens {', '.join(SPECIALS)} with the ids from {size} on")
+    if backend.get_vocab_size(with_added_tokens=True) != size + len(SPECIALS):
+        raise ValueError(f"adds other tokens than {', '.join(SPECIALS)}")
+    return Tokenizer(backend, word_pipeline)
 
 
 def assemble(
@@ -150,9 +163,9 @@ def assemble(
 
     Raises:
         UserError: a library of `openai_pipeline` is missing.
-        ValueError: see `check`; or the merges do not belong to the vocabulary.
+        ValueError: see `vocabulary.check`; or the merges do not belong to the vocabulary.
     """
-    check(vocab)
+    vocabulary.check(vocab)
     try:
         model = models.BPE(
             vocab=dict(vocab),
@@ -211,10 +224,14 @@ def train(
         min_frequency=2,
         show_progress=False,
     )
-    backend.train_from_iterator(texts(), trainer)
+    backend.train_from_iterator(map(_limit_words, texts()), trainer)
     model = json.loads(backend.to_str())["model"]
     merges = [tuple(pair) for pair in model["merges"]]
     return assemble(model["vocab"], merges, backslash_in_word=backslash_in_word)
+
+
+def _limit_words(text: str) -> str:
+    return "".join(chunking.limit_words([text]))
 
 
 def _backend(model: models.BPE, backslash_in_word: bool) -> tokenizers.Tokenizer:

@@ -12,11 +12,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gpt1_jax import storage
-from gpt1_jax.datasets import corpora, tokens
+from gpt1_jax.datasets import checked_files, corpora, files, tokens
+from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.engine import order
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import lifecycle
-from gpt1_jax.text import bpe
+from gpt1_jax.text import bpe, chunking
 
 
 class TokenizedPart(NamedTuple):
@@ -57,7 +58,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
     """
     cache = _cache_folder(config.data.cache)
     parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
-    tokenizer = _find_tokenizer(config, parts, cache / "tokenizers")
+    tokenizer = _find_tokenizer(config, parts, cache / "tokenizers", run.log.line)
     fingerprints = {part.name: part.documents.fingerprint for part in parts}
     fingerprints["tokenizer"] = tokenizer.fingerprint
     lifecycle.check_data(run.workdir, fingerprints)
@@ -72,11 +73,12 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
             rewrap_lines=config.data.rewrap_lines,
             validation=config.data.validation,
             cache=str(cache),
+            log_line=run.log.line,
         )
         prefix = f"{part.name}, " if len(parts) > 1 else ""
-        for line in _summary(corpus, length):
+        for line in _summary(corpus, part.documents, length):
             run.log.line(prefix + line)
-        records[part.name] = corpus.about
+        records[part.name] = {**corpus.about, "left_out": dict(part.documents.left_out)}
         windows = {split: tokens.Windows(ids, length) for split, ids in corpus.splits.items()}
         tokenized.append(TokenizedPart(part.name, part.weight, **windows))
         for split, count in corpus.about["splits"].items():
@@ -111,11 +113,15 @@ def _cache_folder(path: str) -> pathlib.Path:
 
 
 def _find_tokenizer(
-    config: ConfigDict, parts: Sequence[corpora.Part], folder: pathlib.Path
+    config: ConfigDict,
+    parts: Sequence[corpora.Part],
+    folder: pathlib.Path,
+    log_line: Callable[[str], None],
 ) -> bpe.Tokenizer:
     """Load the tokenizer config.tokenizer.path; without a path, learn one from all parts.
 
-    A learned tokenizer is stored in `folder` and loaded from there the next time.
+    A learned tokenizer is stored in `folder` with its fingerprint and loaded from there the next
+    time. If it is damaged, that is written to the log, and the tokenizer is learned again.
 
     Raises:
         UserError: the file is not a tokenizer, or does not fit config.published.backslash_in_word.
@@ -143,16 +149,40 @@ def _find_tokenizer(
         for part in parts:
             yield from tokens.texts(part.documents, rewrap_lines)
 
-    if not path.exists():
-        tokenizer = bpe.train(texts, vocab_size, backslash_in_word=backslash_in_word)
-        folder.mkdir(exist_ok=True)
-        tokenizer.save(path)
+    if path.exists():
+        try:
+            return _load_learned(path)
+        except ValueError as reason:
+            log_line(f"{path}: {reason}; the tokenizer is learned again")
+    tokenizer = bpe.train(texts, vocab_size, backslash_in_word=backslash_in_word)
+    folder.mkdir(exist_ok=True)
+    tokenizer.save(path)
+    record = {"fingerprint": tokenizer.fingerprint}
+    checked_files.write_json(path.with_suffix(".about.json"), record)
     return bpe.load(path)
 
 
-def _summary(corpus: tokens.TokenizedCorpus, context: int) -> list[str]:
+def _load_learned(path: pathlib.Path) -> bpe.Tokenizer:
+    """Return a learned tokenizer of the cache; raise ValueError if it is not as it was written."""
+    record = checked_files.read_json(path.with_suffix(".about.json"))
+    try:
+        tokenizer = bpe.load(path)
+    except UserError:
+        raise ValueError("is damaged") from None
+    if tokenizer.fingerprint != record["fingerprint"]:
+        raise ValueError("is damaged")
+    return tokenizer
+
+
+def _summary(corpus: tokens.TokenizedCorpus, documents: Documents, context: int) -> list[str]:
     """Return the log lines of a tokenized corpus."""
-    lines = []
+    left_out = {**documents.left_out, "documents without text": corpus.about["blank_documents"]}
+    lines = [f"left out: {files.describe(left_out)}"] if any(left_out.values()) else []
+    if corpus.about["word_cuts"]:
+        lines.append(
+            f"words of more than {chunking.WORD_LIMIT} characters were cut "
+            f"{corpus.about['word_cuts']} times"
+        )
     for split, count in corpus.about["splits"].items():
         lines.append(
             f"{split}: {count['documents']} documents, {count['characters']} characters, "

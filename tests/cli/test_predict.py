@@ -74,6 +74,53 @@ def test_file_and_standard_input_give_the_same(label, finetuned, tmp_path):
     assert piped.out.splitlines() == [header, *lines], piped.err
 
 
+TABLE = (
+    "\ufeffsentence1\tsentence2\tlabel\r\n"
+    "the king\tsaw\rthe sea\tentailment\n\r\n"
+    "\tthe hill\tentailment\n"
+    "the\u2028ship\t \tnot_entailment\r\n\n"
+)
+
+
+def test_rows_of_training_are_labeled(label, finetuned, tmp_path):
+    workdir, _ = finetuned("rte")
+    (tmp_path / "RTE").mkdir()
+    (tmp_path / "RTE/train.tsv").write_bytes(TABLE.encode())
+    rows = sources.load(TASKS["rte"], "train", source="files", path=str(tmp_path)).examples
+    assert [row.segments[1] for row in rows] == ["saw\rthe sea", "the hill", " "]
+    expected = Predictor(str(workdir), 2).predict([row.segments for row in rows])
+    columns = ["--columns=sentence1,sentence2", f"--checkpoint={workdir}"]
+    from_file = label(*columns, f"--input={tmp_path}/RTE/train.tsv")
+    piped = label(*columns, text=TABLE)
+    assert (from_file.out, from_file.err) == (piped.out, "")
+    _, *lines = from_file.out.splitlines()
+    assert [line.split("\t") for line in lines] == [
+        [row.id, *cells] for row, cells in zip(rows, expected, strict=True)
+    ]
+
+
+def test_good_rows_are_labeled_beside_allowed_malformed_ones(label, finetuned, tmp_path):
+    run = f"--checkpoint={finetuned('rte')[0]}"
+    rows = ["alone", "the king\tthe sea", "", "a\tb\tc", "the ship\tthe hill"]
+    (tmp_path / "rows.tsv").write_text("\n".join(rows))
+    flags = [run, f"--input={tmp_path}/rows.tsv", f"--output={tmp_path}/out.tsv"]
+    ended = label(*flags, "--max_bad_rows=1")
+    assert ended.code == 2 and not (tmp_path / "out.tsv").exists()
+    assert "line 4: 3 found, 2 texts expected" in ended.err
+    ended = label(*flags, "--max_bad_rows=2")
+    assert (ended.code, ended.out) == (0, "")
+    *reports, last = ended.err.splitlines()
+    assert [report.split(": ")[1] for report in reports] == [
+        f"{tmp_path}/rows.tsv, line {number}" for number in (1, 4)
+    ]
+    assert last == "gpt1_jax: 2 malformed rows were left out and have no label"
+    labeled = (tmp_path / "out.tsv").read_text().splitlines()
+    good = label(run, text="\n".join(row for row in rows if row.count("\t") == 1))
+    numbers = [line.partition("\t") for line in (*labeled, *good.out.splitlines())]
+    assert [number for number, _, _ in numbers] == ["index", "1", "3", "index", "0", "1"]
+    assert [cells for _, _, cells in numbers[:3]] == [cells for _, _, cells in numbers[3:]]
+
+
 def test_long_text_is_cut(finetuned):
     predictor = Predictor(str(finetuned("rte")[0]), 2)
     first, second, third = predictor.predict(
@@ -100,13 +147,9 @@ def test_long_text_is_cut(finetuned):
             ["{run}"],
             "one\ttwo\nalone\n",
             "standard input, line 2: 1 found, 2 texts expected with a tab between them; "
-            "correct the line",
+            "repair or remove the row, or allow malformed rows with --max_bad_rows (now 0)",
         ),
-        (
-            ["{run}"],
-            "one\t \n",
-            "standard input, line 1: a text is empty; fill it or leave the line out",
-        ),
+        (["{run}", "--max_bad_rows=-1"], "", "flag --max_bad_rows=-1"),
         (
             ["{run}", "--columns=a"],
             "a\tb\n",
@@ -165,7 +208,7 @@ def test_process_reads_utf8_and_allows_a_closed_pipe(finetuned, tmp_path):
         capture_output=True,
     )
     assert ended.returncode == 2 and ended.stderr.startswith(
-        b"gpt1_jax: standard input: is not UTF-8"
+        b"gpt1_jax: standard input, line 1: byte 0xff at position 7 is not UTF-8"
     ), ended.stderr
 
 

@@ -1,5 +1,8 @@
 """Test the corpora: all kinds of files, a copy of the hub, TFDS as array_record, mixtures."""
 
+import gzip
+import json
+import os
 import pathlib
 
 import datasets
@@ -9,22 +12,23 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_datasets as tfds
 
-from gpt1_jax.datasets import corpora, documents
+from gpt1_jax.datasets import corpora, documents, files
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import CORPORA
 
 
 def parquet(file: pathlib.Path, **columns) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns), file)
+    with open(file, "wb") as content:  # the library refuses a path that is not UTF-8
+        pq.write_table(pa.table(columns), content)
 
 
 def read(name: str, path: object, *column: str) -> list[str]:
-    """Return the documents of a corpus; check that a second pass gives the same."""
+    """Return the documents with text of a corpus; check that a second pass gives the same."""
     corpus = CORPORA[name](str(path), *column)
     first, second = (["".join(chunks) for chunks in corpus.read()] for _ in range(2))
     assert first == second
-    return first
+    return list(filter(None, first))
 
 
 @pytest.fixture
@@ -63,6 +67,70 @@ def test_folder_is_read_recursively_in_fixed_order(folder):
 )
 def test_path_may_be_glob_file_or_subfolder(folder, pattern, expected):
     assert read("text", folder / pattern) == expected
+
+
+def test_linked_folders_are_read_once(folder, tmp_path):
+    (tmp_path / "elsewhere/deep").mkdir(parents=True)
+    (tmp_path / "elsewhere/deep/y.txt").write_text("linked")
+    (folder / "b_link").symlink_to(tmp_path / "elsewhere")
+    (folder / "c_link").symlink_to(tmp_path / "elsewhere/deep")
+    (folder / "more/up").symlink_to(folder)  # a cycle
+    (folder / "lost").symlink_to(tmp_path / "absent")
+    for path in (folder, folder / "**"):
+        assert sorted(read("text", path)) == sorted([*DOCUMENTS, "linked"])
+    assert CORPORA["text"](str(folder)).left_out == {files.LINKED: 2, files.NO_FILE: 1, ".md": 1}
+
+
+def test_what_is_left_out_is_counted(folder):
+    for name in ("a.TXT", "b.txt.gz", "c.text", "README", "d.gz", ".hidden.txt"):
+        (folder / name).write_text("upper case")
+    for name in (".ipynb_checkpoints", ".git"):
+        (folder / name).mkdir()
+        (folder / name / "a.txt").write_text("hidden")
+    assert sorted(read("text", folder)) == sorted([*DOCUMENTS, "upper case"])
+    corpus = CORPORA["text"](str(folder))
+    counts = {".gz": 2, ".md": 1, ".text": 1, files.HIDDEN: 3, "without a suffix": 1}
+    assert corpus.left_out == counts
+    text = "2 .gz, 1 .md, 1 .text, 3 hidden, 1 without a suffix"
+    assert files.describe(corpus.left_out) == text
+    with pytest.raises(UserError, match=r"file at .*/c\.text \(only 1 \.text\); name"):
+        CORPORA["text"](str(folder / "c.text"))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("all [draft].txt", "all [draft].txt"),
+        ("[v2] books/x.txt", "[v2] books"),
+        ("[v2] books/x.txt", "[v2] books/*.txt"),
+        ("[v2] books/x.txt", "*/x.txt"),
+        ("[v2] books/x.txt", "**/*.txt"),
+        ("a*/[b]?/x.txt", "a*/[b]?/*.txt"),
+        ("x.txt", "[xy].txt"),
+        ("x.TXT", "*.txt"),
+    ],
+)
+def test_existing_path_is_literal_before_it_is_a_pattern(tmp_path, name, path):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("found")
+    assert read("text", tmp_path / path) == ["found"]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".parquet"])
+def test_file_name_need_not_be_utf8(tmp_path, suffix):
+    if suffix == ".parquet":
+        parquet(tmp_path / "x", text=["found"])
+    else:
+        (tmp_path / "x").write_text("found" if suffix == ".txt" else '{"text": "found"}')
+    (tmp_path / "x").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff" + suffix.encode()))
+    assert read("text", tmp_path) == ["found"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can list every folder")
+def test_folder_that_cannot_be_listed_is_refused(folder):
+    (folder / "more").chmod(0)
+    with pytest.raises(UserError, match=r"/more: cannot be listed \(Permission denied\); check"):
+        CORPORA["text"](str(folder))
 
 
 def test_column_can_be_chosen(tmp_path):
@@ -114,6 +182,12 @@ def test_txt_file_is_independent_of_chunk_size(tmp_path, monkeypatch, chunk):
             r"x\.jsonl:2: has no text in the field 'text'; set config\.data\.column",
         ),
         ("x.jsonl", b'{"text": 3}\n', r"x\.jsonl:1: has no text in the field"),
+        (
+            "x.jsonl",
+            b'{"text": "a", "text": "b"}\n',
+            r"x\.jsonl:1: the field 'text' is there twice",
+        ),
+        ("x.jsonl", b'{"text": ' + b"[" * 100_000, r"x\.jsonl:1: not JSON .*nested too deeply"),
         ("x.jsonl", b'["a"]\n', r"x\.jsonl:1: has no text in the field"),
         ("x.jsonl", b'{"text": "a\xff"}\n', r"x\.jsonl:1: byte of the line 11 is not UTF-8"),
         (
@@ -130,6 +204,56 @@ def test_unreadable_document_names_file_and_row(tmp_path, name, content, message
     with pytest.raises(UserError, match=message) as error:
         read("text", tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.parquet", "hub/train.jsonl", "hub/train.parquet"])
+def test_row_without_text_is_an_empty_document(tmp_path, name):
+    rows = ["one", None, "", "two"]
+    (tmp_path / "hub").mkdir()
+    if name.endswith(".jsonl"):
+        lines = [json.dumps({"text": row}) + "\n" for row in rows]
+        (tmp_path / name).write_text("".join(lines))
+    else:
+        parquet(tmp_path / name, text=rows)
+    corpus, path = ("hub", tmp_path / "hub") if "/" in name else ("text", tmp_path / name)
+    documents = [list(chunks) for chunks in CORPORA[corpus](str(path)).read()]
+    assert documents == [["one"], [], [""], ["two"]]
+
+
+def test_file_without_rows_is_an_empty_document(tmp_path):
+    (tmp_path / "x.jsonl").write_text("\n")
+    parquet(tmp_path / "y.parquet", text=pa.array([], pa.string()))
+    assert list(CORPORA["text"](str(tmp_path)).read()) == [[], []]
+
+
+def damaged_hub_copies(root: pathlib.Path) -> None:
+    packed = gzip.compress(b'{"text": "a"}\n' * 500)
+    for name, content in {
+        "cut/train.jsonl.gz": packed[: len(packed) // 2],
+        "crc/train.jsonl.gz": packed[:-8] + bytes(8),
+        "json/train.jsonl": b'{"text": "a"}\n{"text"\n',
+        "utf8/train.jsonl": b'{"text": "a\xff"}\n',
+        "deep/train.jsonl": b'{"text": ' + b"[" * 5000 + b"\n",
+    }.items():
+        (root / name).parent.mkdir()
+        (root / name).write_bytes(content)
+    text = pa.array([b"a", b"b\xff"], pa.binary()).view(pa.string())
+    parquet(root / "parquet/train.parquet", text=text)
+
+
+@pytest.mark.parametrize("name", ["cut", "crc", "json", "utf8", "deep", "parquet"])
+def test_damaged_copy_of_the_hub_is_one_line(tmp_path, name):
+    damaged_hub_copies(tmp_path)
+    with pytest.raises(UserError, match=f"{tmp_path}/{name}") as error:
+        read("hub", tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_parquet_text_that_is_not_utf8_names_the_row(tmp_path):
+    damaged_hub_copies(tmp_path)
+    message = r"train\.parquet: row 1: byte of the row 1 is not UTF-8"
+    with pytest.raises(UserError, match=message):
+        read("text", tmp_path / "parquet")
 
 
 def test_parquet_file_without_text_column_is_refused(tmp_path):
@@ -241,6 +365,21 @@ def test_incomplete_local_copy_is_refused_in_one_line(copy, path, column, messag
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["x[1]", "a*", "\udcff", "plain"])
+def test_copy_of_the_hub_is_read_completely(tmp_path, name):
+    folder = tmp_path / name
+    parquet(folder / "train-0.parquet", text=["here"])
+    parquet(folder / "data/.ipynb_checkpoints/train-1.parquet", text=["hidden"])
+    parquet(tmp_path / "elsewhere/train-2.parquet", text=["linked"])
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "link/up").symlink_to(folder)
+    (folder / "README.md").touch()
+    (folder / "notes.xyz").touch()
+    assert sorted(read("hub", folder)) == ["here", "linked"]
+    left_out = CORPORA["hub"](str(folder)).left_out
+    assert left_out == {files.HIDDEN: 1, files.LINKED: 1, ".xyz": 1}
+
+
 def test_script_of_a_data_set_is_not_run(tmp_path):
     (tmp_path / f"{tmp_path.name}.py").write_text("raise SystemExit('run')")
     with pytest.raises(UserError, match=r"cannot be read as a data set of the hub"):
@@ -324,7 +463,7 @@ def test_mixture_normalizes_weights(folder, copy):
     parts = corpora.parts("mixture", f"3*text:{folder},1.0*hub:{copy}/plain", "text")
     assert [(part.name, part.weight) for part in parts] == [("text", 0.75), ("hub", 0.25)]
     texts = [["".join(chunks) for chunks in part.documents.read()] for part in parts]
-    assert texts == [DOCUMENTS, BOOKS]
+    assert [list(filter(None, part)) for part in texts] == [DOCUMENTS, BOOKS]
     path = f" 1e-1*text:{folder}/a.txt, 0.1*text:{folder}/more, 0.2*hub:{copy}/plain "
     parts = corpora.parts("mixture", path, "text")
     assert [(part.name, round(part.weight, 6)) for part in parts] == [

@@ -1,9 +1,14 @@
 """Test the loading of rows, on small files and on copies of the published files."""
 
 import dataclasses
+import gzip
 import itertools
+import json
+import re
 import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gpt1_jax.datasets.readers.records import Example, Rows
@@ -50,6 +55,161 @@ def test_new_task_is_one_entry(tmp_path):
     assert load(toy, "train", source="files", path=str(tmp_path)) == Rows(
         [Example("0", ("a", "b"), 1)]
     )
+
+
+def write_row(root, source: str, row: dict, task: str = "snli") -> None:
+    """Write one row of a task, in the files of its authors or in two formats of the hub."""
+    if source == "jsonl":
+        row = {OF_SNLI.get(name, name): value for name, value in row.items()}
+        content = json.dumps(row).encode() + b"\n"
+        write(root / "snli_1.0/snli_1.0_train.jsonl", content)
+    elif source == "race":
+        lists = {"questions": [row["premise"]], "answers": [row["label"]]}
+        options = [[row["hypothesis"], "b", "c", "d"]]
+        passage = {"id": row["id"], "article": "a", "options": options, **lists}
+        write(root / "RACE/train/high/1.txt", json.dumps(passage).encode())
+    elif source == "hub jsonl":
+        write(root / "plain_text/train.jsonl", json.dumps(row).encode() + b"\n")
+    else:
+        (root / "plain_text").mkdir()
+        pq.write_table(pa.Table.from_pylist([row]), root / "plain_text/train.parquet")
+
+
+STORY = ",".join(
+    [
+        "InputStoryid,InputSentence1,InputSentence2,InputSentence3,InputSentence4",
+        "RandomFifthSentenceQuiz1,RandomFifthSentenceQuiz2,AnswerRightEnding",
+    ]
+)
+OF_SNLI = {
+    "premise": "sentence1",
+    "hypothesis": "sentence2",
+    "label": "gold_label",
+    "id": "pairID",
+}
+JSON, HUB = ("jsonl", "race"), ("hub jsonl", "hub parquet")
+
+
+@pytest.mark.parametrize(
+    ("source", "column", "value", "reason"),
+    [
+        *((source, "label", ["neutral"], "unknown label") for source in (*JSON, *HUB)),
+        *((source, "label", {"a": "b"}, "unknown label") for source in (*JSON, *HUB)),
+        *((source, "label", True, "unknown label True") for source in (*JSON, *HUB)),
+        *((source, "label", 1, "unknown label 1") for source in JSON),
+        *((source, "label", None, "unknown label None") for source in JSON),
+        *((source, "premise", "a\ud83d", "half a surrogate pair") for source in JSON),
+        *((source, "hypothesis", "a\ud83d", "half a surrogate pair") for source in JSON),
+        *((source, "hypothesis", 3, "expected text in") for source in (*JSON, *HUB)),
+        *((source, "premise", [["b"]], "expected text in") for source in (*JSON, *HUB)),
+        *((source, "id", "a\ud83d", "half a surrogate pair") for source in JSON),
+        *((source, "id", ["a"], "expected text in") for source in JSON),
+        *((source, "id", True, "expected text in") for source in JSON),
+        *(
+            (source, "id", f"a{end}b", "holds a tab or the end of a line")
+            for source in JSON
+            for end in ("\t", "\n", "\r", "\x85", "\u2028")
+        ),
+        *((source, "id", "a\n", "holds a tab or the end of a line") for source in JSON),
+        ("hub parquet", "premise", b"a\xff", "byte 1 of 'premise' is not UTF-8"),
+        ("hub parquet", "label", b"a\xff", "byte 1 of 'label' is not UTF-8"),
+    ],
+)
+def test_value_that_is_no_text_label_or_id_is_refused(tmp_path, source, column, value, reason):
+    row = {"premise": "a", "hypothesis": "b", "label": "neutral", "id": "i"}
+    row["label"] = "A" if source == "race" else row["label"]
+    write_row(tmp_path, source, row | {column: value})
+    task = TASKS["race" if source == "race" else "snli"]
+    where = {"jsonl": r"train\.jsonl:1: ", "race": r"1\.txt: "}.get(source, "train, row 0: ")
+    arguments = {"source": "hub" if source in HUB else "files", "path": str(tmp_path)}
+    with pytest.raises(UserError, match=f"{tmp_path}.*{where}.*{re.escape(reason)}") as error:
+        load(task, "train", **arguments)
+    assert str(error.value).encode().count(b"\n") == 0
+
+
+@pytest.mark.parametrize("source", [*JSON, *HUB])
+def test_missing_id_is_the_number_of_the_row(tmp_path, source):
+    label = "A" if source == "race" else "neutral"
+    row = {"premise": "a", "hypothesis": "b", "label": label, "id": None}
+    write_row(tmp_path, source, row)
+    task = TASKS["race" if source == "race" else "snli"]
+    arguments = {"source": "hub" if source in HUB else "files", "path": str(tmp_path)}
+    (example,) = load(task, "train", **arguments).examples
+    assert example.id == ("0/0" if source == "race" else "0")
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "message"),
+    [
+        ("sst2", "sentence\tsentence\tlabel\na\tb\t1\n", r"\.tsv: its header has .* 'sentence' 2 "),
+        (
+            "rte",
+            "index\tsentence1\tsentence2\tlabel\tlabel\n",
+            r"\.tsv: its header has .* 'label' 2",
+        ),
+        ("sst2", "index\tindex\tsentence\tlabel\n", r"\.tsv: its header has .* 'index' 2 times"),
+        ("snli", '{"sentence1": "a", "sentence1": "b"}\n', r"\.jsonl:1: the field 'sentence1' is"),
+        ("snli", '{"sentence1": ' + "[" * 100_000, r"\.jsonl:1: not JSON .*nested too deeply"),
+        ("race", '{"id": "a", "id": "b"}', r"1\.txt: the field 'id' is there twice"),
+        ("story_cloze_2016", f"{STORY},InputSentence1\n", r"\.csv: its header has .*Sentence1' 2"),
+        ("story_cloze_2016", f"{STORY},InputStoryid\n", r"\.csv: its header has .*Storyid' 2"),
+    ],
+)
+def test_name_that_is_there_twice_is_refused(tmp_path, task, content, message):
+    reader = TASKS[task].files[-1]
+    write(tmp_path / reader.expected_path("train").replace("*", "1"), content.encode())
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, task)
+
+
+def test_unused_column_may_be_there_twice(tmp_path):
+    write(tmp_path / "SST-2/train.tsv", b"x\tsentence\tx\tlabel\n1\ta\t2\t1\n")
+    assert read(tmp_path, "sst2") == [Example("0", ("a",), 1)]
+
+
+@pytest.mark.parametrize("folder", ["[v2] data", "a*", "\udcff"])
+def test_task_folder_is_literal_and_may_be_linked(tmp_path, folder):
+    passage = {"id": "i", "article": "a", "questions": ["b"], "options": [["c", "d", "e", "f"]]}
+    content = json.dumps({**passage, "answers": ["A"]}).encode()
+    write(tmp_path / folder / "RACE/train/high/1.txt", content)
+    write(tmp_path / folder / "RACE/train/high/2.TXT", content)
+    for name in ("._1.txt", "3.txt.gz", "4.text"):
+        write(tmp_path / folder / "RACE/train/high" / name, b"not a passage")
+    write(tmp_path / folder / "RACE/train/.ipynb_checkpoints/1.txt", b"not a passage")
+    write(tmp_path / "elsewhere/5.txt", content)
+    (tmp_path / folder / "RACE/train/middle").symlink_to(tmp_path / "elsewhere")
+    lines = []
+    assert len(read(tmp_path / folder, "race", log_line=lines.append)) == 3
+    assert lines == ["race train: left out: 1 .gz, 1 .text, 1 hidden"]
+
+
+@pytest.mark.parametrize("folder", ["x[1]", "a*", "\udcff", "plain"])
+def test_copy_of_the_hub_is_literal_and_may_be_linked(tmp_path, folder):
+    row = {"sentence": "a", "label": "positive"}
+    for name in ("sst2/train-0.jsonl", "sst2/.ipynb_checkpoints/train-1.jsonl"):
+        write(tmp_path / folder / name, json.dumps(row).encode())
+    write(tmp_path / "elsewhere/train-2.jsonl", json.dumps(row).encode())
+    (tmp_path / folder / "sst2/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / folder / "sst2/up").symlink_to(tmp_path / folder)
+    rows = load(TASKS["sst2"], "train", source="hub", path=str(tmp_path / folder)).examples
+    assert rows == [Example("0", ("a",), 1), Example("1", ("a",), 1)]
+
+
+@pytest.mark.parametrize("name", ["train-0.jsonl.gz", "train-0.parquet"])
+@pytest.mark.parametrize("link", [False, True])
+def test_damaged_file_of_the_hub_is_named(tmp_path, name, link):
+    file = tmp_path / "sst2" / name
+    if name.endswith(".gz"):
+        write(file, gzip.compress(b'{"sentence": "a", "label": 1}\n' * 500))
+    else:
+        (tmp_path / "sst2").mkdir()
+        pq.write_table(pa.table({"sentence": ["a"] * 500, "label": [1] * 500}), file)
+    file.write_bytes(file.read_bytes()[:-20])
+    if link:
+        (tmp_path / "sst2/more").symlink_to(tmp_path)
+    with pytest.raises(UserError, match=f"^{file}: cannot be read ") as error:
+        load(TASKS["sst2"], "train", source="hub", path=str(tmp_path))
+    assert "\n" not in str(error.value)
 
 
 class TestDescribe:

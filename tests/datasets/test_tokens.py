@@ -1,6 +1,7 @@
 """Test the token cache: splits, streaming, one pass per corpus, continuation, equal files."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -40,13 +41,14 @@ def interrupted_documents(texts=tuple(SENTENCES)) -> Documents:
     return Documents(read, "f", 100)
 
 
-def prepare(cache, tokenizer, corpus=None, rewrap_lines=False, validation=0.1):
+def prepare(cache, tokenizer, corpus=None, rewrap_lines=False, validation=0.1, **options):
     return tokens.prepare(
         corpus or make_documents(),
         tokenizer,
         rewrap_lines=rewrap_lines,
         validation=validation,
         cache=str(cache),
+        **options,
     )
 
 
@@ -172,16 +174,92 @@ def assert_same(one: tokens.TokenizedCorpus, other: tokens.TokenizedCorpus):
         assert one.splits[name].tobytes() == other.splits[name].tobytes()
 
 
-@pytest.mark.parametrize("change", ["train.bin", "piece"])
-def test_invalid_record_starts_a_new_pass(tmp_path, tokenizer, small, monkeypatch, change):
+def cut(file: pathlib.Path) -> None:
+    file.write_bytes(file.read_bytes()[:-2])
+
+
+def lengthen(file: pathlib.Path) -> None:
+    file.write_bytes(file.read_bytes() + b"\0\0")
+
+
+def zero(file: pathlib.Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def flip(file: pathlib.Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+
+
+def empty(file: pathlib.Path) -> None:
+    file.write_bytes(b"")
+
+
+def write_null(file: pathlib.Path) -> None:
+    file.write_text("null")
+
+
+@pytest.mark.parametrize("damage", [cut, lengthen, zero, flip, empty, pathlib.Path.unlink])
+@pytest.mark.parametrize("name", ["train.bin", "validation.bin", "about.json"])
+def test_damaged_cache_is_written_again(tmp_path, tokenizer, name, damage):
+    first, lines = prepare(tmp_path, tokenizer), []
+    before = {split: ids.tobytes() for split, ids in first.splits.items()}
+    (folder,) = (tmp_path / "tokens").iterdir()
+    damage(folder / name)
+    again = prepare(tmp_path, tokenizer, log_line=lines.append)
+    assert {split: ids.tobytes() for split, ids in again.splits.items()} == before
+    (line,) = lines
+    assert line.startswith(f"{folder}: {name} ") and line.endswith(
+        "; the corpus is tokenized again"
+    )
+    assert prepare(tmp_path, tokenizer, log_line=lines.append).about == again.about
+    assert len(lines) == 1
+
+
+@pytest.mark.parametrize("damage", [zero, flip, cut, empty, write_null, "piece"])
+@pytest.mark.parametrize("name", ["train.bin", "progress.json"])
+def test_invalid_record_starts_a_new_pass(tmp_path, tokenizer, small, monkeypatch, name, damage):
     with pytest.raises(KeyboardInterrupt):
         prepare(tmp_path, tokenizer, interrupted_documents())
     (partial,) = (tmp_path / "tokens").iterdir()
-    if change == "piece":
+    lines = []
+    if damage == "piece":
         monkeypatch.setattr(tokenization, "PIECE", 100)
+    elif damage is cut and name == "train.bin":  # bytes after the recorded ones do not count
+        record = json.loads((partial / "progress.json").read_text())
+        os.truncate(partial / name, record["files"]["train"]["bytes"] - 1)
     else:
-        (partial / change).write_bytes(b"")
-    assert_same(prepare(tmp_path, tokenizer), prepare(tmp_path / "other", tokenizer))
+        damage(partial / name)
+    again = prepare(tmp_path, tokenizer, log_line=lines.append)
+    assert_same(again, prepare(tmp_path / "other", tokenizer))
+    assert len(lines) == (damage != "piece")
+    assert all(line.startswith(f"{partial}: {name} ") for line in lines)
+
+
+def test_documents_without_text_are_counted(tmp_path, tokenizer):
+    texts = [SENTENCES[0], "", *SENTENCES[1:], " \n"]
+    prepared = prepare(tmp_path, tokenizer, make_documents(texts))
+    assert prepared.about["blank_documents"] == 2
+    assert_same(prepared, prepare(tmp_path / "other", tokenizer))
+
+
+@pytest.mark.parametrize("rewrap_lines", [False, True])
+def test_long_words_are_cut_and_counted(tmp_path, tokenizer, monkeypatch, rewrap_lines):
+    book = tmp_path / "book.txt"
+    text = f"{SENTENCES[0]} {'mats' * 600} \u732b{'b' * 3000}, {SENTENCES[1]}"
+    book.write_text(text, encoding="utf-8")
+    corpus = CORPORA["text"](str(book))
+    for chunk, piece in ((1 << 20, 1 << 14), (100, 50), (999, 2000)):
+        monkeypatch.setattr(documents, "CHUNK", chunk)
+        monkeypatch.setattr(tokenization, "PIECE", piece)
+        cache = tmp_path / str(chunk)
+        prepared = prepare(cache, tokenizer, corpus, rewrap_lines, validation=0.0)
+        assert prepared.about["splits"]["train"]["characters"] == len(text) + 1
+        assert prepared.about["pass"]["megabytes"] == (len(text.encode()) + 1) / 1e6
+        assert prepared.about["word_cuts"] == 2 + 3
+        (ids,) = tokenizer.encode([text])
+        assert prepared.splits["train"].tolist() == [*ids, tokenizer.newline]
 
 
 PASS = """

@@ -78,6 +78,73 @@ def test_stored_padding_and_truncation_are_ignored(pretrained, tmp_path):
     assert back.encode(texts) == original.encode(texts)
 
 
+PIECES = ["a", "b", "\n", "\x85", "\u2028", "a</w>", "b</w>", "\n</w>", "\x85</w>", "\u2028</w>"]
+
+
+def write_vocabulary(folder, merges: str, pieces=()) -> None:
+    """Write vocab.json with the pieces after some characters, and merges.txt."""
+    names = [bpe.UNKNOWN, *PIECES, *pieces]
+    vocab = {name: number for number, name in enumerate(names)}
+    (folder / "vocab.json").write_text(json.dumps(vocab))
+    (folder / "merges.txt").write_text(merges, encoding="utf-8", newline="")
+
+
+@pytest.mark.parametrize("space", ["\x85", "\u2028"])
+@pytest.mark.parametrize("header", ["#version: 0.2\n", "\ufeff#version: 0.2\n", ""])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_merge_of_white_space_is_read(tmp_path, space, header, end):
+    merges = f"{header}a {space}</w>\na b</w>\n".replace("\n", end)
+    write_vocabulary(tmp_path, merges, (f"a{space}</w>", "ab</w>"))
+    tokenizer = hf_tokenizer.read(tmp_path, "approximate")
+    assert tokenizer.encode(["ab"]) == [[len(PIECES) + 2]]
+    tokenizer.save(tmp_path / "tokenizer.json")
+    model = json.loads((tmp_path / "tokenizer.json").read_text())["model"]
+    assert model["merges"] == [["a", f"{space}</w>"], ["a", "b</w>"]]
+
+
+@pytest.mark.parametrize(
+    ("merges", "number"),
+    [
+        ("#version: 0.2\na b</w> 7\n", 2),
+        ("#version: 0.2\na b</w>\n\na\n", 4),
+        ("a  b</w>\n", 1),
+        ("a\tb</w>\n", 1),
+        ("a b</w>\n#version: 0.2 1\n", 2),
+    ],
+)
+def test_malformed_merge_names_the_line(tmp_path, merges, number):
+    write_vocabulary(tmp_path, merges, ("ab</w>",))
+    message = rf"merges\.txt: line {number} is not two BPE pieces with one space between them; save"
+    with pytest.raises(UserError, match=message):
+        hf_tokenizer.read(tmp_path, "approximate")
+
+
+MODEL = {"type": "BPE", "unk_token": bpe.UNKNOWN, "vocab": {bpe.UNKNOWN: 0}, "merges": []}
+
+
+@pytest.mark.parametrize("text", ["approximate", "stored"])
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (None, "holds no vocabulary of a BPE"),
+        ([], "holds no vocabulary of a BPE"),
+        ({"type": "BPE", "merges": []}, "holds no vocabulary of a BPE"),
+        (MODEL | {"vocab": [["a", 1]]}, "holds no vocabulary of a BPE"),
+        (MODEL | {"vocab": {"a": 1}}, "ids are not 0 to 0"),
+        (MODEL | {"dropout": 0.1}, r"has BPE dropout 0\.1"),
+        (MODEL | {"merges": ["a b c"]}, ""),
+        (MODEL | {"merges": [["a", 1]]}, ""),
+        (MODEL | {"merges": {}}, ""),
+    ],
+)
+def test_malformed_tokenizer_is_refused(tmp_path, text, model, reason):
+    content = {"model": model, "added_tokens": []}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"{tmp_path}.*tokenizer\.json.*{reason}") as error:
+        hf_tokenizer.read(tmp_path, text)
+    assert "\n" not in str(error.value)
+
+
 def test_separated_backslash_round_trips(pretrained, tmp_path):
     run = reader.open_saved(str(pretrained()), "--workdir")
     model = json.loads((run.workdir / "tokenizer.json").read_text())["model"]

@@ -120,6 +120,62 @@ def test_invalid_tokenizer_file_is_refused(tmp_path):
         bpe.load(file)
 
 
+def set_id(content: dict, number: object) -> None:
+    """Give the piece with id 5 another id."""
+    vocab = content["model"]["vocab"]
+    vocab[next(piece for piece in vocab if vocab[piece] == 5)] = number
+
+
+def swap_specials(content: dict) -> None:
+    first, second, _ = content["added_tokens"]
+    first["id"], second["id"] = second["id"], first["id"]
+
+
+def add_token(content: dict) -> None:
+    last = content["added_tokens"][-1]
+    content["added_tokens"].append({**last, "id": last["id"] + 1, "content": "cat"})
+
+
+PADDING = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda content: set_id(content, 6), r"ids are not 0 to 82 with <unk> as 0"),
+        (lambda content: set_id(content, 100), r"ids are not 0 to 82"),
+        (lambda content: set_id(content, 2**31), r"ids are not 0 to 82"),
+        (lambda content: set_id(content, "5"), r"the vocabulary does not map pieces to ids"),
+        (lambda content: content["model"]["vocab"].update(_start_=83), r"_start_ is among the "),
+        (lambda content: content["added_tokens"][0].update(id=5), r"token _start_ the id 5, not"),
+        (swap_specials, r"gives the added token _start_ the id 84, not 83"),
+        (add_token, r"adds other tokens than _start_, _delimiter_, _classify_"),
+        (lambda content: content["model"].update(dropout=0.5), r"has BPE dropout 0\.5"),
+        (lambda content: content["model"].update(unk_token=None), r"has the unknown token None"),
+        (lambda content: content["model"].update(merges=["a b c"]), r"tokenizer\.json of gpt1_jax"),
+        (lambda content: content.update(model=None), r"holds no vocabulary of a BPE"),
+        (lambda content: content.update(words=3), r"the field 'words' is not a text"),
+        (lambda content: content.update(padding=PADDING), r"'padding' would change the ids"),
+    ],
+)
+def test_tokenizer_with_other_ids_is_refused(tokenizer, tmp_path, change, reason):
+    file = tmp_path / "tokenizer.json"
+    tokenizer.save(file)
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"tokenizer\.json: not a .*{reason}") as error:
+        bpe.load(file)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [[], None, "x", 3])
+def test_other_json_is_no_tokenizer(tmp_path, value):
+    (tmp_path / "t.json").write_text(json.dumps(value))
+    with pytest.raises(UserError, match=r"t\.json: not a .*an object is expected"):
+        bpe.load(tmp_path / "t.json")
+
+
 def test_tokenizer_without_special_tokens_is_refused(tokenizer, tmp_path):
     file = tmp_path / "tokenizer.json"
     tokenizer.save(file)

@@ -1,6 +1,7 @@
 """Test that ids and reflowed text do not depend on where chunks and pieces end."""
 
 import random
+import time
 
 import pytest
 
@@ -103,3 +104,45 @@ def test_long_white_space_needs_no_memory():
     for _ in range(100):
         space = chunking._shorten_space(space + " \n" * 1000)
     assert space == "\n\n"
+
+
+LONG_RUNS = ["a" * 2500, "-" * 1001, "\u732b" * 1200, "a.b'" * 600, "\u0915\u093f" * 700]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_long_runs_are_cut_wherever_chunks_end(seed):
+    random_words = random.Random(seed).choices([*WORDS, *LONG_RUNS, "b" * 1000, "c,d" * 800], k=20)
+    whole, reports = " ".join(random_words), []
+    limited = "".join(chunking.limit_words([whole], reports.append))
+    for size in (1, 7, 999, 1000, 1001, 4000):
+        pieces, cuts = [whole[i : i + size] for i in range(0, len(whole), size)], []
+        assert "".join(chunking.limit_words(pieces, cuts.append)) == limited
+        assert sum(cuts) == sum(reports) == len(limited) - len(whole)
+    assert max(map(len, chunking.RUN.findall(limited))) <= chunking.WORD_LIMIT
+    assert limited.replace(" ", "") == whole.replace(" ", "")
+    assert "".join(chunking.limit_words([limited])) == limited
+
+
+@pytest.mark.parametrize("separator", [" ", "\n", ",", "!", "\u3002"])
+def test_text_without_long_runs_is_unchanged(separator):
+    whole = separator.join(["b" * 1000, "cat"] * 3)
+    assert "".join(chunking.limit_words([whole])) == whole
+
+
+def test_parts_of_a_long_word_are_words(tokenizer):
+    word = "cathat" * 500
+    parts = [word[:1000], word[1000:2000], word[2000:]]
+    assert tokenizer.encode([word, word[:1000]]) == [
+        [number for ids in tokenizer.encode(parts) for number in ids],
+        tokenizer.encode(parts)[0],
+    ]
+
+
+def test_time_to_learn_merges_is_linear_in_the_length_of_a_word():
+    seconds = []
+    for length in (50_000, 200_000):
+        word = "".join(random.Random(0).choices("acgt", k=length))
+        begin = time.process_time()
+        bpe.train(lambda: [word], 300)  # noqa: B023
+        seconds.append(time.process_time() - begin)
+    assert seconds[1] < 8 * seconds[0] + 0.5, seconds

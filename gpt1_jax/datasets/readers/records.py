@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from gpt1_jax.datasets import values
 from gpt1_jax.errors import UserError
 
 Label = int | float
@@ -42,6 +43,7 @@ class OmittedRows:
     Args:
         allowed: the number of malformed rows that may be dropped.
         log_line: write a line to the log; called for each dropped row.
+        setting: the setting or flag that gives `allowed`.
 
     Attributes:
         malformed: the number of malformed rows so far.
@@ -49,9 +51,15 @@ class OmittedRows:
             deliberately.
     """
 
-    def __init__(self, allowed: int, log_line: Callable[[str], None] = print):
+    def __init__(
+        self,
+        allowed: int,
+        log_line: Callable[[str], None] = print,
+        setting: str = "config.data.max_bad_rows",
+    ):
         self.allowed = allowed
         self.log_line = log_line
+        self.setting = setting
         self.malformed = 0
         self.unlabeled = 0
 
@@ -69,7 +77,7 @@ class OmittedRows:
         if self.malformed > self.allowed:
             raise UserError(
                 f"{where}: {reason}; repair or remove the row, or allow malformed rows with"
-                f" config.data.max_bad_rows (now {self.allowed})"
+                f" {self.setting} (now {self.allowed})"
             )
         self.log_line(
             f"{where}: {reason}; row dropped ({self.malformed} of at most {self.allowed})"
@@ -88,6 +96,8 @@ class Columns:
             task's label names.
         no_label: the value of the label column in rows without a gold label. Such rows are omitted
             and counted.
+        label_ids: a whole number in the label column is a class id. Otherwise it is no label,
+            because the source spells its labels.
         id: the column of the row's id. Without this column, rows are numbered from 0.
     """
 
@@ -95,6 +105,7 @@ class Columns:
     label: str = "label"
     label_names: tuple[str, ...] = ()
     no_label: Any = None
+    label_ids: bool = False
     id: str = "index"
 
     def required(self, hides_labels: bool) -> tuple[str, ...]:
@@ -111,6 +122,9 @@ class Columns:
     ) -> Iterator[Example]:
         """Yield the example of one record; yield nothing if it has no gold label.
 
+        Every source yields its rows through this function, so that texts, id and label are checked
+        here, before anything is trained.
+
         Args:
             record: the values of the row.
             number: the row's number, which is its id if the record has none.
@@ -120,7 +134,8 @@ class Columns:
             omitted: counts the rows without a gold label.
 
         Raises:
-            ValueError: a value is missing, is not a text, or is not a label.
+            ValueError: a value is missing, is not a text that UTF-8 can express, is not a label, or
+                is not an id.
         """
         value = record.get(self.label)
         if self.no_label is not None and value == self.no_label:
@@ -131,7 +146,11 @@ class Columns:
             segments += _texts(name, record.get(name))
         is_hidden = hides_labels and (value is None or value == -1)
         label = None if is_hidden else parse_label(value)
-        yield Example(str(record.get(self.id, number)), tuple(segments), label)
+        yield Example(self._row_id(record, number), tuple(segments), label)
+
+    def _row_id(self, record: Record, number: int) -> str:
+        value = record.get(self.id)
+        return values.check_id(self.id, number if value is None else value)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,14 +172,14 @@ class Passages(Columns):
 
     def examples(self, record, number, parse_label, hides_labels, omitted):
         lists = [record.get(name) for name in self.list_columns.values()]
-        lengths = {len(values) if isinstance(values, list) else None for values in lists}
+        lengths = {len(items) if isinstance(items, list) else None for items in lists}
         if len(lengths) != 1 or None in lengths:
             names = ", ".join(self.list_columns.values())
             raise ValueError(f"{names} are not lists of the same length")
-        passage = record.get(self.id, number)
-        for index, values in enumerate(zip(*lists, strict=True)):
+        passage = self._row_id(record, number)
+        for index, row in enumerate(zip(*lists, strict=True)):
             question = dict(record)
-            question.update(zip(self.list_columns, values, strict=True))
+            question.update(zip(self.list_columns, row, strict=True))
             question[self.id] = f"{passage}/{index}"
             yield from super().examples(question, number, parse_label, hides_labels, omitted)
 
@@ -178,6 +197,7 @@ class TableFormat(Columns):
     name: str
     configs: tuple[str, ...] = ("",)
     splits: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    label_ids: bool = True
     id: str = "idx"
 
 
@@ -188,6 +208,4 @@ class PassageTableFormat(TableFormat, Passages):
 
 def _texts(name: str, value: Any) -> list[str]:
     texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"expected text in {name!r}, found {str(value)[:50]!r}")
-    return texts
+    return [values.check_text(name, text) for text in texts]

@@ -4,9 +4,11 @@ import codecs
 import dataclasses
 import itertools
 import pathlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO
 
+from gpt1_jax.datasets import files
 from gpt1_jax.datasets.readers.records import Columns, OmittedRows, Record
 from gpt1_jax.errors import UserError
 
@@ -29,12 +31,13 @@ class FileReader(Columns):
         """Return the path or glob pattern of the split's files below the root."""
         return f"{self.folder}/{self.splits[split]}"
 
-    def find_files(self, root: pathlib.Path, split: str) -> list[pathlib.Path]:
-        """Return the split's files; [] if there are none. `root` may also be the task's folder."""
-        if split not in self.splits:
-            return []
-        pattern = self.splits[split]
-        return _find_files(root / self.folder, pattern) or _find_files(root, pattern)
+    def find_files(self, root: pathlib.Path, split: str) -> files.Found:
+        """Return the split's files; none if it has none. `root` may also be the task's folder."""
+        found = files.Found([], Counter())
+        if split in self.splits:
+            for folder in (root / self.folder, root):
+                found = found if found.files else files.find_by_pattern(folder, self.splits[split])
+        return found
 
     def records(
         self, file: pathlib.Path, split: str, hides_labels: bool, omitted: OmittedRows
@@ -75,11 +78,12 @@ class Tsv(FileReader):
             columns, lines = self._read_header(file, numbered_lines(stream))
             required = self.required(hides_labels)
             require_columns(required, columns, f"{file}: no column {{}} in its header, ")
+            refuse_duplicates(file, (*required, self.label, self.id), columns)
             is_in_split = self._split_filter(file, split, columns)
             for number, (line_number, line) in enumerate(lines):
                 where = f"{file}:{line_number}"
                 try:
-                    cells = _split_cells(line, len(columns), self.optional)
+                    cells = split_cells(line, len(columns), self.optional)
                 except ValueError as reason:
                     omitted.add_malformed(where, reason)
                     continue
@@ -96,7 +100,7 @@ class Tsv(FileReader):
             raise UserError(f"{file}: the file is empty, a table expected; fetch it again")
         number, line = first
         try:
-            columns = _split_cells(line)
+            columns = split_cells(line)
         except ValueError as reason:
             if not self.headerless:
                 raise UserError(f"{file}:{number}: {reason}; save the file as UTF-8") from None
@@ -147,7 +151,7 @@ class HeldOutTsv(Tsv):
         with open(path, "rb") as stream:
             for number, line in numbered_lines(stream):
                 try:
-                    held_out.add(tuple(_split_cells(line, len(self.key))))
+                    held_out.add(tuple(split_cells(line, len(self.key))))
                 except ValueError as reason:
                     raise UserError(
                         f"{path}:{number}: {reason}; use the list as it is distributed"
@@ -156,10 +160,15 @@ class HeldOutTsv(Tsv):
 
 
 def numbered_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Return (number from 1, bytes) of the lines that are not blank, without a byte order mark."""
-    if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
-        stream.seek(0)
-    return ((number, line) for number, line in enumerate(stream, 1) if line.strip(b"\r\n"))
+    """Yield (number from 1, bytes) of the lines that are not blank, without a byte order mark.
+
+    A line ends only at a newline, since texts may contain other characters that count as line ends.
+    """
+    for number, line in enumerate(stream, 1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip(b"\r\n"):
+            yield number, line
 
 
 def decode_line(line: bytes) -> str:
@@ -188,13 +197,17 @@ def require_columns(required: tuple[str, ...], columns: list[str], message: str)
         )
 
 
-def _find_files(folder: pathlib.Path, pattern: str) -> list[pathlib.Path]:
-    """Return the files that match the pattern. Numbers as file names are in numerical order."""
-    files = [file for file in folder.glob(pattern) if file.is_file()]
-    return sorted(files, key=lambda file: (file.parent, len(file.name), file.name))
+def refuse_duplicates(file: pathlib.Path, names: Iterable[str], columns: list[str]) -> None:
+    """Raise UserError if the header has one of the names twice."""
+    for name in names:
+        if columns.count(name) > 1:
+            raise UserError(
+                f"{file}: its header has the column {name!r} {columns.count(name)} times; "
+                "rename or remove all but one"
+            )
 
 
-def _split_cells(line: bytes, expected: int | None = None, optional: int = 0) -> list[str]:
+def split_cells(line: bytes, expected: int | None = None, optional: int = 0) -> list[str]:
     """Return the cells of a line.
 
     Raises:

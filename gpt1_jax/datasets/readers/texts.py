@@ -1,16 +1,17 @@
 """Read JSON lines, RACE's passages, Story Cloze's csv files and the blocks of pronouns."""
 
+import codecs
 import csv
 import dataclasses
-import io
 import itertools
-import json
 
+from gpt1_jax.datasets import values
 from gpt1_jax.datasets.readers.records import Passages
 from gpt1_jax.datasets.readers.tables import (
     FileReader,
     decode_line,
     numbered_lines,
+    refuse_duplicates,
     require_columns,
 )
 from gpt1_jax.errors import UserError
@@ -25,7 +26,7 @@ class Jsonl(FileReader):
             for number, (line_number, line) in enumerate(numbered_lines(stream)):
                 where = f"{file}:{line_number}"
                 try:
-                    yield where, number, _parse_object(decode_line(line))
+                    yield where, number, values.parse_object(decode_line(line))
                 except ValueError as reason:
                     omitted.add_malformed(where, reason)
 
@@ -36,7 +37,8 @@ class PassageFiles(FileReader, Passages):
 
     def records(self, file, split, hides_labels, omitted):
         try:
-            record = _parse_object(decode_line(file.read_bytes().removeprefix(b"\xef\xbb\xbf")))
+            content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+            record = values.parse_object(decode_line(content))
         except ValueError as reason:
             omitted.add_malformed(str(file), reason)
             return
@@ -80,26 +82,49 @@ class StoryCsv(FileReader):
 
     def _read_rows(self, file, hides_labels, omitted):
         """Yield the rows. Yield None for a malformed one, to split the others as published."""
+        with open(file, "rb") as stream:
+            lines = numbered_lines(stream)
+            columns = self._read_header(file, lines, hides_labels)
+            for number, (line_number, line) in enumerate(lines):
+                where = f"{file}:{line_number}"
+                try:
+                    record = dict(zip(columns, _split_csv(line, len(columns)), strict=True))
+                except ValueError as reason:
+                    omitted.add_malformed(where, reason)
+                    yield None
+                    continue
+                record["context"] = " ".join([record[name] for name in self.sentences])
+                yield where, number, record
+
+    def _read_header(self, file, lines, hides_labels):
+        number, line = next(lines, (1, b""))
         try:
-            text = file.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{file}: byte {error.start} is not UTF-8; save the file as UTF-8"
-            ) from None
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        columns = list(reader.fieldnames or [])
+            columns = _split_csv(line)
+        except ValueError as reason:
+            raise UserError(f"{file}:{number}: {reason}; save the file as UTF-8 csv") from None
         others = tuple(name for name in self.required(hides_labels) if name != "context")
-        message = f"{file}: no column {{}} in its header, "
-        require_columns((*self.sentences, *others), columns, message)
-        for number, record in enumerate(reader):
-            where = f"{file}:{reader.line_num}"
-            if None in record or None in record.values():
-                reason = f"{len(columns)} comma-separated columns expected, more or fewer found"
-                omitted.add_malformed(where, ValueError(reason))
-                yield None
-                continue
-            record["context"] = " ".join([record[name] for name in self.sentences])
-            yield where, number, record
+        required = (*self.sentences, *others)
+        require_columns(required, columns, f"{file}: no column {{}} in its header, ")
+        refuse_duplicates(file, (*required, self.label, self.id), columns)
+        return columns
+
+
+def _split_csv(line: bytes, expected: int | None = None) -> list[str]:
+    """Return the cells of a line. A row has one line, as published: a cell holds no newline.
+
+    Raises:
+        ValueError: the line is not UTF-8 or not csv, or has not `expected` cells.
+    """
+    text = decode_line(line)
+    try:
+        row, *following = csv.reader([text + "\n", "a following row"])
+    except csv.Error as error:
+        raise ValueError(f"not a row of csv ({error})") from None
+    if not following:
+        raise ValueError("a quotation mark is not closed in this line")
+    if expected is not None and len(row) != expected:
+        raise ValueError(f"{expected} comma-separated columns expected, more or fewer found")
+    return row
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,16 +172,5 @@ def _parse_block(lines: list[str]) -> dict:
         "sentence": sentence,
         "pronoun": pronoun,
         "candidates": candidates,
-        "label": candidates.index(correct),
+        "label": str(candidates.index(correct)),
     }
-
-
-def _parse_object(text: str) -> dict:
-    """Return the JSON object; raise ValueError if the text is not one."""
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a JSON object, found {text[:50]!r}")
-    return value

@@ -99,7 +99,10 @@ class TestTexts:
         ("change", "message"),
         [
             ({"answers": ["A"]}, "questions, options, answers are not lists of the same length"),
-            ({"options": [["a", "b", "c"], ["d", "e", "f", "g"]]}, "5 texts found, 6 expected"),
+            (
+                {"options": [["a", "b", "c", "d"], ["e", "f", "g"]]},
+                r"question middle7\.txt/1 has 3 options, 4 expected",
+            ),
             ({"answers": ["A", "E"]}, "unknown label 'E', one of A, B, C, D expected"),
             ({"article": None}, "expected text in 'article', found 'None'"),
         ],
@@ -171,6 +174,37 @@ class TestTexts:
             UserError, match=r"ALL_val\.csv: 1 stories cannot be split into training and validation"
         ):
             read(tmp_path, "story_cloze_2016")
+
+    @pytest.mark.parametrize("cell", ['"three', "three", "'three\"", 'th"r"ee', '"th""ree"'])
+    def test_stray_quote_costs_at_most_its_own_story(self, tmp_path, cell):
+        name = "story_cloze_2016"
+        file = tmp_path / "StoryCloze" / TASKS[name].files[0].splits["train"]
+        lines = self.stories(40).splitlines(keepends=True)
+        lines[31] = f"id30,one,two,{cell},four,five,end 30,1\r\n".encode()
+        write(file, b"".join(lines))
+        reports = []
+
+        def ids(**options):
+            splits = ("train", "validation")
+            rows = [row for split in splits for row in read(tmp_path, name, split, **options)]
+            return sorted(row.id for row in rows)
+
+        expected = sorted(f"id{number}" for number in range(40))
+        if cell != '"three':
+            assert ids() == expected
+            return
+        with pytest.raises(UserError, match=r"\.csv:32: a quotation mark is not closed in this"):
+            ids()
+        expected.remove("id30")
+        assert ids(max_bad_rows=1, log_line=reports.append) == expected and len(reports) == 2
+
+    def test_cell_over_the_limit_of_csv_is_located(self, tmp_path):
+        name = "story_cloze_2016"
+        file = tmp_path / "StoryCloze" / TASKS[name].files[0].splits["train"]
+        row = f"id,{'x' * 140_000},two,three,four,five,end,1\r\n".encode()
+        write(file, self.stories(3) + row)
+        with pytest.raises(UserError, match=r"\.csv:5: not a row of csv \(field larger than"):
+            read(tmp_path, name)
 
     def test_pronoun_blocks_are_read(self, tmp_path):
         rows = b"Bees land on flowers because they have pollen.\nthey\nBees,flowers\nflowers\n"
