@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -29,11 +28,23 @@ class OpenRun(NamedTuple):
         workdir: the folder.
         log: its log.
         result: the content of result.json if the run has finished, else None.
+        created: the entries of the folder that this start has created (`new_path`).
     """
 
     workdir: pathlib.Path
     log: Log
     result: dict | None
+    created: list[pathlib.Path]
+
+    def new_path(self, name: str) -> pathlib.Path:
+        """Return the path of an entry that this start is about to write.
+
+        If it does not exist yet, an error before training removes it.
+        """
+        path = self.workdir / name
+        if not path.exists():
+            self.created.append(path)
+        return path
 
     def finish(self, result: Mapping[str, Any]) -> dict:
         """Write result.json, which ends the run, and return the result."""
@@ -47,31 +58,39 @@ class OpenRun(NamedTuple):
 def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
     """Lock the folder `path` and prepare it for a run with exactly this configuration.
 
-    A UserError inside the block leaves the folder as it was, unless training has begun in it or in
-    a folder below. The corrected command then starts from the beginning.
+    A UserError before training begins (`Log.start`) removes what this start has created, and
+    nothing else. The corrected command then starts from the beginning.
 
     Raises:
         UserError: as `lock_workdir` and `store_config`.
     """
     workdir, is_primary = pathlib.Path(path), jax.process_index() == 0
-    existed, old_entries = os.path.isdir(workdir), set(workdir.glob("*"))
+    created = [entry for entry in (workdir, workdir / ".lock") if not entry.exists()]
     with lock_workdir(workdir) if is_primary else contextlib.nullcontext():
+        files = workdir / "config.json", workdir / "log.txt"
+        created += [file for file in files if not file.exists()]
+        log = None
         try:
             if is_primary:
                 store_config(workdir, config)
             with contextlib.closing(Log(workdir, enabled=is_primary)) as log:
                 result_path = workdir / "result.json"
-                run = OpenRun(workdir, log, storage.read_json(result_path, missing=None))
-                if run.result is not None:
+                result = storage.read_json(result_path, missing=None)
+                if result is not None:
                     log.line(f"finished before: {result_path}")
-                yield run
+                yield OpenRun(workdir, log, result, created)
         except UserError:
-            if is_primary and not any(workdir.rglob("metrics.jsonl")):
-                for entry in set(workdir.glob("*")) - old_entries:
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-                if not existed:
-                    workdir.rmdir()
+            if is_primary and not (log and log.started):
+                _remove(created)
             raise
+
+
+def _remove(created: Sequence[pathlib.Path]) -> None:
+    """Delete files and empty folders; `created` lists a folder before its entries."""
+    for entry in reversed(created):
+        # A folder that others have put something into stays, and so does what is gone already.
+        with contextlib.suppress(OSError):
+            entry.rmdir() if entry.is_dir() else entry.unlink()
 
 
 @contextlib.contextmanager

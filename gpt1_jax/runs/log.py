@@ -17,11 +17,15 @@ class Log:
     Args:
         workdir: folder of the run.
         enabled: write anything; False on all processes of a job but one.
+
+    Attributes:
+        started: True after `start`.
     """
 
     def __init__(self, workdir: pathlib.Path, enabled: bool = True):
         self._console = rich.console.Console(highlight=False, soft_wrap=True, markup=False)
         self._enabled, self._workdir = enabled, workdir
+        self.started = False
         self._files = contextlib.ExitStack()
         if enabled:
             self._text = self._files.enter_context(storage.appender(workdir / "log.txt"))
@@ -31,6 +35,7 @@ class Log:
 
         Delete the metrics of later steps, which a process that was killed may have left.
         """
+        self.started = True
         if not self._enabled:
             return
         path, board = self._workdir / "metrics.jsonl", self._workdir / "tb"

@@ -56,8 +56,8 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
     fingerprints = {split: record["sha256"] for split, record in about["splits"].items()}
     fingerprints["tokenizer"] = pretrained.tokenizer.fingerprint
     lifecycle.check_data(run.workdir, fingerprints)
-    storage.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
-    pretrained.tokenizer.save(run.workdir / "tokenizer.json")
+    storage.write_json(run.new_path("data.json"), about | {"fingerprints": fingerprints})
+    pretrained.tokenizer.save(run.new_path("tokenizer.json"))
     stream_metadata = classification.task_metadata(task) | {"context": pretrained.sizes["context"]}
     return FinetuneData(task, pretrained, examples, packed, about, stream_metadata)
 

@@ -12,6 +12,7 @@ from clu import parameter_overview
 from ml_collections import ConfigDict
 
 from gpt1_jax.engine import devices, loop, optim, peak_flops, step
+from gpt1_jax.engine.checkpoint import FOLDER
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.engine.meter import Meter
 from gpt1_jax.engine.step_trace import StepTrace
@@ -153,6 +154,7 @@ def _restore(
     """Return the run's state at its newest checkpoint, else its initial state."""
     state = {"params": params, "opt_state": training.optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
+    run.new_path(FOLDER)
     checkpoints = Checkpoints(
         run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, log_line=run.log.line
     )

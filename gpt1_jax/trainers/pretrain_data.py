@@ -61,7 +61,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
     fingerprints = {part.name: part.documents.fingerprint for part in parts}
     fingerprints["tokenizer"] = tokenizer.fingerprint
     lifecycle.check_data(run.workdir, fingerprints)
-    tokenizer.save(run.workdir / "tokenizer.json")
+    tokenizer.save(run.new_path("tokenizer.json"))
 
     length, tokenized, records = config.model.context, [], {}
     characters_per_token = {"train": 0.0, "validation": 0.0}
@@ -88,7 +88,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
         about = {
             "parts": {part.name: {"weight": part.weight, **records[part.name]} for part in parts}
         }
-    storage.write_json(run.workdir / "data.json", {**about, "fingerprints": fingerprints})
+    storage.write_json(run.new_path("data.json"), {**about, "fingerprints": fingerprints})
     return PretrainData(tokenizer, tokenized, characters_per_token)
 
 

@@ -205,7 +205,7 @@ def _record_data(run: lifecycle.OpenRun, source: PretrainedRun, data: Mapping) -
     fingerprints = {name: split["sha256"] for name, split in data["splits"].items()}
     fingerprints |= {"tokenizer": source.tokenizer.fingerprint, "checkpoints": checkpoints}
     lifecycle.check_data(run.workdir, fingerprints)
-    storage.write_json(run.workdir / "data.json", {**data, "fingerprints": fingerprints})
+    storage.write_json(run.new_path("data.json"), {**data, "fingerprints": fingerprints})
 
 
 def _probe_checkpoints(

@@ -88,6 +88,52 @@ def test_finished_run_returns_its_result(tmp_path):
     assert "finished before" in (tmp_path / "run" / "log.txt").read_text()
 
 
+def start_and_fail(workdir, config, spoil=lambda: None):
+    """Start a run as a trainer does, and end it by a UserError before training."""
+    with pytest.raises(UserError, match="wrong"), lifecycle.open_run(str(workdir), config) as run:
+        for name in ("data.json", "tokenizer.json"):
+            storage.write_json(run.new_path(name), {})
+        run.new_path("checkpoints").mkdir(exist_ok=True)
+        spoil()
+        raise UserError("wrong")
+
+
+def test_late_error_removes_only_what_the_start_created(tmp_path):
+    workdir = tmp_path / "run"
+    start_and_fail(workdir, CONFIG)
+    assert list(tmp_path.iterdir()) == []
+
+    def others_work():
+        for name in ("thesis/chapter.tex", "checkpoints/notes.txt"):
+            (workdir / name).parent.mkdir(exist_ok=True)
+            (workdir / name).write_text("of others")
+
+    start_and_fail(workdir, CONFIG, others_work)
+    files = {str(path.relative_to(workdir)) for path in workdir.rglob("*") if path.is_file()}
+    assert files == {"thesis/chapter.tex", "checkpoints/notes.txt"}
+    with lifecycle.open_run(str(workdir), {**CONFIG, "seed": 1}) as run:  # the corrected command
+        assert run.result is None
+
+
+def test_late_error_keeps_what_was_there(tmp_path):
+    names = ("config.json", "log.txt", "data.json", "tokenizer.json")
+    storage.write_json(tmp_path / "config.json", CONFIG)
+    for name in names[1:]:
+        (tmp_path / name).write_text("{}\n")
+    start_and_fail(tmp_path, CONFIG)
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+
+
+def test_error_during_training_keeps_the_run(tmp_path):
+    with (
+        pytest.raises(UserError, match="diverged"),
+        lifecycle.open_run(str(tmp_path), CONFIG) as run,
+    ):
+        run.log.start(0)
+        raise UserError("diverged")
+    assert (tmp_path / "config.json").exists() and (tmp_path / "log.txt").exists()
+
+
 def test_json_files_are_written_atomically_and_checked(tmp_path):
     file = tmp_path / "x.json"
     storage.write_json(file, {"a": 1})
