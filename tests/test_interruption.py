@@ -72,16 +72,25 @@ def test_terminated_run_saves_its_last_step(gpt1, pretraining, uninterrupted, tm
     assert f"resumes from step {saved}\n" in (tmp_path / "log.txt").read_text()
 
 
-def test_diverged_run_stops_and_saves_only_finite_params(gpt1, pretraining, tmp_path):
-    settings = pretraining() | {"optim.lr": 1e30, "checkpoint.every": 1, "checkpoint.keep": 20}
-    completed = gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
+@pytest.mark.parametrize(
+    "settings", [{"lr": 1e30}, {"lr": 1e39}, {"decay": 1e39}, {"eps": 1e-46}], ids=str
+)
+def test_diverged_run_stops_and_saves_only_finite_params(settings, gpt1, pretraining, tmp_path):
+    # The last step, too: its update is in no later loss.
+    settings = {f"optim.{name}": value for name, value in settings.items()}
+    settings |= {"steps": 2, "optim.warmup_steps": 0, "checkpoint.every": 1, "checkpoint.keep": 20}
+    completed = gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path, pretraining() | settings))
     assert completed.code == 2
     message = re.match(
-        r"gpt1_jax: step (\d+): (?:loss|grad_norm) is (?:nan|inf); lower config.optim.lr",
+        r"gpt1_jax: step (\d+): (?:(?:loss|grad_norm) is (?:nan|inf)|\d+ numbers of the updated "
+        r"params and moments are not finite); lower config.optim.lr",
         completed.err,
     )
-    steps = checkpoint.steps(tmp_path)
-    assert steps and steps[-1] < int(message[1])
+    assert message, completed
+    folder = tmp_path / "checkpoints"
+    steps = [int(path.name) for path in folder.iterdir()]
+    assert all(step < int(message[1]) for step in steps)
     for step in steps:
         params = checkpoint.read_params(tmp_path, step, checkpoint.param_names(tmp_path, step))
         assert all(np.isfinite(array).all() for array in params.values()), step
+    assert not (tmp_path / "result.json").exists()

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpt1_jax.engine import devices, preemption
 from gpt1_jax.engine.meter import Meter
+from gpt1_jax.engine.step import NOT_FINITE
 from gpt1_jax.errors import UserError
 
 # The host may be this many steps ahead of the devices. Without a limit, simulated CPU devices
@@ -53,7 +54,7 @@ def train(
 
     Args:
         train_step: (state, batch, step) -> (state, metrics), compiled by `devices.parallelize`; it
-            takes over the state's memory. The metrics are scalars.
+            takes over the state's memory. The metrics are those of `step.training_step`.
         state: the state after `start` steps.
         batch_at: step -> the global batch.
         start: finished steps.
@@ -64,8 +65,8 @@ def train(
         advance: (done, total) -> None, for a progress bar.
 
     Raises:
-        UserError: the loss or the gradient of a step is not finite; no hook has received a state of
-            this step or a later one.
+        UserError: the loss, the gradient or the new state of a step is not finite; no hook has
+            received a state of this step or a later one.
         SystemExit: SIGTERM arrived; the hooks with `on_preemption` have been called first.
     """
     in_flight = _InFlight(meter, lambda step: advance(step, steps))
@@ -111,12 +112,23 @@ class _InFlight:
 
 
 def _finite_metrics(step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics as numbers; raise UserError if the loss or the gradient is not finite."""
+    """Return the metrics as numbers, without the count of numbers that are not finite.
+
+    The loss is that of the params before the update, so that the new params are checked too, and
+    the moments of the optimizer, which the next update would use.
+
+    Raises:
+        UserError: something is not finite.
+    """
     numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(numbers[name]):
-            raise UserError(
-                f"step {step}: {name} is {numbers[name]}; lower config.optim.lr or look at the "
-                "data (the checkpoints hold only earlier, finite steps)"
-            )
+    count = numbers.pop(NOT_FINITE)
+    names = ("loss", "grad_norm", *numbers)
+    problem = next((f"{name} is {numbers[name]}" for name in names if not math.isfinite(numbers[name])), "")
+    if count and not problem:
+        problem = f"{count:.0f} numbers of the updated params and moments are not finite"
+    if problem:
+        raise UserError(
+            f"step {step}: {problem}; lower config.optim.lr, or look at config.optim and the data "
+            "(the checkpoints hold only earlier, finite steps)"
+        )
     return numbers

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gpt1_jax.engine import loop, meter
+from gpt1_jax.engine.step import NOT_FINITE
 from gpt1_jax.engine.step_trace import StepTrace
 
 BATCH = {"tokens": np.zeros((4, 6), np.int32)}
@@ -21,7 +22,8 @@ def run(folder, steps, *, start=0, final=9, before_step=lambda step: None):
 
     def train_step(state, batch, number):
         before_step(number + 1)
-        return double(state), {"loss": jnp.float32(1), "grad_norm": jnp.float32(1)}
+        metrics = {"loss": jnp.float32(1), "grad_norm": jnp.float32(1), NOT_FINITE: jnp.int32(0)}
+        return double(state), metrics
 
     def evaluate(step, state):
         with jax.profiler.TraceAnnotation(f"hook {step}"):
