@@ -72,6 +72,30 @@ def test_terminated_run_saves_its_last_step(gpt1, pretraining, uninterrupted, tm
     assert f"resumes from step {saved}\n" in (tmp_path / "log.txt").read_text()
 
 
+def without_speed(run: Path) -> list[dict]:
+    """Return the rows of metrics.jsonl without the speed."""
+    return [
+        {name: value for name, value in row.items() if name not in ("tokens_per_s", "mfu")}
+        for row in read_metrics(run)
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_records_of_a_resumed_run_are_those_of_an_uninterrupted_one(
+    number, gpt1, pretraining, tmp_path
+):
+    # No two intervals divide each other, so each kind of row is cut somewhere.
+    settings = {"steps": 600, "log.every": 11, "eval.every": 7, "checkpoint.every": 10}
+    settings = pretraining() | settings
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    gpt1.result("pretrain.py:tiny", whole, settings)
+    process = gpt1.start(*gpt1.command("pretrain.py:tiny", cut, settings))
+    assert interrupt(process, cut, 60, number) != 0
+    gpt1.result("pretrain.py:tiny", cut, settings)
+    assert without_speed(cut) == without_speed(whole)
+    assert (cut / "samples.jsonl").read_bytes() == (whole / "samples.jsonl").read_bytes()
+
+
 @pytest.mark.parametrize(
     "settings", [{"lr": 1e30}, {"lr": 1e39}, {"decay": 1e39}, {"eps": 1e-46}], ids=str
 )

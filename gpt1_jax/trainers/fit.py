@@ -11,8 +11,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from gpt1_jax.engine import devices, loop, optim, peak_flops, step
-from gpt1_jax.engine.checkpoint import FOLDER
+from gpt1_jax.engine import checkpoint, devices, loop, optim, peak_flops, step
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.engine.meter import Meter
 from gpt1_jax.engine.step_trace import StepTrace
@@ -81,11 +80,13 @@ class RunState(NamedTuple):
         checkpoints: the checkpoints of the run.
         step: finished steps; 0 if there is no checkpoint.
         state: {"params", "opt_state"} after these steps.
+        meter: the meter, with the sums of the line of the log that these steps have begun.
     """
 
     checkpoints: Checkpoints
     step: int
     state: Mapping
+    meter: Meter
 
 
 def fit(
@@ -113,14 +114,11 @@ def fit(
         meta: JSON values that are stored with every checkpoint.
         keep_steps: steps whose checkpoints are never deleted.
     """
-    start = _restore(config, run, params, training, keep_steps)
-    hooks = _hooks(run, start.checkpoints, evaluation, meta, config.checkpoint.every, keep_steps)
+    meter = _meter(config, run, training, derive)
+    start = _restore(config, run, params, training, meter, keep_steps)
+    hooks = _hooks(config, run, start, evaluation, meta, keep_steps)
     final = training.optim_config.steps
     step_trace = _step_trace(config, run, start.step, final)
-    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
-
-    def learning_rate(number):
-        return {"lr": training.optim_config.learning_rate(number - 1)}
 
     def train_step(state, batch, number):
         return training.step(state, batch, step.seed_and_step(config.seed, number))
@@ -140,7 +138,7 @@ def fit(
             start=start.step,
             steps=final,
             flops=flops,
-            meter=Meter(run.log.metrics, config.log.every, peak, learning_rate, derive),
+            meter=meter,
             hooks=step_trace.around(hooks),
             advance=advance,
         )
@@ -148,21 +146,40 @@ def fit(
         return Fitted(state["params"], checkpoints.best_step())
 
 
+def _meter(config: ConfigDict, run: OpenRun, training: Training, derive: Callable) -> Meter:
+    """Return the meter that writes the lines of the log."""
+    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
+
+    def learning_rate(number):
+        return {"lr": training.optim_config.learning_rate(number - 1)}
+
+    return Meter(run.log.metrics, config.log.every, peak, learning_rate, derive)
+
+
 def _restore(
-    config: ConfigDict, run: OpenRun, params: Mapping, training: Training, keep_steps: Sequence[int]
+    config: ConfigDict,
+    run: OpenRun,
+    params: Mapping,
+    training: Training,
+    meter: Meter,
+    keep_steps: Sequence[int],
 ) -> RunState:
     """Return the run's state at its newest checkpoint, else its initial state."""
     state = {"params": params, "opt_state": training.optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
-    run.new_path(FOLDER)
+    run.new_path(checkpoint.FOLDER)
     checkpoints = Checkpoints(
         run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, log_line=run.log.line
     )
-    start, state = checkpoints.restore(state) or (0, state)
-    if start:
+    restored, start = checkpoints.restore(state), 0
+    if restored is not None:
+        start, state = restored
+        saved = checkpoint.read_meta(run.workdir, start)
+        if "meter" in saved:  # earlier versions of the program did not save it
+            meter.restore(saved["meter"])
         run.log.line(f"resumes from step {start}")
     run.log.start(start)
-    return RunState(checkpoints, start, state)
+    return RunState(checkpoints, start, state, meter)
 
 
 def _step_trace(config: ConfigDict, run: OpenRun, start: int, final: int) -> StepTrace:
@@ -176,11 +193,11 @@ def _step_trace(config: ConfigDict, run: OpenRun, start: int, final: int) -> Ste
 
 
 def _hooks(
+    config: ConfigDict,
     run: OpenRun,
-    checkpoints: Checkpoints,
+    start: RunState,
     evaluation: Evaluation,
     meta: Mapping,
-    every: int,
     keep_steps: Sequence[int],
 ) -> list[loop.Hook]:
     """Return the hooks that evaluate and save.
@@ -192,12 +209,12 @@ def _hooks(
         metrics, score = evaluation.call(number, state["params"])
         run.log.metrics(number, metrics)
         if score is not None:
-            checkpoints.save(number, state, meta, score)
+            save(number, state, score)
 
-    def save(number, state):
-        checkpoints.save(number, state, meta)
+    def save(number, state, score=None):
+        start.checkpoints.save(number, state, {**meta, "meter": start.meter.state()}, score)
 
     return [
         loop.Hook(evaluation.every, evaluate, on_preemption=False),
-        loop.Hook(every, save, steps=keep_steps),
+        loop.Hook(config.checkpoint.every, save, steps=keep_steps),
     ]
