@@ -49,6 +49,7 @@ def train(
     meter: Meter,
     hooks: Sequence[Hook],
     advance: Callable[[int, int], None],
+    preemption_handler: preemption.PreemptionHandler,
 ) -> Mapping:
     """Train until `steps` steps are done and return the last state.
 
@@ -63,31 +64,33 @@ def train(
         meter: receives the metrics of every step.
         hooks: called in this order.
         advance: (done, total) -> None, for a progress bar.
+        preemption_handler: records the signals. It begins when the first step is compiled: before
+            that, there is nothing to save.
 
     Raises:
         UserError: the loss, the gradient or the new state of a step is not finite; no hook has
             received a state of this step or a later one.
-        SystemExit: SIGTERM arrived; the hooks with `on_preemption` have been called first.
+        Preempted: a signal arrived; the hooks with `on_preemption` have been called first.
     """
     in_flight = _InFlight(meter, lambda step: advance(step, steps))
-    with preemption.PreemptionHandler() as preemption_handler:
-        for step in range(start + 1, steps + 1):
-            batch = batch_at(step - 1)
-            shape = batch["tokens"].shape
-            tokens = math.prod(shape)
-            with jax.profiler.StepTraceAnnotation("train", step_num=step):
-                state, metrics = train_step(state, devices.split(batch), step - 1)
-            in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
-            # The speed in a line of the log must cover finished steps only.
-            in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
-            stop = preemption_handler.should_stop(step)
-            for hook in hooks:
-                if hook.due(step, steps) or (stop and hook.on_preemption):
-                    in_flight.flush_metrics()
-                    with meter.paused():
-                        hook.call(step, state)
-            if stop:
-                raise SystemExit(preemption.TERMINATED)
+    for step in range(start + 1, steps + 1):
+        batch = batch_at(step - 1)
+        shape = batch["tokens"].shape
+        tokens = math.prod(shape)
+        with jax.profiler.StepTraceAnnotation("train", step_num=step):
+            state, metrics = train_step(state, devices.split(batch), step - 1)
+        preemption_handler.begin()
+        in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
+        # The speed in a line of the log must cover finished steps only.
+        in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
+        number = preemption_handler.received(step)
+        for hook in hooks:
+            if hook.due(step, steps) or (number and hook.on_preemption):
+                in_flight.flush_metrics()
+                with meter.paused():
+                    hook.call(step, state)
+        if number:
+            raise preemption.Preempted(number, step)
     return state
 
 
@@ -122,13 +125,16 @@ def _finite_metrics(step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
     """
     numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
     count = numbers.pop(NOT_FINITE)
-    names = ("loss", "grad_norm", *numbers)
-    problem = next((f"{name} is {numbers[name]}" for name in names if not math.isfinite(numbers[name])), "")
-    if count and not problem:
-        problem = f"{count:.0f} numbers of the updated params and moments are not finite"
-    if problem:
+    problems = [
+        f"{name} is {numbers[name]}"
+        for name in ("loss", "grad_norm", *numbers)
+        if not math.isfinite(numbers[name])
+    ]
+    if count:
+        problems.append(f"{count:.0f} numbers of the updated params and moments are not finite")
+    if problems:
         raise UserError(
-            f"step {step}: {problem}; lower config.optim.lr, or look at config.optim and the data "
-            "(the checkpoints hold only earlier, finite steps)"
+            f"step {step}: {problems[0]}; lower config.optim.lr, or look at config.optim and the "
+            "data (the checkpoints hold only earlier, finite steps)"
         )
     return numbers

@@ -5,7 +5,6 @@ The folder holds config.json, log.txt, metrics.jsonl, tb/, checkpoints/ and resu
 
 import contextlib
 import json
-import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple

@@ -1,6 +1,7 @@
 """Write the log of a run to the console and to its files. Never import jax."""
 
 import contextlib
+import errno
 import pathlib
 import time
 from collections.abc import Mapping
@@ -52,7 +53,11 @@ class Log:
     def line(self, text: str) -> None:
         """Write one or more lines to the console and to log.txt."""
         if self._enabled:
-            self._console.print(text)
+            try:
+                self._console.print(text)
+            except OSError as error:
+                if error.errno != errno.EIO:  # of a terminal that is closed; SIGHUP follows
+                    raise
             self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:

@@ -72,9 +72,7 @@ def _first_start(workdir: pathlib.Path) -> FirstStart | None:
     if record is None:
         return None
     is_saved = any(map(str.isdecimal, storage.names(workdir / checkpoint.FOLDER)))
-    return FirstStart(
-        record["init"]["step"], record["fingerprints"]["pretrained params"], is_saved
-    )
+    return FirstStart(record["init"]["step"], record["fingerprints"]["pretrained params"], is_saved)
 
 
 def find_task(name: str, regression: bool) -> Task:

@@ -1,7 +1,7 @@
 """Fit a model: from a loss and its data to trained params, resumable at every step."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from gpt1_jax.engine import checkpoint, devices, loop, optim, peak_flops, step
+from gpt1_jax.engine import checkpoint, devices, loop, optim, peak_flops, preemption, step
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.engine.meter import Meter
 from gpt1_jax.engine.step_trace import StepTrace
@@ -113,6 +113,9 @@ def fit(
         derive: averaged metrics -> further metrics for the log.
         meta: JSON values that are stored with every checkpoint.
         keep_steps: steps whose checkpoints are never deleted.
+
+    Raises:
+        Preempted: a signal arrived; the run has saved itself.
     """
     meter = _meter(config, run, training, derive)
     start = _restore(config, run, params, training, meter, keep_steps)
@@ -123,8 +126,10 @@ def fit(
     def train_step(state, batch, number):
         return training.step(state, batch, step.seed_and_step(config.seed, number))
 
-    # Closing waits for the last save, also on the way out after SIGTERM.
+    # Closing waits for the last save, also on the way out after a signal.
     with (
+        _report_preemption(run.log.line),
+        preemption.PreemptionHandler() as preemption_handler,
         contextlib.closing(start.checkpoints) as checkpoints,
         run.log.bar("training") as advance,
         step_trace,
@@ -141,9 +146,25 @@ def fit(
             meter=meter,
             hooks=step_trace.around(hooks),
             advance=advance,
+            preemption_handler=preemption_handler,
         )
         checkpoints.wait()
+        if preemption_handler.pending:  # it came during the last hooks
+            raise preemption.Preempted(preemption_handler.pending, final)
         return Fitted(state["params"], checkpoints.best_step())
+
+
+@contextlib.contextmanager
+def _report_preemption(log_line: Callable[[str], None]) -> Iterator[None]:
+    """Log that the run has saved itself, if a signal ends the block."""
+    try:
+        yield
+    except preemption.Preempted as stop:
+        log_line(
+            f"stopped by {stop.signal}: step {stop.step} is saved, and the same command resumes "
+            "the run"
+        )
+        raise
 
 
 def _meter(config: ConfigDict, run: OpenRun, training: Training, derive: Callable) -> Meter:

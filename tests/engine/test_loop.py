@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt1_jax.engine import loop, meter
+from gpt1_jax import signals
+from gpt1_jax.engine import loop, meter, preemption
 from gpt1_jax.engine.step import NOT_FINITE
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import log
@@ -58,17 +59,19 @@ class Recorder:
         return loop.Hook(every, call, **options)
 
     def run(self, *hooks, start=0, steps=7):
-        return loop.train(
-            self.step,
-            {"steps": start},
-            self.batch_at,
-            start=start,
-            steps=steps,
-            flops=lambda tokens, length: tokens * length,
-            meter=self.meter,
-            hooks=hooks,
-            advance=lambda done, total: self.progress.append((done, total)),
-        )
+        with preemption.PreemptionHandler() as preemption_handler:
+            return loop.train(
+                self.step,
+                {"steps": start},
+                self.batch_at,
+                start=start,
+                steps=steps,
+                flops=lambda tokens, length: tokens * length,
+                meter=self.meter,
+                hooks=hooks,
+                advance=lambda done, total: self.progress.append((done, total)),
+                preemption_handler=preemption_handler,
+            )
 
 
 def test_hooks_are_called_in_order_at_regular_chosen_and_last_steps(run_log):
@@ -122,22 +125,37 @@ def test_state_that_is_not_finite_stops_before_any_hook_receives_it(run_log):
     assert [step for _, step, _ in recorder.hook_calls] == [1, 2, 3]
 
 
-def test_sigterm_saves_before_it_stops(run_log):
+@pytest.mark.parametrize("number", signals.SIGNALS, ids=lambda number: number.name)
+def test_signal_saves_before_it_stops(number, run_log):
     recorder = Recorder(run_log)
-    before = signal.getsignal(signal.SIGTERM)
+    before = signal.getsignal(number)
 
-    def batch_at(number):
-        if number == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+    def batch_at(step):
+        if step == 3:
+            os.kill(os.getpid(), number)
         return BATCH
 
     recorder.batch_at = batch_at
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(preemption.Preempted) as stopped:
         recorder.run(
             recorder.hook("evaluate", 100, on_preemption=False),
             recorder.hook("save", 100),
             steps=50,
         )
-    assert stopped.value.code == 143
+    assert stopped.value.code == 128 + number
+    assert (stopped.value.step, stopped.value.signal) == (4, number.name)
     assert recorder.hook_calls == [("save", 4, 4)] and recorder.steps == 4
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+def test_signal_before_the_first_step_is_left_to_the_caller(run_log):
+    recorder = Recorder(run_log)
+
+    def batch_at(step):
+        os.kill(os.getpid(), signal.SIGINT)
+        return BATCH
+
+    recorder.batch_at = batch_at
+    with pytest.raises(KeyboardInterrupt):
+        recorder.run(recorder.hook("save", 1))
+    assert recorder.hook_calls == []
