@@ -138,7 +138,7 @@ def test_records_of_a_resumed_run_are_those_of_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"lr": 1e30}, {"lr": 1e39}, {"decay": 1e39}, {"eps": 1e-46}], ids=str
+    "settings", [{"lr": 1e30}, {"lr": 1e30, "decay": 1e30}, {"decay": 1e30, "lr": 1e10}], ids=str
 )
 def test_diverged_run_stops_and_saves_only_finite_params(settings, gpt1, pretraining, tmp_path):
     # The last step, too: its update is in no later loss.

@@ -55,7 +55,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
     )
     examples, about = read_splits(config.data, task, run.log.line)
     packed = pack(config, task, examples, pretrained.tokenizer, pretrained.sizes["context"])
-    fingerprints = {split: record["sha256"] for split, record in about["splits"].items()}
+    fingerprints = {split: record["ordered_sha256"] for split, record in about["splits"].items()}
     fingerprints["tokenizer"] = pretrained.tokenizer.fingerprint
     fingerprints["pretrained params"] = pretrained.fingerprint
     lifecycle.check_data(run.workdir, fingerprints)

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -48,6 +48,33 @@ class PretrainData(NamedTuple):
     characters_per_token: dict[str, float]
 
 
+class Corpus(NamedTuple):
+    """Hold a corpus that is not tokenized yet.
+
+    Attributes:
+        parts: the parts of a mixture, or the only part.
+        tokenizer: the tokenizer.
+        fingerprints: those of the parts and of the tokenizer, for data.json.
+    """
+
+    parts: tuple[corpora.Part, ...]
+    tokenizer: bpe.Tokenizer
+    fingerprints: dict[str, Any]
+
+
+def open_corpus(config: ConfigDict, run: lifecycle.OpenRun) -> Corpus:
+    """Open config.data and the tokenizer, and compare them with data.json; errors as for `load`."""
+    cache = _cache_folder(config.data.cache)
+    parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
+    tokenizer = _find_tokenizer(config, parts, cache / "tokenizers")
+    fingerprints = {part.name: part.documents.fingerprint for part in parts}
+    if len(parts) > 1:
+        fingerprints["mixture"] = [[part.name, part.weight] for part in parts]
+    fingerprints["tokenizer"] = tokenizer.fingerprint
+    lifecycle.check_data(run.workdir, fingerprints)
+    return Corpus(parts, tokenizer, fingerprints)
+
+
 def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
     """Read config.data and tokenize it; write data.json and tokenizer.json.
 
@@ -55,12 +82,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
         UserError: the corpus, the tokenizer or the cache cannot be used, or the data changed since
             the run began.
     """
-    cache = _cache_folder(config.data.cache)
-    parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
-    tokenizer = _find_tokenizer(config, parts, cache / "tokenizers")
-    fingerprints = {part.name: part.documents.fingerprint for part in parts}
-    fingerprints["tokenizer"] = tokenizer.fingerprint
-    lifecycle.check_data(run.workdir, fingerprints)
+    parts, tokenizer, fingerprints = open_corpus(config, run)
     tokenizer.save(run.new_path("tokenizer.json"))
 
     length, tokenized, records = config.model.context, [], {}
@@ -71,7 +93,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
             tokenizer,
             rewrap_lines=config.data.rewrap_lines,
             validation=config.data.validation,
-            cache=str(cache),
+            cache=config.data.cache,
         )
         prefix = f"{part.name}, " if len(parts) > 1 else ""
         for line in _summary(corpus, length):

@@ -79,6 +79,35 @@ def test_log_and_checkpoint_settings_may_change(tmp_path):
     assert storage.read_json(tmp_path / "config.json")["log"] == {"every": 1}
 
 
+def test_places_may_change_in_every_section(tmp_path):
+    def config(place):
+        values = {"path": place, "cache": place}
+        sections = {"data": values, "init": {"path": place}, "tokenizer": {"path": place}}
+        return {"pretrain": {"lstm": sections}, **sections, "path_of_nothing": {"path": "same"}}
+
+    lifecycle.store_config(tmp_path, config("/old"))
+    lifecycle.store_config(tmp_path, config("/new"))
+    assert storage.read_json(tmp_path / "config.json")["init"] == {"path": "/new"}
+    other = config("/new") | {"path_of_nothing": {"path": "other"}}
+    with pytest.raises(UserError, match=r"path_of_nothing\.path='same' \(now 'other'\)"):
+        lifecycle.store_config(tmp_path, other)
+
+
+@pytest.mark.parametrize(("place", "expected"), [("/old", False), ("/new", True)])
+def test_refused_start_restores_the_config(place, expected, tmp_path):
+    config = {**CONFIG, "data": {"path": "/old"}}
+    with lifecycle.open_run(str(tmp_path), config):
+        pass
+    for _ in range(2):
+        with (
+            pytest.raises(UserError, match="changed"),
+            lifecycle.open_run(str(tmp_path), {**config, "data": {"path": place}}) as run,
+        ):
+            assert run.has_moved == expected
+            raise UserError("the data changed")
+    assert storage.read_json(tmp_path / "config.json")["data"] == {"path": "/old"}
+
+
 def test_finished_run_returns_its_result(tmp_path):
     with lifecycle.open_run(str(tmp_path / "run"), CONFIG) as run:
         assert run.result is None

@@ -201,6 +201,28 @@ def test_shards_make_a_whole_and_use_finished_pretraining_runs(
     assert not (run / "pretrain_lstm").exists()
 
 
+def test_moved_ablation_is_the_same_one(gpt1, settings, pretrained, tmp_path):
+    source = shutil.copytree(pretrained(), tmp_path / "pretrained")
+    settings |= {"pretrained.transformer": source, "pretrained.lstm": pretrained("lstm")}
+    config, run = "ablations.py:quick,table5", tmp_path / "run"
+    settings = settings_of_table5(settings)
+    cells = gpt1.result(config, run, settings)["cells"]
+    trained = (run / "rte_full_0/checkpoints").stat().st_mtime_ns
+
+    run = run.rename(tmp_path / "moved")
+    settings["tasks_path"] = (tmp_path / "glue").rename(tmp_path / "moved_glue")
+    settings["pretrained.transformer"] = f"{source.rename(tmp_path / 'moved_pretrained')}/"
+    assert gpt1.result(config, run, settings)["cells"] == cells
+    assert (run / "rte_full_0/checkpoints").stat().st_mtime_ns == trained
+
+    other = shutil.copytree(tmp_path / "moved_glue", tmp_path / "other_glue")
+    train = (other / "RTE/train.tsv").read_text()
+    (other / "RTE/train.tsv").write_text(train.replace("not_entailment", "entailment", 1))
+    for _ in range(2):
+        completed = gpt1.run(*gpt1.command(config, run, settings | {"tasks_path": other}))
+        assert completed.code == 2 and "/data.json: train changed since" in completed.err
+
+
 def test_killed_ablation_ends_with_the_same_numbers(gpt1, settings, tmp_path):
     settings |= {"workers": 2, "tasks": "('rte',)"}
     alone = gpt1.result(
