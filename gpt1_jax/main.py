@@ -153,7 +153,7 @@ def _report_unraisable(problem) -> None:
 def run() -> None:
     """Run the command of `sys.argv` and exit.
 
-    Exit codes: those of `cli.command.run`, and 143 when SIGTERM stopped a run that saved itself.
+    Exit codes: those of `cli.command.run`. A run in training saves itself before a signal stops it.
     """
     sys.unraisablehook = _report_unraisable
     name = sys.argv[1] if len(sys.argv) > 1 else ""

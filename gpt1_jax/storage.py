@@ -7,6 +7,7 @@ module only. Readers of published data sets open their files themselves.
 import contextlib
 import fcntl
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -56,8 +57,13 @@ def write_bytes(path: pathlib.Path, content: bytes) -> None:
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Write the value as JSON, atomically; raise OSError if it cannot be written."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    """Write the value as JSON, atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+        UserError: a number is not finite.
+    """
+    write_text(path, _to_json(path, value, indent=2) + "\n")
 
 
 @contextlib.contextmanager
@@ -125,14 +131,43 @@ def read_json_lines(path: pathlib.Path) -> list[Any]:
 
 
 def write_json_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
-    """Write one value a line, atomically; raise OSError if the file cannot be written."""
+    """Write one value a line, atomically; errors as for `write_json`."""
     with atomic_writer(path) as file:
-        file.writelines(json.dumps(value) + "\n" for value in values)
+        file.writelines(_to_json(path, value) + "\n" for value in values)
 
 
 def append_json_line(file: IO[str], value: Any) -> None:
-    """Append one value to a file that `appender` has opened."""
-    file.write(json.dumps(value) + "\n")
+    """Append one value to a file that `appender` has opened; errors as for `write_json`."""
+    file.write(_to_json(file.name, value) + "\n")
+
+
+def _to_json(path: pathlib.Path | str, value: Any, indent: int | None = None) -> str:
+    """Return the value as JSON, which has neither nan nor infinity. An unknown number is null.
+
+    Raises:
+        UserError: a number is not finite; the message names the file `path` and the field.
+    """
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        field, number = next(_not_finite(value), (None, None))
+        if number is None:
+            raise
+        raise UserError(
+            f"{path}: {field} is {number}, so the file is not written; has the training diverged?"
+        ) from None
+
+
+def _not_finite(value: Any, field: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the dotted names of the numbers that are not finite, with the numbers."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _not_finite(entry, f"{field}.{name}" if field else str(name))
+    elif isinstance(value, list | tuple):
+        for number, entry in enumerate(value):
+            yield from _not_finite(entry, f"{field}[{number}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield field, value
 
 
 def appender(path: pathlib.Path) -> IO[str]:

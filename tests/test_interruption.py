@@ -1,16 +1,21 @@
 """Kill, terminate and break runs; a resumed run must equal an uninterrupted one bit by bit."""
 
+import os
+import pty
 import random
 import re
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_fixtures import read_metrics
+from cli_fixtures import REPOSITORY, read_metrics
 
+from gpt1_jax import signals, storage
 from gpt1_jax.engine import checkpoint
 
 # This run takes some seconds, mostly for evaluation and checkpoints, so it can be interrupted.
@@ -60,28 +65,97 @@ def test_killed_finetuning_resumes_bit_exactly(gpt1, finetuning, tmp_path):
     assert predictions[0].read_bytes() == predictions[1].read_bytes()
 
 
-def test_terminated_run_saves_its_last_step(gpt1, pretraining, uninterrupted, tmp_path):
+@pytest.mark.parametrize("number", signals.SIGNALS, ids=lambda number: number.name)
+def test_stopped_run_saves_its_last_step(number, gpt1, pretraining, uninterrupted, tmp_path):
     settings = pretraining() | LONG | {"checkpoint.every": 2000}
     process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
-    assert interrupt(process, tmp_path, 60, signal.SIGTERM) == 143
+    assert interrupt(process, tmp_path, 60, number) == 128 + number
     (saved,) = (int(path.name) for path in (tmp_path / "checkpoints").iterdir())
     assert 60 <= saved < 900
     assert saved - read_metrics(tmp_path)[-1]["step"] < 5  # log.every: no logged step is lost
     result = gpt1.result("pretrain.py:tiny", tmp_path, settings)
     assert result["params_sha256"] == uninterrupted
-    assert f"resumes from step {saved}\n" in (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text()
+    assert f"stopped by {number.name}: step {saved} is saved, and the same command resumes" in log
+    assert f"resumes from step {saved}\n" in log
 
 
-def test_diverged_run_stops_and_saves_only_finite_params(gpt1, pretraining, tmp_path):
-    settings = pretraining() | {"optim.lr": 1e30, "checkpoint.every": 1, "checkpoint.keep": 20}
-    completed = gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
+def test_run_whose_terminal_is_closed_saves_itself(gpt1, pretraining, tmp_path):
+    settings = pretraining() | LONG | {"checkpoint.every": 2000, "log.every": 1, "steps": 100_000}
+    own_terminal = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'gpt1_jax.main', *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", own_terminal]
+    command += gpt1.command("pretrain.py:tiny", tmp_path, settings)
+    terminal, end = pty.openpty()
+    streams = {"stdin": end, "stdout": end, "stderr": end}
+    process = subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True, **streams)
+    os.close(end)
+    while not any(row["step"] >= 20 for row in read_metrics(tmp_path)):
+        os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert process.wait(60) == 128 + signal.SIGHUP
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
+    assert "stopped by SIGHUP: step" in (tmp_path / "log.txt").read_text()
+
+
+def test_signal_before_training_ends_the_run_at_once(gpt1, pretraining, tmp_path):
+    settings = pretraining() | {"data.cache": tmp_path / "cache"}
+    gpt1.result("pretrain.py:tiny", tmp_path / "first", settings)
+    (key,) = (tmp_path / "cache/locks").iterdir()
+    shutil.rmtree(tmp_path / "cache/tokens")
+    with storage.lock(key):  # the run waits for the process that seems to tokenize the corpus
+        process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path / "second", settings))
+        assert "waiting for it" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130 and errors == "gpt1_jax: stopped by SIGINT\n"
+
+
+def without_speed(run: Path) -> list[dict]:
+    """Return the rows of metrics.jsonl without the speed."""
+    return [
+        {name: value for name, value in row.items() if name not in ("tokens_per_s", "mfu")}
+        for row in read_metrics(run)
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_records_of_a_resumed_run_are_those_of_an_uninterrupted_one(
+    number, gpt1, pretraining, tmp_path
+):
+    # No two intervals divide each other, so each kind of row is cut somewhere.
+    settings = {"steps": 600, "log.every": 11, "eval.every": 7, "checkpoint.every": 10}
+    settings = pretraining() | settings
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    gpt1.result("pretrain.py:tiny", whole, settings)
+    process = gpt1.start(*gpt1.command("pretrain.py:tiny", cut, settings))
+    assert interrupt(process, cut, 60, number) != 0
+    gpt1.result("pretrain.py:tiny", cut, settings)
+    assert without_speed(cut) == without_speed(whole)
+    assert (cut / "samples.jsonl").read_bytes() == (whole / "samples.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"lr": 1e30}, {"lr": 1e30, "decay": 1e30}, {"decay": 1e30, "lr": 1e10}], ids=str
+)
+def test_diverged_run_stops_and_saves_only_finite_params(settings, gpt1, pretraining, tmp_path):
+    # The last step, too: its update is in no later loss.
+    settings = {f"optim.{name}": value for name, value in settings.items()}
+    settings |= {"steps": 2, "optim.warmup_steps": 0, "checkpoint.every": 1, "checkpoint.keep": 20}
+    completed = gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path, pretraining() | settings))
     assert completed.code == 2
     message = re.match(
-        r"gpt1_jax: step (\d+): (?:loss|grad_norm) is (?:nan|inf); lower config.optim.lr",
+        r"gpt1_jax: step (\d+): (?:(?:loss|grad_norm) is (?:nan|inf)|\d+ numbers of the updated "
+        r"params and moments are not finite); lower config.optim.lr",
         completed.err,
     )
-    steps = checkpoint.steps(tmp_path)
-    assert steps and steps[-1] < int(message[1])
+    assert message, completed
+    folder = tmp_path / "checkpoints"
+    steps = [int(path.name) for path in folder.iterdir()]
+    assert all(step < int(message[1]) for step in steps)
     for step in steps:
         params = checkpoint.read_params(tmp_path, step, checkpoint.param_names(tmp_path, step))
         assert all(np.isfinite(array).all() for array in params.values()), step
+    assert not (tmp_path / "result.json").exists()

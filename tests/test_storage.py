@@ -78,3 +78,18 @@ def test_lock_is_held_once(tmp_path):
         assert first and not second
     with storage.lock(path) as again:
         assert again
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_json_never_holds_a_number_that_is_not_finite(number, tmp_path):
+    path, value = tmp_path / "x.json", {"a": [{"b": 1.5}, {"b": number}]}
+    message = rf"x\.json: a\[1\]\.b is {number}, so the file is not written"
+    with pytest.raises(UserError, match=message):
+        storage.write_json(path, value)
+    with pytest.raises(UserError, match=message):
+        storage.write_json_lines(path, [{}, value])
+    with pytest.raises(UserError, match=message), storage.appender(path) as file:
+        storage.append_json_line(file, value)
+    assert path.read_text() == ""
+    storage.write_json(path, {"a": None})  # an unknown number
+    assert storage.read_json(path) == {"a": None}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
+from gpt1_jax import signals
 from gpt1_jax.errors import UserError
 
 HELP = {"-h", "-help", "--help"}
@@ -43,7 +44,8 @@ def run(
     """Parse `argv`, call `main` with the positional arguments, and exit.
 
     Exit codes: 0 on success, and when the reader of the output closes it early; 2 after one line
-    about a mistake; 130 after Ctrl-C. Text is read and written as UTF-8.
+    about a mistake; 128 + signal after SIGINT (Ctrl-C), SIGTERM or SIGHUP. Text is read and written
+    as UTF-8.
 
     Args:
         main: receives the positional arguments.
@@ -59,10 +61,11 @@ def run(
     logging.use_absl_handler()
     logging.set_verbosity(logging.ERROR)  # libraries log their progress at lower levels
     try:
-        if HELP & set(argv[1:]):
-            print(f"{description.strip()}\n\nFlags:\n{_flags_help(values)}")
-        else:
-            main(parser(values, argv))
+        with signals.SignalHandler(signals.stop, signals.GRACE):
+            if HELP & set(argv[1:]):
+                print(f"{description.strip()}\n\nFlags:\n{_flags_help(values)}")
+            else:
+                main(parser(values, argv))
     except UserError as error:
         print(f"gpt1_jax: {error}", file=sys.stderr)
         sys.exit(2)
@@ -70,8 +73,6 @@ def run(
         # The interpreter flushes standard output once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)
     sys.exit(0)
 
 

@@ -150,20 +150,22 @@ def describe(task: Task, split: str, rows: Rows) -> dict:
         published: True if the number of rows is the published one; None if that is unknown.
         sha256: a hash of the set of texts and labels. It includes neither ids nor the order,
             because sources number and order the same rows differently.
+        ordered_sha256: a hash of the texts and labels in their order, on which batches depend.
     """
     counts = Counter(_label_name(task, example.label) for example in rows.examples)
     order = [*map(str, range(task.bins)), *task.labels, "hidden"]
     encode = json.JSONEncoder().encode  # unambiguous, and the same on every machine
-    digests = sorted(
+    digests = [
         hashlib.sha256(encode((example.segments, example.label)).encode()).digest()
         for example in rows.examples
-    )
+    ]
     return {
         "rows": len(rows.examples),
         "unlabeled": rows.unlabeled,
         "labels": {name: counts[name] for name in order if counts[name]},
         "published": len(rows.examples) == task.sizes[split] if split in task.sizes else None,
-        "sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
+        "sha256": hashlib.sha256(b"".join(sorted(digests))).hexdigest(),
+        "ordered_sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
     }
 
 

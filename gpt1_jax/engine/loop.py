@@ -10,6 +10,7 @@ import numpy as np
 
 from gpt1_jax.engine import devices, preemption
 from gpt1_jax.engine.meter import Meter
+from gpt1_jax.engine.step import NOT_FINITE
 from gpt1_jax.errors import UserError
 
 # The host may be this many steps ahead of the devices. Without a limit, simulated CPU devices
@@ -48,12 +49,13 @@ def train(
     meter: Meter,
     hooks: Sequence[Hook],
     advance: Callable[[int, int], None],
+    preemption_handler: preemption.PreemptionHandler,
 ) -> Mapping:
     """Train until `steps` steps are done and return the last state.
 
     Args:
         train_step: (state, batch, step) -> (state, metrics), compiled by `devices.parallelize`; it
-            takes over the state's memory. The metrics are scalars.
+            takes over the state's memory. The metrics are those of `step.training_step`.
         state: the state after `start` steps.
         batch_at: step -> the global batch.
         start: finished steps.
@@ -62,31 +64,33 @@ def train(
         meter: receives the metrics of every step.
         hooks: called in this order.
         advance: (done, total) -> None, for a progress bar.
+        preemption_handler: records the signals. It begins when the first step is compiled: before
+            that, there is nothing to save.
 
     Raises:
-        UserError: the loss or the gradient of a step is not finite; no hook has received a state of
-            this step or a later one.
-        SystemExit: SIGTERM arrived; the hooks with `on_preemption` have been called first.
+        UserError: the loss, the gradient or the new state of a step is not finite; no hook has
+            received a state of this step or a later one.
+        Preempted: a signal arrived; the hooks with `on_preemption` have been called first.
     """
     in_flight = _InFlight(meter, lambda step: advance(step, steps))
-    with preemption.PreemptionHandler() as preemption_handler:
-        for step in range(start + 1, steps + 1):
-            batch = batch_at(step - 1)
-            shape = batch["tokens"].shape
-            tokens = math.prod(shape)
-            with jax.profiler.StepTraceAnnotation("train", step_num=step):
-                state, metrics = train_step(state, devices.split(batch), step - 1)
-            in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
-            # The speed in a line of the log must cover finished steps only.
-            in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
-            stop = preemption_handler.should_stop(step)
-            for hook in hooks:
-                if hook.due(step, steps) or (stop and hook.on_preemption):
-                    in_flight.flush_metrics()
-                    with meter.paused():
-                        hook.call(step, state)
-            if stop:
-                raise SystemExit(preemption.TERMINATED)
+    for step in range(start + 1, steps + 1):
+        batch = batch_at(step - 1)
+        shape = batch["tokens"].shape
+        tokens = math.prod(shape)
+        with jax.profiler.StepTraceAnnotation("train", step_num=step):
+            state, metrics = train_step(state, devices.split(batch), step - 1)
+        preemption_handler.begin()
+        in_flight.append(step, metrics, tokens, flops(tokens, shape[-1]))
+        # The speed in a line of the log must cover finished steps only.
+        in_flight.flush_metrics(0 if meter.due(step) else MAX_STEPS_IN_FLIGHT)
+        number = preemption_handler.received(step)
+        for hook in hooks:
+            if hook.due(step, steps) or (number and hook.on_preemption):
+                in_flight.flush_metrics()
+                with meter.paused():
+                    hook.call(step, state)
+        if number:
+            raise preemption.Preempted(number, step)
     return state
 
 
@@ -111,12 +115,26 @@ class _InFlight:
 
 
 def _finite_metrics(step: int, metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the metrics as numbers; raise UserError if the loss or the gradient is not finite."""
+    """Return the metrics as numbers, without the count of numbers that are not finite.
+
+    The loss is that of the params before the update, so that the new params are checked too, and
+    the moments of the optimizer, which the next update would use.
+
+    Raises:
+        UserError: something is not finite.
+    """
     numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(numbers[name]):
-            raise UserError(
-                f"step {step}: {name} is {numbers[name]}; lower config.optim.lr or look at the "
-                "data (the checkpoints hold only earlier, finite steps)"
-            )
+    count = numbers.pop(NOT_FINITE)
+    problems = [
+        f"{name} is {numbers[name]}"
+        for name in ("loss", "grad_norm", *numbers)
+        if not math.isfinite(numbers[name])
+    ]
+    if count:
+        problems.append(f"{count:.0f} numbers of the updated params and moments are not finite")
+    if problems:
+        raise UserError(
+            f"step {step}: {problems[0]}; lower config.optim.lr, or look at config.optim and the "
+            "data (the checkpoints hold only earlier, finite steps)"
+        )
     return numbers

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 
 class Meter:
@@ -45,6 +46,15 @@ class Meter:
         if self.due(step):
             self._write_line(step)
             self._start_line()
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums of the line that has begun, as JSON values, to be saved with a step."""
+        return {"count": self._count, "sums": dict(self._sums)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue the line of `state`. Its speed covers only the steps that are added from now."""
+        self._count = state["count"]
+        self._sums.update(state["sums"])
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:

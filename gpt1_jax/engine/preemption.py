@@ -1,35 +1,62 @@
-"""Handle SIGTERM, so that a run saves a checkpoint before it stops."""
+"""Handle the signals that stop a run, so that it saves a checkpoint before it stops."""
 
+import contextlib
 import signal
 
 import jax
 from jax.experimental import multihost_utils
 
-TERMINATED = 128 + signal.SIGTERM  # the exit code of a run that saved its state and stopped
+from gpt1_jax import signals
+
+
+class Preempted(SystemExit):
+    """Report that a run was stopped by a signal after a step, which has been saved.
+
+    The exit code is 128 + signal.
+
+    Attributes:
+        signal: the name of the signal.
+        step: the step.
+    """
+
+    def __init__(self, number: int, step: int):
+        super().__init__(signals.exit_code(number))
+        self.signal, self.step = signal.Signals(number).name, step
 
 
 class PreemptionHandler:
-    """Record SIGTERM inside a `with` block. A second SIGTERM ends the process at once.
+    """Record SIGINT, SIGTERM or SIGHUP inside a `with` block, from a call of `begin` on.
 
-    A job of several processes leaves the signal to JAX's preemption service.
+    Before it, and in a job of several processes, the handlers of the caller are valid. JAX's
+    preemption service handles SIGTERM for such a job: all processes stop after the same step. The
+    other signals end the process that receives them, without a checkpoint.
+
+    A second signal ends the process at once (`signals.SignalHandler`).
     """
 
     def __enter__(self) -> "PreemptionHandler":
-        self._received = False
-        if jax.process_count() == 1:
-            self._previous = signal.signal(signal.SIGTERM, self._record)
+        self._handler = signals.SignalHandler(lambda number: None)
+        self._stack = contextlib.ExitStack()
+        self._begun = False
         return self
 
     def __exit__(self, *_) -> None:
-        if jax.process_count() == 1:
-            signal.signal(signal.SIGTERM, self._previous)
+        self._stack.close()
 
-    def should_stop(self, step: int) -> bool:
-        """Return whether to stop after `step`; all hosts of a job get the same answer at a step."""
+    def begin(self) -> None:
+        """Record signals from now on: there is something to save."""
+        if jax.process_count() == 1 and not self._begun:
+            self._stack.enter_context(self._handler)
+        self._begun = True
+
+    @property
+    def pending(self) -> int | None:
+        """Return the signal that this process has recorded, or None."""
+        return self._handler.received
+
+    def received(self, step: int) -> int | None:
+        """Return the signal to stop for after `step`, or None; it is the same on all hosts."""
         if jax.process_count() > 1:
-            return multihost_utils.reached_preemption_sync_point(step)
-        return self._received
-
-    def _record(self, number, frame) -> None:
-        self._received = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            stop = multihost_utils.reached_preemption_sync_point(step)
+            return signal.SIGTERM if stop else None
+        return self.pending

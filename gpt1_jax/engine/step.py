@@ -1,6 +1,6 @@
 """Define the training step of one device: accumulate and average gradients, then optimize."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ import optax
 from jaxtyping import UInt32
 
 from gpt1_jax.engine.devices import AXIS
+
+NOT_FINITE = "not_finite"  # name of a metric of the step
 
 
 def seed_and_step(seed: int, step: int) -> UInt32[np.ndarray, "2"]:
@@ -34,7 +36,8 @@ def training_step(
     """Return step(state, batch, seed_and_step) -> (state, metrics), for `devices.parallelize`.
 
     The state is {"params", "opt_state"}. The metrics are means over all rows of the global batch,
-    with "loss" and "grad_norm" (before clipping) added.
+    with "loss" and "grad_norm" (before clipping) added, and NOT_FINITE: the number of elements of
+    the new state that are not finite, which the loop does not accept.
 
     Args:
         loss: (params, batch, key) -> (loss, metrics), a mean over the batch's rows; the metrics are
@@ -65,6 +68,16 @@ def training_step(
         grads, metrics = jax.lax.pmean((grads, {**metrics, "loss": value}), AXIS)
         updates, opt_state = optimizer.update(grads, state["opt_state"], params)
         state = {"params": optax.apply_updates(params, updates), "opt_state": opt_state}
-        return state, {**metrics, "grad_norm": optax.tree.norm(grads)}
+        metrics = {**metrics, "grad_norm": optax.tree.norm(grads)}
+        return state, {**metrics, NOT_FINITE: _not_finite(state)}
 
     return step
+
+
+def _not_finite(state: Mapping) -> jax.Array:
+    """Return the number of float elements of the state that are not finite.
+
+    XLA counts while it writes the state, so nothing is read again.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    return sum(jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in leaves)

@@ -5,9 +5,7 @@ The folder holds config.json, log.txt, metrics.jsonl, tb/, checkpoints/ and resu
 
 import contextlib
 import json
-import os
 import pathlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +18,9 @@ from gpt1_jax.runs.log import Log
 # Settings that may change between the starts of one run. They decide what is written, not what is
 # computed.
 CHANGEABLE = ("log", "checkpoint", "compile_for")
+# Places of what a run reads. They may change too, because data.json records the content.
+INPUT_PATHS = ("data.path", "init.path", "tokenizer.path")
+PATHS = (*INPUT_PATHS, "data.cache")
 
 
 class OpenRun(NamedTuple):
@@ -29,11 +30,26 @@ class OpenRun(NamedTuple):
         workdir: the folder.
         log: its log.
         result: the content of result.json if the run has finished, else None.
+        created: the entries of the folder that this start has created (`new_path`).
+        has_moved: True if an earlier start read its data from other INPUT_PATHS. A run that has
+            finished must then compare the content (`check_data`).
     """
 
     workdir: pathlib.Path
     log: Log
     result: dict | None
+    created: list[pathlib.Path]
+    has_moved: bool
+
+    def new_path(self, name: str) -> pathlib.Path:
+        """Return the path of an entry that this start is about to write.
+
+        If it does not exist yet, an error before training removes it.
+        """
+        path = self.workdir / name
+        if not path.exists():
+            self.created.append(path)
+        return path
 
     def finish(self, result: Mapping[str, Any]) -> dict:
         """Write result.json, which ends the run, and return the result."""
@@ -47,31 +63,43 @@ class OpenRun(NamedTuple):
 def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
     """Lock the folder `path` and prepare it for a run with exactly this configuration.
 
-    A UserError inside the block leaves the folder as it was, unless training has begun in it or in
-    a folder below. The corrected command then starts from the beginning.
+    A UserError before training begins (`Log.start`) removes what this start has created, and
+    nothing else. The corrected command then starts from the beginning. An earlier config.json is
+    restored.
 
     Raises:
         UserError: as `lock_workdir` and `store_config`.
     """
     workdir, is_primary = pathlib.Path(path), jax.process_index() == 0
-    existed, old_entries = os.path.isdir(workdir), set(workdir.glob("*"))
+    created = [entry for entry in (workdir, workdir / ".lock") if not entry.exists()]
     with lock_workdir(workdir) if is_primary else contextlib.nullcontext():
+        files = workdir / "config.json", workdir / "log.txt"
+        created += [file for file in files if not file.exists()]
+        log, earlier = None, storage.read_json(workdir / "config.json", missing=None)
+        moved = has_moved(workdir, config)
         try:
             if is_primary:
                 store_config(workdir, config)
             with contextlib.closing(Log(workdir, enabled=is_primary)) as log:
                 result_path = workdir / "result.json"
-                run = OpenRun(workdir, log, storage.read_json(result_path, missing=None))
-                if run.result is not None:
+                result = storage.read_json(result_path, missing=None)
+                if result is not None:
                     log.line(f"finished before: {result_path}")
-                yield run
+                yield OpenRun(workdir, log, result, created, moved)
         except UserError:
-            if is_primary and not any(workdir.rglob("metrics.jsonl")):
-                for entry in set(workdir.glob("*")) - old_entries:
-                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-                if not existed:
-                    workdir.rmdir()
+            if is_primary and not (log and log.started):
+                _remove(created)
+                if earlier is not None:
+                    storage.write_json(workdir / "config.json", earlier)
             raise
+
+
+def _remove(created: Sequence[pathlib.Path]) -> None:
+    """Delete files and empty folders; `created` lists a folder before its entries."""
+    for entry in reversed(created):
+        # A folder that others have put something into stays, and so does what is gone already.
+        with contextlib.suppress(OSError):
+            entry.rmdir() if entry.is_dir() else entry.unlink()
 
 
 @contextlib.contextmanager
@@ -101,10 +129,12 @@ def store_config(
 ) -> None:
     """Write config.json. Refuse the folder of a run that was started with other settings.
 
+    The PATHS of any section may change.
+
     Args:
         workdir: folder of the run.
         config: nested settings.
-        changeable: top-level settings that may change between the starts of the run.
+        changeable: top-level settings that may change between the starts of the run, too.
 
     Raises:
         UserError: the run was started with other settings; the message lists the first differences.
@@ -117,29 +147,46 @@ def check_config(
     workdir: pathlib.Path, config: Mapping, changeable: Sequence[str] = CHANGEABLE
 ) -> None:
     """Raise the UserError of `store_config` without writing anything; arguments as there."""
-    path = workdir / "config.json"
-    config = json.loads(json.dumps(config))
-    if not path.exists():
-        return
-    old, new = flatten(storage.read_json(path)), flatten(config)
     changes = [
-        f"{name}={old.get(name)!r} (now {new.get(name)!r})"
-        for name in sorted(old.keys() | new.keys())
-        if name.split(".")[0] not in changeable and old.get(name) != new.get(name)
+        f"{name}={old!r} (now {new!r})"
+        for name, (old, new) in _changed(workdir, config).items()
+        if name.split(".")[0] not in changeable and not _is_one_of(name, PATHS)
     ]
     if changes:
         raise UserError(
-            f"{path}: this run was started with {', '.join(changes[:4])}; "
+            f"{workdir / 'config.json'}: this run was started with {', '.join(changes[:4])}; "
             "give the same again or another --workdir"
         )
 
 
-def check_data(workdir: pathlib.Path, fingerprints: Mapping[str, str]) -> None:
+def has_moved(workdir: pathlib.Path, config: Mapping) -> bool:
+    """Return whether config.json names other INPUT_PATHS than `config`."""
+    return any(_is_one_of(name, INPUT_PATHS) for name in _changed(workdir, config))
+
+
+def _changed(workdir: pathlib.Path, config: Mapping) -> dict[str, tuple[Any, Any]]:
+    """Return dotted name -> (value in config.json, value in `config`) of what differs."""
+    stored = storage.read_json(workdir / "config.json", missing=None)
+    if stored is None:
+        return {}
+    old, new = flatten(stored), flatten(json.loads(json.dumps(config)))
+    names = sorted(old.keys() | new.keys())
+    return {
+        name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
+    }
+
+
+def _is_one_of(name: str, settings: Sequence[str]) -> bool:
+    """Return whether the dotted name is one of `settings`, in any section."""
+    return any(f".{name}".endswith(f".{setting}") for setting in settings)
+
+
+def check_data(workdir: pathlib.Path, fingerprints: Mapping[str, Any]) -> None:
     """Compare the run's data with the data of its first start, as data.json records it.
 
     Args:
         workdir: folder of the run.
-        fingerprints: name of each part of the data -> its fingerprint.
+        fingerprints: name of each part of the data -> its fingerprint, a JSON value.
 
     Raises:
         UserError: data.json exists and a fingerprint differs.

@@ -187,7 +187,8 @@ def write_pretrained(
     with lifecycle.open_run(path, config) as run:
         if run.result is not None:
             return run.result
-        tokenizer.save(run.workdir / "tokenizer.json")
+        tokenizer.save(run.new_path("tokenizer.json"))
+        run.new_path(checkpoint.FOLDER)
         checkpoints = Checkpoints(run.workdir, keep=1, log_line=run.log.line)
         opt_state = {"count": np.zeros((), np.int32)}  # no optimizer has updated these params
         state = {"params": params, "opt_state": opt_state}

@@ -6,6 +6,7 @@ or machines may share the runs (runs/job_queue.py).
 
 import collections
 import contextlib
+import json
 import os
 import pathlib
 import sys
@@ -38,6 +39,10 @@ CHANGEABLE = (
     "zero_shot_bodies",
     "variants",
     *lifecycle.CHANGEABLE,
+    # Places, as lifecycle.PATHS.
+    "corpus_path",
+    "tasks_path",
+    "pretrained",
 )
 
 
@@ -108,6 +113,32 @@ def _prepare_folder(config: ConfigDict, folder: pathlib.Path, runs: AblationRuns
                 train=world.train,
                 dev=world.dev,
             )
+        _check_moved(folder, runs)
+
+
+def _check_moved(folder: pathlib.Path, runs: AblationRuns) -> None:
+    """Check that the finished runs have read what a further run would read now.
+
+    If a place of the data has changed, one run of each data set and pretraining run compares the
+    content with its record. Unfinished runs do so when they are resumed.
+
+    Raises:
+        UserError: the content differs.
+    """
+    checked = set()
+    for name, run in runs.configs.items():
+        values = run.to_dict()
+        if not job_queue.is_finished(folder, name) or not lifecycle.has_moved(
+            folder / name, values
+        ):
+            continue
+        inputs = [values.get(key) for key in ("trainer", "task", "data", "tokenizer", "init")]
+        key = json.dumps(inputs, sort_keys=True)
+        if key in checked:
+            lifecycle.store_config(folder / name, values)
+        else:
+            TRAINERS[run.trainer](run, str(folder / name))
+        checked.add(key)
 
 
 def _run_jobs(

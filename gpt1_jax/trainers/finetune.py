@@ -50,6 +50,8 @@ def finetune(config: ConfigDict, path: str) -> dict:
         return rehearse(config, rehearsed_steps.finetuning)
     with lifecycle.open_run(path, config.to_dict()) as run:
         if run.result is not None:
+            if run.has_moved:
+                finetune_data.load(config, run)
             return run.result
         begin = time.time()
         config_checks.check_batch_size(config.batch_size, config.optim.accumulate)

@@ -1,5 +1,6 @@
 """Load the splits of a task and pack them into the batches of finetuning."""
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,13 +12,13 @@ from gpt1_jax import storage
 from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.readers.records import Example
 from gpt1_jax.datasets.tasks import Task
-from gpt1_jax.engine import losses, order, packing
+from gpt1_jax.engine import checkpoint, losses, order, packing
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import classification
-from gpt1_jax.trainers.pretrained import Pretrained, read_pretrained
+from gpt1_jax.trainers.pretrained import FirstStart, Pretrained, read_pretrained
 
 
 class FinetuneData(NamedTuple):
@@ -48,18 +49,30 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
             or the data changed since the run began.
     """
     task = find_task(config.task, config.regression)
+    init = config.init
     pretrained = read_pretrained(
-        config.init.path, config.init.step, config.init.layers, config.model.to_dict()
+        init.path, init.step, init.layers, config.model.to_dict(), _first_start(run.workdir)
     )
     examples, about = read_splits(config.data, task, run.log.line)
     packed = pack(config, task, examples, pretrained.tokenizer, pretrained.sizes["context"])
-    fingerprints = {split: record["sha256"] for split, record in about["splits"].items()}
+    fingerprints = {split: record["ordered_sha256"] for split, record in about["splits"].items()}
     fingerprints["tokenizer"] = pretrained.tokenizer.fingerprint
+    fingerprints["pretrained params"] = pretrained.fingerprint
     lifecycle.check_data(run.workdir, fingerprints)
-    storage.write_json(run.workdir / "data.json", about | {"fingerprints": fingerprints})
-    pretrained.tokenizer.save(run.workdir / "tokenizer.json")
+    record = {**about, "init": {"step": pretrained.step}, "fingerprints": fingerprints}
+    storage.write_json(run.new_path("data.json"), record)
+    pretrained.tokenizer.save(run.new_path("tokenizer.json"))
     stream_metadata = classification.task_metadata(task) | {"context": pretrained.sizes["context"]}
     return FinetuneData(task, pretrained, examples, packed, about, stream_metadata)
+
+
+def _first_start(workdir: pathlib.Path) -> FirstStart | None:
+    """Return what data.json records about the initial params; None at the first start."""
+    record = storage.read_json(workdir / "data.json", missing=None)
+    if record is None:
+        return None
+    is_saved = any(map(str.isdecimal, storage.names(workdir / checkpoint.FOLDER)))
+    return FirstStart(record["init"]["step"], record["fingerprints"]["pretrained params"], is_saved)
 
 
 def find_task(name: str, regression: bool) -> Task:

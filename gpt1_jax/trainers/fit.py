@@ -1,7 +1,7 @@
 """Fit a model: from a loss and its data to trained params, resumable at every step."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
-from gpt1_jax.engine import devices, loop, optim, peak_flops, step
+from gpt1_jax.engine import checkpoint, devices, loop, optim, peak_flops, preemption, step
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.engine.meter import Meter
 from gpt1_jax.engine.step_trace import StepTrace
@@ -80,11 +80,13 @@ class RunState(NamedTuple):
         checkpoints: the checkpoints of the run.
         step: finished steps; 0 if there is no checkpoint.
         state: {"params", "opt_state"} after these steps.
+        meter: the meter, with the sums of the line of the log that these steps have begun.
     """
 
     checkpoints: Checkpoints
     step: int
     state: Mapping
+    meter: Meter
 
 
 def fit(
@@ -111,21 +113,23 @@ def fit(
         derive: averaged metrics -> further metrics for the log.
         meta: JSON values that are stored with every checkpoint.
         keep_steps: steps whose checkpoints are never deleted.
+
+    Raises:
+        Preempted: a signal arrived; the run has saved itself.
     """
-    start = _restore(config, run, params, training, keep_steps)
-    hooks = _hooks(run, start.checkpoints, evaluation, meta, config.checkpoint.every, keep_steps)
+    meter = _meter(config, run, training, derive)
+    start = _restore(config, run, params, training, meter, keep_steps)
+    hooks = _hooks(config, run, start, evaluation, meta, keep_steps)
     final = training.optim_config.steps
     step_trace = _step_trace(config, run, start.step, final)
-    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
-
-    def learning_rate(number):
-        return {"lr": training.optim_config.learning_rate(number - 1)}
 
     def train_step(state, batch, number):
         return training.step(state, batch, step.seed_and_step(config.seed, number))
 
-    # Closing waits for the last save, also on the way out after SIGTERM.
+    # Closing waits for the last save, also on the way out after a signal.
     with (
+        _report_preemption(run.log.line),
+        preemption.PreemptionHandler() as preemption_handler,
         contextlib.closing(start.checkpoints) as checkpoints,
         run.log.bar("training") as advance,
         step_trace,
@@ -139,28 +143,64 @@ def fit(
             start=start.step,
             steps=final,
             flops=flops,
-            meter=Meter(run.log.metrics, config.log.every, peak, learning_rate, derive),
+            meter=meter,
             hooks=step_trace.around(hooks),
             advance=advance,
+            preemption_handler=preemption_handler,
         )
         checkpoints.wait()
+        if preemption_handler.pending:  # it came during the last hooks
+            raise preemption.Preempted(preemption_handler.pending, final)
         return Fitted(state["params"], checkpoints.best_step())
 
 
+@contextlib.contextmanager
+def _report_preemption(log_line: Callable[[str], None]) -> Iterator[None]:
+    """Log that the run has saved itself, if a signal ends the block."""
+    try:
+        yield
+    except preemption.Preempted as stop:
+        log_line(
+            f"stopped by {stop.signal}: step {stop.step} is saved, and the same command resumes "
+            "the run"
+        )
+        raise
+
+
+def _meter(config: ConfigDict, run: OpenRun, training: Training, derive: Callable) -> Meter:
+    """Return the meter that writes the lines of the log."""
+    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
+
+    def learning_rate(number):
+        return {"lr": training.optim_config.learning_rate(number - 1)}
+
+    return Meter(run.log.metrics, config.log.every, peak, learning_rate, derive)
+
+
 def _restore(
-    config: ConfigDict, run: OpenRun, params: Mapping, training: Training, keep_steps: Sequence[int]
+    config: ConfigDict,
+    run: OpenRun,
+    params: Mapping,
+    training: Training,
+    meter: Meter,
+    keep_steps: Sequence[int],
 ) -> RunState:
     """Return the run's state at its newest checkpoint, else its initial state."""
     state = {"params": params, "opt_state": training.optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
+    run.new_path(checkpoint.FOLDER)
     checkpoints = Checkpoints(
         run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, log_line=run.log.line
     )
-    start, state = checkpoints.restore(state) or (0, state)
-    if start:
+    restored, start = checkpoints.restore(state), 0
+    if restored is not None:
+        start, state = restored
+        saved = checkpoint.read_meta(run.workdir, start)
+        if "meter" in saved:  # earlier versions of the program did not save it
+            meter.restore(saved["meter"])
         run.log.line(f"resumes from step {start}")
     run.log.start(start)
-    return RunState(checkpoints, start, state)
+    return RunState(checkpoints, start, state, meter)
 
 
 def _step_trace(config: ConfigDict, run: OpenRun, start: int, final: int) -> StepTrace:
@@ -174,11 +214,11 @@ def _step_trace(config: ConfigDict, run: OpenRun, start: int, final: int) -> Ste
 
 
 def _hooks(
+    config: ConfigDict,
     run: OpenRun,
-    checkpoints: Checkpoints,
+    start: RunState,
     evaluation: Evaluation,
     meta: Mapping,
-    every: int,
     keep_steps: Sequence[int],
 ) -> list[loop.Hook]:
     """Return the hooks that evaluate and save.
@@ -190,12 +230,12 @@ def _hooks(
         metrics, score = evaluation.call(number, state["params"])
         run.log.metrics(number, metrics)
         if score is not None:
-            checkpoints.save(number, state, meta, score)
+            save(number, state, score)
 
-    def save(number, state):
-        checkpoints.save(number, state, meta)
+    def save(number, state, score=None):
+        start.checkpoints.save(number, state, {**meta, "meter": start.meter.state()}, score)
 
     return [
         loop.Hook(evaluation.every, evaluate, on_preemption=False),
-        loop.Hook(every, save, steps=keep_steps),
+        loop.Hook(config.checkpoint.every, save, steps=keep_steps),
     ]

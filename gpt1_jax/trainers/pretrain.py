@@ -42,6 +42,8 @@ def pretrain(config: ConfigDict, path: str) -> dict:
         return rehearse(config, rehearsed_steps.pretraining)
     with lifecycle.open_run(path, config.to_dict()) as run:
         if run.result is not None:
+            if run.has_moved:
+                pretrain_data.open_corpus(config, run)
             return run.result
         begin = time.time()
         config_checks.check_batch_size(config.batch_size, config.optim.accumulate)

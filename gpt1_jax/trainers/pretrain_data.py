@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -49,6 +49,33 @@ class PretrainData(NamedTuple):
     characters_per_token: dict[str, float]
 
 
+class Corpus(NamedTuple):
+    """Hold a corpus that is not tokenized yet.
+
+    Attributes:
+        parts: the parts of a mixture, or the only part.
+        tokenizer: the tokenizer.
+        fingerprints: those of the parts and of the tokenizer, for data.json.
+    """
+
+    parts: tuple[corpora.Part, ...]
+    tokenizer: bpe.Tokenizer
+    fingerprints: dict[str, Any]
+
+
+def open_corpus(config: ConfigDict, run: lifecycle.OpenRun) -> Corpus:
+    """Open config.data and the tokenizer, and compare them with data.json; errors as for `load`."""
+    cache = _cache_folder(config.data.cache)
+    parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
+    tokenizer = _find_tokenizer(config, parts, cache / "tokenizers", run.log.line)
+    fingerprints = {part.name: part.documents.fingerprint for part in parts}
+    if len(parts) > 1:
+        fingerprints["mixture"] = [[part.name, part.weight] for part in parts]
+    fingerprints["tokenizer"] = tokenizer.fingerprint
+    lifecycle.check_data(run.workdir, fingerprints)
+    return Corpus(parts, tokenizer, fingerprints)
+
+
 def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
     """Read config.data and tokenize it; write data.json and tokenizer.json.
 
@@ -56,13 +83,8 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
         UserError: the corpus, the tokenizer or the cache cannot be used, or the data changed since
             the run began.
     """
-    cache = _cache_folder(config.data.cache)
-    parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
-    tokenizer = _find_tokenizer(config, parts, cache / "tokenizers", run.log.line)
-    fingerprints = {part.name: part.documents.fingerprint for part in parts}
-    fingerprints["tokenizer"] = tokenizer.fingerprint
-    lifecycle.check_data(run.workdir, fingerprints)
-    tokenizer.save(run.workdir / "tokenizer.json")
+    parts, tokenizer, fingerprints = open_corpus(config, run)
+    tokenizer.save(run.new_path("tokenizer.json"))
 
     length, tokenized, records = config.model.context, [], {}
     characters_per_token = {"train": 0.0, "validation": 0.0}
@@ -72,7 +94,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
             tokenizer,
             rewrap_lines=config.data.rewrap_lines,
             validation=config.data.validation,
-            cache=str(cache),
+            cache=config.data.cache,
             log_line=run.log.line,
         )
         prefix = f"{part.name}, " if len(parts) > 1 else ""
@@ -90,7 +112,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
         about = {
             "parts": {part.name: {"weight": part.weight, **records[part.name]} for part in parts}
         }
-    storage.write_json(run.workdir / "data.json", {**about, "fingerprints": fingerprints})
+    storage.write_json(run.new_path("data.json"), {**about, "fingerprints": fingerprints})
     return PretrainData(tokenizer, tokenized, characters_per_token)
 
 

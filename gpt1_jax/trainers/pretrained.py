@@ -1,6 +1,8 @@
 """Read the checkpoint that finetuning starts from, and transfer its params to a new model."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +27,7 @@ class Pretrained(NamedTuple):
         params: slash-joined name -> array, of the transferred params.
         dropped: the names of the params that are not transferred.
         origin: {"origin": ...}, the source of imported params; {} for a run trained here.
+        fingerprint: hash of the transferred params.
     """
 
     tokenizer: bpe.Tokenizer
@@ -35,6 +38,7 @@ class Pretrained(NamedTuple):
     params: dict[str, np.ndarray]
     dropped: list[str]
     origin: dict[str, Any]
+    fingerprint: str
 
 
 class InitialParams(NamedTuple):
@@ -51,16 +55,37 @@ class InitialParams(NamedTuple):
     summary: str
 
 
+class FirstStart(NamedTuple):
+    """Hold what the first start of a run recorded about its initial params.
+
+    Attributes:
+        step: the step of the pretraining run.
+        fingerprint: hash of the transferred params.
+        is_saved: True if the run has a checkpoint, so that its initial params are not used again.
+    """
+
+    step: int
+    fingerprint: str
+    is_saved: bool
+
+
 def read_pretrained(
-    path: str, step: int | None, layers: int | None, model: Mapping[str, Any]
+    path: str,
+    step: int | None,
+    layers: int | None,
+    model: Mapping[str, Any],
+    first: FirstStart | None = None,
 ) -> Pretrained:
     """Read the pretraining run in the folder `path`.
 
     Args:
         path: config.init.path.
-        step: config.init.step; None selects the last checkpoint.
+        step: config.init.step; None selects the checkpoint that `path` names, or else the last.
         layers: config.init.layers; None transfers every block.
         model: config.model; a size that is None is taken from the run.
+        first: the first start of a run that is resumed. Its step is used, although the pretraining
+            run may have gone on. If that step is deleted and `first.is_saved`, the names and the
+            shapes of the params are those of the last checkpoint, and the values do not matter.
 
     Raises:
         UserError: the run, its checkpoint or its tokenizer is missing, damaged, or does not fit
@@ -68,16 +93,22 @@ def read_pretrained(
     """
     run = PretrainedRun(path)
     sizes = body_sizes(run, model)
-    step = step or run.steps[-1]
-    if step not in run.steps:
+    if first is not None:
+        step = first.step
+    elif step is None:
+        step = run.step
+    is_deleted = step not in run.steps
+    if is_deleted and not (first and first.is_saved):
+        begun = ", from which this run began" if first else ""
         raise UserError(
-            f"config.init.step: {run.workdir} has no checkpoint of step {step}; choose one of "
-            f"{run.steps}"
+            f"config.init.step: {run.workdir} has no checkpoint of step {step}{begun}; choose one "
+            f"of {run.steps}"
         )
-    run.meta(step)  # raises a UserError if the checkpoint was trained with another tokenizer
+    source = run.steps[-1] if is_deleted else step
+    meta = run.meta(source)
     if layers is None:
         layers = run.sizes.get("layers", 1)
-    names = checkpoint.param_names(run.workdir, step)
+    names = checkpoint.param_names(run.workdir, source)
     transferred = transfer.transferred_names(names, layers)
     return Pretrained(
         tokenizer=run.tokenizer,
@@ -85,10 +116,17 @@ def read_pretrained(
         sizes=sizes,
         step=step,
         layers=layers,
-        params=checkpoint.read_params(run.workdir, step, transferred),
+        params=checkpoint.read_params(run.workdir, source, transferred),
         dropped=[name for name in names if name not in transferred],
         origin={"origin": run.config["origin"]} if "origin" in run.config else {},
+        fingerprint=first.fingerprint if is_deleted else _fingerprint(meta, transferred),
     )
+
+
+def _fingerprint(meta: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Return the hash of some params of a checkpoint, from its metadata."""
+    checksums = {name: meta["crc32"][f"params/{name}"] for name in sorted(names)}
+    return hashlib.sha256(json.dumps(checksums).encode()).hexdigest()
 
 
 def body_sizes(run: PretrainedRun, model: Mapping[str, Any]) -> dict[str, Any]:

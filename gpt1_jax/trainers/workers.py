@@ -5,13 +5,13 @@ import multiprocessing
 import os
 import pathlib
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 
 from ml_collections import ConfigDict
 
-from gpt1_jax.engine import devices, preemption
+from gpt1_jax import signals
+from gpt1_jax.engine import devices
 from gpt1_jax.runs import job_queue
 from gpt1_jax.trainers.ablation_runs import list_runs
 
@@ -20,7 +20,8 @@ from gpt1_jax.trainers.ablation_runs import list_runs
 def start_workers(config: ConfigDict, path: str, count: int) -> Iterator["Workers"]:
     """Start `count` worker processes. Terminate them at the end of the block.
 
-    SIGTERM ends the block, too. Unfinished runs save a checkpoint first.
+    SIGINT, SIGTERM and SIGHUP end the block, too. Unfinished runs save a checkpoint first. A second
+    signal kills the workers.
 
     Args:
         config: configuration of the ablation.
@@ -28,14 +29,13 @@ def start_workers(config: ConfigDict, path: str, count: int) -> Iterator["Worker
         count: number of processes; the CPU cores are divided among them.
     """
     workers = Workers(config, path, count)
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(preemption.TERMINATED))
-    try:
-        for number in range(count):
-            workers.start(number)
-        yield workers
-    finally:
-        workers.stop()
-        signal.signal(signal.SIGTERM, previous)
+    with signals.SignalHandler(signals.stop):
+        try:
+            for number in range(count):
+                workers.start(number)
+            yield workers
+        finally:
+            workers.stop()
 
 
 class Workers:
@@ -54,7 +54,8 @@ class Workers:
             cores = cores[number :: self._count]
         arguments = self._config, self._path, number, cores
         self._processes[number] = self._context.Process(target=_work, args=arguments)
-        self._processes[number].start()
+        with signals.keep_from_children():
+            self._processes[number].start()
 
     def are_running(self) -> bool:
         """Return whether a worker is left. Record the jobs of crashed workers and restart these.

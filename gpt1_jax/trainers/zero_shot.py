@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -37,13 +38,31 @@ def zero_shot(config: ConfigDict, path: str) -> dict:
     """
     config_checks.check(config)
     with lifecycle.open_run(path, config.to_dict()) as run:
-        return _zero_shot(config, run) if run.result is None else run.result
+        if run.result is not None:
+            if run.has_moved:
+                _load(config, run)
+            return run.result
+        return _zero_shot(config, run)
 
 
-def _zero_shot(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
-    """Load the splits, probe the checkpoints and write the result."""
-    begin = time.time()
-    config_checks.check_batch_size(config.batch_size)
+class ProbeInputs(NamedTuple):
+    """Hold what is probed.
+
+    Attributes:
+        source: the pretraining run.
+        tasks: the tasks.
+        splits: their splits, by the names of task and split.
+        data: the record of the splits, for data.json and result.json.
+    """
+
+    source: PretrainedRun
+    tasks: list[Task]
+    splits: dict[tuple[str, str], probing.ProbeSplit]
+    data: dict
+
+
+def _load(config: ConfigDict, run: lifecycle.OpenRun) -> ProbeInputs:
+    """Load the pretraining run and the splits; compare them with data.json, and write it."""
     source = PretrainedRun(config.init.path)
     tasks = _select_tasks(config, run.log.line)
     splits, metadata = {}, {}
@@ -55,7 +74,14 @@ def _zero_shot(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
             splits[task.name, name] = split
     data = {"source": config.data.source, "splits": metadata}
     _record_data(run, source, data)
+    return ProbeInputs(source, tasks, splits, data)
 
+
+def _zero_shot(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
+    """Load the splits, probe the checkpoints and write the result."""
+    begin = time.time()
+    config_checks.check_batch_size(config.batch_size)
+    source, tasks, splits, data = _load(config, run)
     steps = ", ".join(map(str, source.steps))
     run.log.line(f"probing {source.workdir} ({source.body}) after steps {steps}")
     body = factory.make_body(source.body, source.tokenizer.vocab_size, source.sizes)
@@ -68,7 +94,7 @@ def _zero_shot(config: ConfigDict, run: lifecycle.OpenRun) -> dict:
         "init": {"path": config.init.path},
         "steps": source.steps,
         "probes": {
-            task.name: _probe_summary(task, metadata)
+            task.name: _probe_summary(task, data["splits"])
             | {"steps": {str(step): results[step][task.name] for step in source.steps}}
             for task in tasks
         },
@@ -202,10 +228,10 @@ def _record_data(run: lifecycle.OpenRun, source: PretrainedRun, data: Mapping) -
     """Write data.json. Raise UserError if the run began with other data or checkpoints."""
     checksums = {step: source.meta(step)["crc32"] for step in source.steps}
     checkpoints = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
-    fingerprints = {name: split["sha256"] for name, split in data["splits"].items()}
+    fingerprints = {name: split["ordered_sha256"] for name, split in data["splits"].items()}
     fingerprints |= {"tokenizer": source.tokenizer.fingerprint, "checkpoints": checkpoints}
     lifecycle.check_data(run.workdir, fingerprints)
-    storage.write_json(run.workdir / "data.json", {**data, "fingerprints": fingerprints})
+    storage.write_json(run.new_path("data.json"), {**data, "fingerprints": fingerprints})
 
 
 def _probe_checkpoints(

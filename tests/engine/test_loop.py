@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt1_jax.engine import loop, meter
+from gpt1_jax import signals
+from gpt1_jax.engine import loop, meter, preemption
+from gpt1_jax.engine.step import NOT_FINITE
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import log
 
@@ -29,11 +31,12 @@ class Recorder:
     Args:
         run_log: the log of the meter.
         losses: step -> loss; 1 for other steps.
+        not_finite: step -> elements of its state that are not finite; 0 for other steps.
     """
 
-    def __init__(self, run_log, losses=None):
+    def __init__(self, run_log, losses=None, not_finite=None):
         self.meter = meter.Meter(run_log.metrics, 2, 1e9, lambda step: {"lr": step / 10})
-        self.losses = losses or {}
+        self.losses, self.not_finite = losses or {}, not_finite or {}
         self.steps = 0
         self.hook_calls, self.progress, self.batches = [], [], []
 
@@ -42,6 +45,7 @@ class Recorder:
         self.steps += 1
         loss = self.losses.get(int(number) + 1, 1.0)
         metrics = {"loss": jnp.float32(loss), "grad_norm": jnp.float32(1)}
+        metrics[NOT_FINITE] = jnp.int32(self.not_finite.get(int(number) + 1, 0))
         return {"steps": state["steps"] + 1}, metrics
 
     def batch_at(self, number):
@@ -55,17 +59,19 @@ class Recorder:
         return loop.Hook(every, call, **options)
 
     def run(self, *hooks, start=0, steps=7):
-        return loop.train(
-            self.step,
-            {"steps": start},
-            self.batch_at,
-            start=start,
-            steps=steps,
-            flops=lambda tokens, length: tokens * length,
-            meter=self.meter,
-            hooks=hooks,
-            advance=lambda done, total: self.progress.append((done, total)),
-        )
+        with preemption.PreemptionHandler() as preemption_handler:
+            return loop.train(
+                self.step,
+                {"steps": start},
+                self.batch_at,
+                start=start,
+                steps=steps,
+                flops=lambda tokens, length: tokens * length,
+                meter=self.meter,
+                hooks=hooks,
+                advance=lambda done, total: self.progress.append((done, total)),
+                preemption_handler=preemption_handler,
+            )
 
 
 def test_hooks_are_called_in_order_at_regular_chosen_and_last_steps(run_log):
@@ -104,29 +110,52 @@ def test_loss_that_is_not_finite_stops_before_any_hook_receives_it(run_log, valu
     assert recorder.steps <= 5 + loop.MAX_STEPS_IN_FLIGHT
 
 
-def test_last_loss_that_is_not_finite_is_detected(run_log):
-    recorder = Recorder(run_log, losses={7: math.nan})
+@pytest.mark.parametrize("problem", [{"losses": {7: math.nan}}, {"not_finite": {7: 3}}])
+def test_last_step_that_is_not_finite_is_detected(run_log, problem):
+    recorder = Recorder(run_log, **problem)
     with pytest.raises(UserError, match="step 7"):
         recorder.run(recorder.hook("save", 100))
     assert recorder.hook_calls == []
 
 
-def test_sigterm_saves_before_it_stops(run_log):
-    recorder = Recorder(run_log)
-    before = signal.getsignal(signal.SIGTERM)
+def test_state_that_is_not_finite_stops_before_any_hook_receives_it(run_log):
+    recorder = Recorder(run_log, not_finite={4: 3})
+    with pytest.raises(UserError, match="^step 4: 3 numbers of the updated params and moments are"):
+        recorder.run(recorder.hook("save", 1))
+    assert [step for _, step, _ in recorder.hook_calls] == [1, 2, 3]
 
-    def batch_at(number):
-        if number == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+
+@pytest.mark.parametrize("number", signals.SIGNALS, ids=lambda number: number.name)
+def test_signal_saves_before_it_stops(number, run_log):
+    recorder = Recorder(run_log)
+    before = signal.getsignal(number)
+
+    def batch_at(step):
+        if step == 3:
+            os.kill(os.getpid(), number)
         return BATCH
 
     recorder.batch_at = batch_at
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.raises(preemption.Preempted) as stopped:
         recorder.run(
             recorder.hook("evaluate", 100, on_preemption=False),
             recorder.hook("save", 100),
             steps=50,
         )
-    assert stopped.value.code == 143
+    assert stopped.value.code == 128 + number
+    assert (stopped.value.step, stopped.value.signal) == (4, number.name)
     assert recorder.hook_calls == [("save", 4, 4)] and recorder.steps == 4
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+def test_signal_before_the_first_step_is_left_to_the_caller(run_log):
+    recorder = Recorder(run_log)
+
+    def batch_at(step):
+        os.kill(os.getpid(), signal.SIGINT)
+        return BATCH
+
+    recorder.batch_at = batch_at
+    with pytest.raises(KeyboardInterrupt):
+        recorder.run(recorder.hook("save", 1))
+    assert recorder.hook_calls == []

@@ -42,3 +42,20 @@ def test_meter_averages_between_lines_and_leaves_out_pauses(tmp_path, monkeypatc
         "tokens_per_s": 40.0,
         "mfu": 2.0,
     }
+
+
+def test_restored_meter_continues_its_line_bit_by_bit():
+    lines, losses = [], [0.1, 0.2, 1e16, 0.7]
+
+    def start():
+        return meter.Meter(lambda step, row: lines.append(row["loss"]), 4, 1.0, lambda step: {})
+
+    for interruption in range(5):
+        tested = start()
+        for step, loss in enumerate(losses, start=1):
+            if step == interruption:
+                state = json.loads(json.dumps(tested.state()))
+                tested = start()
+                tested.restore(state)
+            tested.add(step, {"loss": loss}, tokens=1, flops=1)
+    assert len(lines) == 5 and set(lines) == {sum(losses) / 4}

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gpt1_jax.engine import loop, meter
+from gpt1_jax.engine import loop, meter, preemption
+from gpt1_jax.engine.step import NOT_FINITE
 from gpt1_jax.engine.step_trace import StepTrace
 
 BATCH = {"tokens": np.zeros((4, 6), np.int32)}
@@ -21,14 +22,18 @@ def run(folder, steps, *, start=0, final=9, before_step=lambda step: None):
 
     def train_step(state, batch, number):
         before_step(number + 1)
-        return double(state), {"loss": jnp.float32(1), "grad_norm": jnp.float32(1)}
+        metrics = {"loss": jnp.float32(1), "grad_norm": jnp.float32(1), NOT_FINITE: jnp.int32(0)}
+        return double(state), metrics
 
     def evaluate(step, state):
         with jax.profiler.TraceAnnotation(f"hook {step}"):
             jax.block_until_ready(state)
 
     state = {"x": jnp.ones(3)}
-    with StepTrace(folder, steps, final, lines.append) as step_trace:
+    with (
+        StepTrace(folder, steps, final, lines.append) as step_trace,
+        preemption.PreemptionHandler() as preemption_handler,
+    ):
         step_trace.start(start, state)
         loop.train(
             train_step,
@@ -40,6 +45,7 @@ def run(folder, steps, *, start=0, final=9, before_step=lambda step: None):
             meter=meter.Meter(lambda step, values: None, 100, 1e9, lambda step: {}),
             hooks=step_trace.around([loop.Hook(1, evaluate)]),
             advance=lambda done, total: None,
+            preemption_handler=preemption_handler,
         )
     return lines
 

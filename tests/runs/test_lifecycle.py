@@ -79,6 +79,35 @@ def test_log_and_checkpoint_settings_may_change(tmp_path):
     assert storage.read_json(tmp_path / "config.json")["log"] == {"every": 1}
 
 
+def test_places_may_change_in_every_section(tmp_path):
+    def config(place):
+        values = {"path": place, "cache": place}
+        sections = {"data": values, "init": {"path": place}, "tokenizer": {"path": place}}
+        return {"pretrain": {"lstm": sections}, **sections, "path_of_nothing": {"path": "same"}}
+
+    lifecycle.store_config(tmp_path, config("/old"))
+    lifecycle.store_config(tmp_path, config("/new"))
+    assert storage.read_json(tmp_path / "config.json")["init"] == {"path": "/new"}
+    other = config("/new") | {"path_of_nothing": {"path": "other"}}
+    with pytest.raises(UserError, match=r"path_of_nothing\.path='same' \(now 'other'\)"):
+        lifecycle.store_config(tmp_path, other)
+
+
+@pytest.mark.parametrize(("place", "expected"), [("/old", False), ("/new", True)])
+def test_refused_start_restores_the_config(place, expected, tmp_path):
+    config = {**CONFIG, "data": {"path": "/old"}}
+    with lifecycle.open_run(str(tmp_path), config):
+        pass
+    for _ in range(2):
+        with (
+            pytest.raises(UserError, match="changed"),
+            lifecycle.open_run(str(tmp_path), {**config, "data": {"path": place}}) as run,
+        ):
+            assert run.has_moved == expected
+            raise UserError("the data changed")
+    assert storage.read_json(tmp_path / "config.json")["data"] == {"path": "/old"}
+
+
 def test_finished_run_returns_its_result(tmp_path):
     with lifecycle.open_run(str(tmp_path / "run"), CONFIG) as run:
         assert run.result is None
@@ -86,6 +115,52 @@ def test_finished_run_returns_its_result(tmp_path):
     with lifecycle.open_run(str(tmp_path / "run"), CONFIG) as run:
         assert run.result == {"loss": 1.5}
     assert "finished before" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def start_and_fail(workdir, config, spoil=lambda: None):
+    """Start a run as a trainer does, and end it by a UserError before training."""
+    with pytest.raises(UserError, match="wrong"), lifecycle.open_run(str(workdir), config) as run:
+        for name in ("data.json", "tokenizer.json"):
+            storage.write_json(run.new_path(name), {})
+        run.new_path("checkpoints").mkdir(exist_ok=True)
+        spoil()
+        raise UserError("wrong")
+
+
+def test_late_error_removes_only_what_the_start_created(tmp_path):
+    workdir = tmp_path / "run"
+    start_and_fail(workdir, CONFIG)
+    assert list(tmp_path.iterdir()) == []
+
+    def others_work():
+        for name in ("thesis/chapter.tex", "checkpoints/notes.txt"):
+            (workdir / name).parent.mkdir(exist_ok=True)
+            (workdir / name).write_text("of others")
+
+    start_and_fail(workdir, CONFIG, others_work)
+    files = {str(path.relative_to(workdir)) for path in workdir.rglob("*") if path.is_file()}
+    assert files == {"thesis/chapter.tex", "checkpoints/notes.txt"}
+    with lifecycle.open_run(str(workdir), {**CONFIG, "seed": 1}) as run:  # the corrected command
+        assert run.result is None
+
+
+def test_late_error_keeps_what_was_there(tmp_path):
+    names = ("config.json", "log.txt", "data.json", "tokenizer.json")
+    storage.write_json(tmp_path / "config.json", CONFIG)
+    for name in names[1:]:
+        (tmp_path / name).write_text("{}\n")
+    start_and_fail(tmp_path, CONFIG)
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+
+
+def test_error_during_training_keeps_the_run(tmp_path):
+    with (
+        pytest.raises(UserError, match="diverged"),
+        lifecycle.open_run(str(tmp_path), CONFIG) as run,
+    ):
+        run.log.start(0)
+        raise UserError("diverged")
+    assert (tmp_path / "config.json").exists() and (tmp_path / "log.txt").exists()
 
 
 def test_json_files_are_written_atomically_and_checked(tmp_path):

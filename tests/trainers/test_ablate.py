@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import time
 
 import pytest
-from cli_fixtures import REPOSITORY
+from cli_fixtures import REPOSITORY, read_metrics
 
 sys.path.insert(0, str(REPOSITORY))
 from configs import ablations, common
@@ -200,6 +201,28 @@ def test_shards_make_a_whole_and_use_finished_pretraining_runs(
     assert not (run / "pretrain_lstm").exists()
 
 
+def test_moved_ablation_is_the_same_one(gpt1, settings, pretrained, tmp_path):
+    source = shutil.copytree(pretrained(), tmp_path / "pretrained")
+    settings |= {"pretrained.transformer": source, "pretrained.lstm": pretrained("lstm")}
+    config, run = "ablations.py:quick,table5", tmp_path / "run"
+    settings = settings_of_table5(settings)
+    cells = gpt1.result(config, run, settings)["cells"]
+    trained = (run / "rte_full_0/checkpoints").stat().st_mtime_ns
+
+    run = run.rename(tmp_path / "moved")
+    settings["tasks_path"] = (tmp_path / "glue").rename(tmp_path / "moved_glue")
+    settings["pretrained.transformer"] = f"{source.rename(tmp_path / 'moved_pretrained')}/"
+    assert gpt1.result(config, run, settings)["cells"] == cells
+    assert (run / "rte_full_0/checkpoints").stat().st_mtime_ns == trained
+
+    other = shutil.copytree(tmp_path / "moved_glue", tmp_path / "other_glue")
+    train = (other / "RTE/train.tsv").read_text()
+    (other / "RTE/train.tsv").write_text(train.replace("not_entailment", "entailment", 1))
+    for _ in range(2):
+        completed = gpt1.run(*gpt1.command(config, run, settings | {"tasks_path": other}))
+        assert completed.code == 2 and "/data.json: train changed since" in completed.err
+
+
 def test_killed_ablation_ends_with_the_same_numbers(gpt1, settings, tmp_path):
     settings |= {"workers": 2, "tasks": "('rte',)"}
     alone = gpt1.result(
@@ -228,6 +251,32 @@ def test_killed_ablation_ends_with_the_same_numbers(gpt1, settings, tmp_path):
             time.sleep(1)  # its workers notice that it has ended
     assert process.returncode == 0, errors
     assert json.loads((tmp_path / "killed/result.json").read_text())["cells"] == alone["cells"]
+
+
+def test_ctrl_c_saves_the_runs_of_all_workers(gpt1, settings, tmp_path):
+    settings = settings_of_table5(settings) | {"workers": 2, "tasks": "('rte',)"}
+    settings |= {f"pretrain.{body}.steps": 100_000 for body in common.BODIES}
+    settings |= {f"pretrain.{body}.log.every": 10 for body in common.BODIES}
+    command = gpt1.command("ablations.py:quick,table5", tmp_path, settings)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpt1_jax.main", *command],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    runs = [tmp_path / f"pretrain_{body}" for body in common.BODIES]
+    while not all(read_metrics(run) for run in runs):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and errors == "gpt1_jax: stopped by SIGINT\n"
+    for run in runs:
+        log = (run / "log.txt").read_text()
+        (step,) = re.findall(r"stopped by SIGTERM: step (\d+) is saved", log)
+        assert (run / "checkpoints" / step).is_dir()
 
 
 def settings_of_table5(settings):

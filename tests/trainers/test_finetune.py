@@ -1,10 +1,15 @@
 """Check which programs finetuning runs share, and which params a frozen transfer leaves alone."""
 
+import json
+import shutil
+
 import jax
 import numpy as np
+import pytest
 from flax.traverse_util import flatten_dict
 
 from gpt1_jax.engine import checkpoint
+from gpt1_jax.trainers.pretrained import read_pretrained
 
 
 def stored_params(workdir, step) -> dict[str, np.ndarray]:
@@ -49,3 +54,54 @@ def test_frozen_run_trains_only_what_was_not_transferred(gpt1, finetuning, pretr
     fresh = stored_params(tmp_path / "other", other["steps"])
     assert (after["tokens"][vocab_size:] != fresh["tokens"][vocab_size:]).any(axis=1).sum() >= 2
     assert all((after[name] != fresh[name]).any() for name in ("h1/mlp/c_fc/kernel", "clf/kernel"))
+
+
+def test_step_zero_is_a_step(pretrained, tmp_path):
+    run = shutil.copytree(pretrained(), tmp_path / "run")
+    (run / "checkpoints/10").rename(run / "checkpoints/0")
+    model = json.loads((run / "config.json").read_text())["model"]
+    for path, step, expected in (
+        (run, 0, 0),
+        (run, None, 20),
+        (run / "checkpoints/0", None, 0),
+    ):
+        assert read_pretrained(str(path), step, None, model).step == expected
+
+
+@pytest.fixture
+def begun(gpt1, finetuning, pretrained, tmp_path):
+    """Return (settings, pretraining run, finetuning run, result) of a run from its step 10.
+
+    Then the pretraining run has gone on to step 20, and result.json is missing.
+    """
+    source = shutil.copytree(pretrained(), tmp_path / "pretrained")
+    (source / "checkpoints/20").rename(tmp_path / "20")
+    settings = {**finetuning(), "init.path": source}
+    result = gpt1.result("finetune.py:rte", tmp_path / "run", settings)
+    (tmp_path / "run/result.json").unlink()
+    (tmp_path / "20").rename(source / "checkpoints/20")
+    return settings, source, tmp_path / "run", result
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_resumed_run_keeps_its_step_of_the_pretraining_run(saved, begun, gpt1):
+    settings, source, run, expected = begun
+    if saved:  # the initial params are not used again
+        shutil.rmtree(source / "checkpoints/10")
+    else:
+        shutil.rmtree(run / "checkpoints")
+    result = gpt1.result("finetune.py:rte", run, settings)
+    assert {**result, "seconds": 0} == {**expected, "seconds": 0} and result["init"]["step"] == 10
+
+
+@pytest.mark.parametrize("change", ["deleted", "replaced"])
+def test_resumed_run_refuses_other_pretrained_params(change, begun, gpt1):
+    settings, source, run, _ = begun
+    shutil.rmtree(run / "checkpoints")
+    shutil.rmtree(source / "checkpoints/10")
+    message = f"{source} has no checkpoint of step 10, from which this run began"
+    if change == "replaced":
+        (source / "checkpoints/20").rename(source / "checkpoints/10")
+        message = f"{run}/data.json: pretrained params changed since this run began"
+    completed = gpt1.run(*gpt1.command("finetune.py:rte", run, settings))
+    assert completed.code == 2 and message in completed.err
