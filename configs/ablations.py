@@ -42,6 +42,7 @@ QUIRKS["modern"] = {f"published.{quirk}": False for quirk in _QUIRK_NAMES}
 
 # Scale -> its settings:
 #   size            a size of configs/common.py
+#   recipe          a recipe of configs/finetune.py and configs/zero_shot.py
 #   experiments     the default experiments
 #   table_tasks     the tasks of most experiments
 #   curve_tasks     the tasks of Figure 2, left
@@ -49,7 +50,8 @@ QUIRKS["modern"] = {f"published.{quirk}": False for quirk in _QUIRK_NAMES}
 #   training_rows   the numbers of training examples of data_size; 0 is all
 SCALES = {
     "quick": dict(
-        size="tiny",
+        size="world",
+        recipe="world",
         experiments=("table5", "transfer", "zero_shot"),
         table_tasks=("cola", "sst2", "qnli", "rte"),
         curve_tasks=("qnli", "rte"),
@@ -58,6 +60,7 @@ SCALES = {
     ),
     "paper": dict(
         size="gpt1",
+        recipe="paper",
         experiments=(
             "table5",
             "main",
@@ -173,11 +176,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.pretrain = ConfigDict(
         {body: pretrain.get_config(f"{scale['size']},{body}") for body in common.BODIES}
     )
-    config.finetune = finetune.get_config("sst2")
+    config.finetune = finetune.get_config(f"sst2,{scale['recipe']}")
     del config.finetune.model, config.finetune.task, config.finetune.seed  # set for each cell
     # config.finetune.model of each body.
     config.bodies = ConfigDict({body: common.as_pretrained(body) for body in common.BODIES})
-    config.zero_shot = zero_shot.get_config()
+    config.zero_shot = zero_shot.get_config(scale["recipe"])
     # The bodies whose checkpoints are probed.
     config.zero_shot_bodies = tuple(common.BODIES) if "zero_shot" in experiments else ()
 
@@ -195,10 +198,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
         del body.data.path
     for section in (config.finetune, *config.pretrain.values()):
         del section.compile_for
-    if name == "quick":
-        _configure_quick(config)
+    if scale["recipe"] == "world":
+        _configure_world(config)
     else:
-        _configure_paper(config)
+        _configure_hub(config)
     return config
 
 
@@ -237,48 +240,16 @@ def _nested(changes: dict) -> ConfigDict:
     return nested
 
 
-def _configure_paper(config: ConfigDict) -> None:
+def _configure_hub(config: ConfigDict) -> None:
     """Read books and tasks from the hub."""
     for body in config.pretrain.values():
         body.data.corpus = "bookcorpusopen"
     config.finetune.data.source = config.zero_shot.data.source = "hub"
 
 
-def _configure_quick(config: ConfigDict) -> None:
-    """Set what a tiny model needs to learn the microworld in minutes.
-
-    It needs many small steps: progress on the invented words depends on the number of steps more
-    than on the number of tokens.
-    """
-    for body in config.pretrain.values():
-        without_dropout(body.model)
-        body.steps = 4_500
-        # The sentences are short. A short context makes nearby words easier to find.
-        body.model.context = 32
-        body.batch_size = 8
-        body.optim.lr = 2e-3
-        body.optim.warmup_steps = 300
-        body.tokenizer.vocab_size = 800
-        body.data.validation = 0.05
-        body.eval.every = body.checkpoint.every = 1_500
-        body.log.every = 100
+def _configure_world(config: ConfigDict) -> None:
+    """Leave out what the microworld does not need."""
     for model in config.bodies.values():
-        without_dropout(model)
+        common.without_dropout(model)
     config.finetune.data.test = False  # the microworld hides the labels of its test rows, too
-    config.finetune.epochs = 2
-    config.finetune.batch_size = 16
-    config.finetune.optim.lr = 5e-4  # a tiny model needs more than the paper's 6.25e-5
-    config.finetune.optim.warmup_fraction = 0.1
-    # With the paper's 0.5, so short a run learns mostly the language model.
-    config.finetune.lm_coef = 0.1
     config.zero_shot.data.examples = 200
-    config.zero_shot.sst2.words = ("bad", "good")  # negative and positive in the microworld
-    for task in config.zero_shot.ceilings:
-        config.zero_shot.ceilings[task] = 1.0  # the score of a reader who knows all of its facts
-
-
-def without_dropout(model: ConfigDict) -> None:
-    """Set all dropout rates to 0: so few steps cannot memorize the microworld."""
-    for name in model:
-        if name.endswith("dropout"):
-            model[name] = 0.0

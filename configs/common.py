@@ -5,11 +5,12 @@ from ml_collections import ConfigDict, config_dict
 from gpt1_jax.errors import UserError
 
 # gpt1 is the paper's model. small trains in an hour on a GPU or a laptop, tiny in minutes on two
-# CPU cores.
+# CPU cores. world is for the microworld: a short context makes nearby words easier to find.
 SIZES = {
     "gpt1": dict(context=512, layers=12, width=768, heads=12, ffn=3072, units=2048),
     "small": dict(context=256, layers=4, width=256, heads=4, ffn=1024, units=512),
     "tiny": dict(context=128, layers=3, width=128, heads=4, ffn=512, units=256),
+    "world": dict(context=32, layers=3, width=128, heads=4, ffn=512, units=256),
 }
 
 # Body -> the settings that a size gives it, and its other settings.
@@ -119,6 +120,13 @@ def as_pretrained(body: str) -> ConfigDict:
     """Return the model section of a pretrained body; the checkpoint fills its empty sizes."""
     sizes = {name: config_dict.placeholder(int) for name in BODIES[body]["sizes"]}
     return ConfigDict({"name": body, **sizes, **BODIES[body]["settings"], "dtype": "float32"})
+
+
+def without_dropout(section: ConfigDict) -> None:
+    """Set all dropout rates of a model section to 0: few steps cannot memorize the microworld."""
+    for name in section:
+        if name.endswith("dropout"):
+            section[name] = 0.0
 
 
 def adam(**settings) -> ConfigDict:

@@ -7,7 +7,7 @@
     gpt1 --config=configs/pretrain.py --config.data.corpus=mixture --config.data.path=MIXTURE
 
 The picks select, in any order:
-    a size    gpt1, small, tiny
+    a size    gpt1, small, tiny, world (the recipe for the microworld)
     a body    transformer, lstm
     a preset  published, modern, huggingface (the values of config.published)
 
@@ -33,6 +33,11 @@ SETTINGS = {
     ),
     "tiny": dict(
         steps=2_000, batch_size=16, lr=1e-3, warmup_steps=200, vocab_size=4_000, every=200
+    ),
+    # Many small steps: progress on the invented words depends on the number of steps more than on
+    # the number of tokens.
+    "world": dict(
+        steps=4_500, batch_size=8, lr=2e-3, warmup_steps=300, vocab_size=800, every=1_500
     ),
 }
 
@@ -80,7 +85,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.checkpoint.keep_steps = ()  # never delete these checkpoints, such as (1000, 2000)
 
     config.log = ConfigDict()
-    config.log.every = 100 if size == "gpt1" else 20
+    config.log.every = 100 if size in ("gpt1", "world") else 20
     # Write a trace of these steps, the first and the last, to tb/: (100, 110). () writes none.
     config.log.profile = ()
+    if size == "world":
+        common.without_dropout(config.model)
+        config.data.validation = 0.05
     return config

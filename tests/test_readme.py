@@ -1,4 +1,4 @@
-"""Run every command of the README as it stands, only smaller."""
+"""Run every command of the README and of docs/, only smaller; the README's also as they stand."""
 
 import json
 import os
@@ -11,7 +11,13 @@ import pytest
 from compilers import needs_libtpu
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+# Pages with commands, in the order in which a user reads them: later ones use runs of earlier ones.
+PAGES = ["README.md", "docs/recipes.md", "docs/ablations.md"]
+DOCUMENTATION = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{p.name}" for p in (REPOSITORY / "docs").glob("*.md")),
+]
 SMALL_MODEL = (
     "--config.model.layers=1 --config.model.width=16 --config.model.heads=2 --config.model.ffn=64"
 )
@@ -36,8 +42,8 @@ SMALL_BATCHES = " ".join(f"--config.pretrain.{body}.batch_size=2" for body in SI
 SMALLER = {  # text in a command -> flags that make the command small
     "ablations.py:quick": f"{SMALL_ABLATION} {SMALL_BODIES}",
     "ablations.py:paper": f"{SMALL_BODIES} {SMALL_BATCHES}",
-    "pretrain.py:tiny,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
-    "pretrain.py:tiny": f"--config.steps=2 {SMALL_MODEL}",
+    "pretrain.py:world,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
+    "pretrain.py:": f"--config.steps=2 {SMALL_MODEL}",
     "gpt1 sample": "--length=4",
     "gpt1 predict": "",
     "gpt1 export": "",
@@ -53,12 +59,22 @@ PRETRAINING = (
 )
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+def blocks(language: str, *pages: str) -> list[str]:
+    """Return the blocks of a language on some pages, by default on all."""
+    return [
+        block
+        for page in pages or DOCUMENTATION
+        for block in re.findall(
+            rf"^```{language}\n(.*?)^```",
+            (REPOSITORY / page).read_text(encoding="utf-8"),
+            flags=re.DOTALL | re.MULTILINE,
+        )
+    ]
 
 
-def commands() -> list[str]:
-    lines = "".join(blocks("bash")).splitlines()
+def commands(*pages: str) -> list[str]:
+    """Return the commands in the blocks of bash on some pages."""
+    lines = "".join(blocks("bash", *pages)).splitlines()
     return [
         line.split("  #")[0].strip() for line in lines if line.strip() and not line.startswith("#")
     ]
@@ -68,7 +84,7 @@ def smaller(command: str) -> str:
     for name, flags in SMALLER.items():
         if name in command:
             flags += f" {PRETRAINING}" if "pretrain.py" in name else ""
-            # The README transfers two blocks; the small model has one.
+            # A recipe transfers two blocks; the small model has one.
             return f"{command} {flags}".replace("init.layers=2", "init.layers=1")
     raise AssertionError(f"{command}: a command of a new kind; say in SMALLER how it is shrunk")
 
@@ -111,26 +127,49 @@ class Reader:
 
 
 def activation() -> str:
-    (command,) = [command for command in commands() if command.startswith("source ")]
+    """Return the command that puts gpt1 on the path: the README has it once."""
+    (command,) = [command for command in commands("README.md") if command.startswith("source ")]
     return command
+
+
+def recipes(*pages: str) -> list[str]:
+    """Return the commands that use gpt1, without the activation."""
+    return [
+        command
+        for command in commands(*pages)
+        if command.startswith("gpt1 ") or "local_multi" in command
+    ]
 
 
 @pytest.mark.timeout(900)  # a dozen programs
 def test_recipes_run_in_one_shell(reader):
-    recipes = [
-        command
-        for command in commands()
-        if not command.startswith("bash launch/") or "local_multi" in command
-    ]
-    assert len(recipes) >= 6 and recipes[0] == activation()
-    reader.type(activation(), *map(smaller, recipes[1:]))
-    for command in recipes:
+    assert len(recipes("README.md")) == 6
+    reader.type(activation(), *map(smaller, recipes(*PAGES)))
+    for command in recipes(*PAGES):
         workdir = re.search(r"--workdir=(\S+)", command)
         assert not workdir or (reader.folder / workdir[1] / "result.json").exists()
     assert (reader.folder / "runs/labeled.tsv").exists()
     assert (reader.folder / "runs/hf_books/model.safetensors").exists()
     runs = [path.parent.name for path in (reader.folder / "runs").glob("*/result.json")]
-    assert sum(name.startswith("exp_finetune_") for name in runs) == 2
+    assert sum(name.startswith("exp_finetune_") for name in runs) == 3
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(
+    "GPT1_JAX_TEST_RECIPES" not in os.environ, reason="takes minutes: set GPT1_JAX_TEST_RECIPES=1"
+)
+def test_recipes_of_the_readme_give_what_they_promise(reader):
+    reader.type(activation(), "rm -rf runs data", *recipes("README.md"))
+
+    def result(pattern: str) -> dict:
+        (path,) = (reader.folder / "runs").glob(f"{pattern}/result.json")
+        return json.loads(path.read_text())
+
+    assert result("exp_books")["validation_perplexity"] < 5
+    assert result("exp_rte")["metrics"]["validation"]["accuracy"] > 0.8
+    chance = result("exp_finetune_rte_no_pretraining_world_*")["metrics"]["validation"]["accuracy"]
+    assert 0.4 < chance < 0.6
+    assert sum(result(name)["seconds"] for name in ("exp_books", "exp_rte")) < 300
 
 
 def test_commands_of_the_results_run_on_real_data(reader, real_data):
@@ -150,7 +189,7 @@ def test_commands_of_the_results_run_on_real_data(reader, real_data):
 def test_step_is_rehearsed_for_an_absent_machine(reader):
     (command,) = (
         line.split("    #")[0]
-        for block in blocks("sh")
+        for block in blocks("sh", "docs/recipes.md")
         for line in block.splitlines()
         if "compile_for" in line
     )
@@ -181,7 +220,7 @@ def test_the_two_commands_run(tmp_path):
     reader = Reader(REPOSITORY)
     two = [
         command
-        for command in commands()
+        for command in commands("README.md")
         if command in ("bash launch/quickstart.sh", "bash launch/test.sh")
     ]
     assert len(two) == 2
@@ -195,15 +234,19 @@ def test_the_two_commands_run(tmp_path):
 def test_python_blocks_run():
     assert blocks("python")
     for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, "documentation", "exec"), {})
 
 
-def test_links_lead_somewhere():
-    prose = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+@pytest.mark.parametrize("page", DOCUMENTATION)
+def test_links_lead_somewhere(page):
+    path = REPOSITORY / page
+    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
     for target in re.findall(r"\]\(([^)#]+)\)", prose):
-        assert target.startswith("http") or (REPOSITORY / target).exists(), target
+        assert target.startswith("http") or (path.parent / target).exists(), target
 
 
-def test_named_files_exist():
-    for name in re.findall(r"`((?:gpt1_jax|configs|launch|docs)/[\w./]+)`", README):
+@pytest.mark.parametrize("page", DOCUMENTATION)
+def test_named_files_exist(page):
+    text = (REPOSITORY / page).read_text()
+    for name in re.findall(r"`((?:gpt1_jax|configs|launch|docs|tests)/[\w./]+)`", text):
         assert (REPOSITORY / name).exists(), name
