@@ -4,10 +4,16 @@ import warnings
 
 import numpy as np
 import pytest
-import scipy.stats
 from simulated_runs import related_predictions
 
-from gpt1_jax.analysis.stats.metrics import METRICS, matthews, score, threshold, weighted_scores
+from gpt1_jax.analysis.stats.metrics import (
+    METRICS,
+    example_effects,
+    limits,
+    matthews,
+    score,
+    threshold,
+)
 
 LABELS = [1, 1, 1, 0, 0, 0, 0, 1]
 PREDICTIONS = [1, 1, 0, 0, 0, 1, 0, 1]  # tp 3, fn 1, tn 3, fp 1
@@ -102,43 +108,41 @@ def test_threshold_of_uninformative_scores():
     assert threshold([1, 1], [0.75, 0.25]) == 0.5
 
 
-def bootstrap_weights(generator, rows: int, count: int = 20) -> np.ndarray:
-    return generator.multinomial(rows, np.full(rows, 1 / rows), size=count).astype(float)
+def leave_one_out_effects(metric: str, labels, predictions) -> np.ndarray:
+    """Return the effects of a run's examples, from one call of the metric for each example."""
+    rows = len(labels)
+    without = [
+        METRICS[metric](np.delete(labels, row), np.delete(predictions, row)) for row in range(rows)
+    ]
+    return (rows - 1) * (np.mean(without) - np.array(without))
 
 
 @pytest.mark.parametrize(
     ("metric", "classes"),
     [("accuracy", 3), ("f1", 2), ("matthews", 2), ("matthews", 4), ("pearson", 0)],
 )
-def test_weights_equal_repeated_rows(metric, classes):
+def test_effects_leave_out_one_example_each(metric, classes):
     generator = np.random.default_rng(0)
     labels, predictions = related_predictions(metric, generator, 40, 3, classes)
-    weights = bootstrap_weights(generator, 40)
-    scores = weighted_scores(metric, labels, predictions, weights)
-    assert scores.shape == (20, 3)
-    for row, counts in zip(scores, weights.astype(int), strict=True):
-        expected = [
-            METRICS[metric](np.repeat(labels, counts), np.repeat(run, counts))
-            for run in predictions
-        ]
-        np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-12)
+    effects = example_effects(metric, labels, predictions)
+    assert effects.shape == (3, 40)
+    for row, run in zip(effects, predictions, strict=True):
+        expected = leave_one_out_effects(metric, labels, run)
+        np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-9)
+    if metric == "accuracy":
+        correct = predictions == labels
+        np.testing.assert_allclose(effects, correct - correct.mean(1, keepdims=True), atol=1e-9)
 
 
-def test_weighted_spearman_uses_ranks_among_all_examples():
-    generator = np.random.default_rng(0)
-    labels, predictions = related_predictions("spearman", generator, 400, 3)
-    unweighted = weighted_scores("spearman", labels, predictions, np.ones((1, 400)))[0]
-    expected = [METRICS["spearman"](labels, run) for run in predictions]
-    np.testing.assert_allclose(unweighted, expected, rtol=1e-9)
-    weights = bootstrap_weights(generator, 400)
-    scores = weighted_scores("spearman", labels, predictions, weights)
-    ranks = scipy.stats.rankdata(labels), scipy.stats.rankdata(predictions, axis=1)
-    for row, counts in zip(scores, weights.astype(int), strict=True):
-        rows = np.repeat(np.arange(400), counts)
-        pearson = [METRICS["pearson"](ranks[0][rows], run[rows]) for run in ranks[1]]
-        np.testing.assert_allclose(row, pearson, rtol=1e-9)
-        spearman = [METRICS["spearman"](labels[rows], run[rows]) for run in predictions]
-        np.testing.assert_allclose(row, spearman, atol=0.01)
+@pytest.mark.parametrize("metric", METRICS)
+def test_effects_have_the_variance_of_the_score(metric):
+    generator, scores, variances = np.random.default_rng(0), [], []
+    for _ in range(400):
+        labels, predictions = related_predictions(metric, generator, 300, 1)
+        scores.append(METRICS[metric](labels, predictions[0]))
+        effects = example_effects(metric, labels, predictions)
+        variances.append(np.sum(effects**2) / 300 / 299)
+    assert np.mean(variances) == pytest.approx(np.var(scores), rel=0.2)
 
 
 @pytest.mark.parametrize("side", ["labels", "predictions", "both"])
@@ -146,32 +150,34 @@ def test_weighted_spearman_uses_ranks_among_all_examples():
     ("metric", "constant"),
     [*((name, constant) for name in METRICS for constant in (0, 1)), ("pearson", 0.1)],
 )
-def test_weighted_scores_of_a_constant_side(metric, side, constant):
+def test_effects_of_a_constant_side(metric, side, constant):
     other = np.array([0, 1, 1, 0, 1])
     same = np.full(5, constant)
     labels, predictions = (
         same if side in (name_of_side, "both") else other
         for name_of_side in ("labels", "predictions")
     )
-    weights = np.array([[1.0, 1, 1, 1, 1], [3, 0, 0, 2, 0], [0, 1, 1, 0, 3]])
-    scores = weighted_scores(metric, labels, predictions[None], weights)
-    expected = [
-        METRICS[metric]([*np.repeat(labels, counts)], [*np.repeat(predictions, counts)])
-        for counts in weights.astype(int)
-    ]
-    np.testing.assert_allclose(scores[:, 0], expected, rtol=1e-9)
+    effects = example_effects(metric, labels, predictions[None])
+    expected = leave_one_out_effects(metric, labels, predictions)
+    np.testing.assert_allclose(effects, expected[None], atol=1e-12)
 
 
-def test_weighted_correlation_is_zero_without_the_only_varying_prediction():
+@pytest.mark.parametrize("metric", METRICS)
+def test_single_example_has_no_effect(metric):
+    assert example_effects(metric, np.array([1]), np.array([[1], [0]])).tolist() == [[0], [0]]
+
+
+def test_effects_of_the_only_varying_prediction():
     """Rounding errors must not count as variance of the predictions that are left."""
-    generator = np.random.default_rng(0)
-    labels, predictions = np.arange(50.0), np.full((1, 50), 3.3)
-    predictions[0, 7] += 0.001
-    weights = generator.multinomial(50, np.full(50, 1 / 50), size=200)
-    scores = weighted_scores("pearson", labels, predictions, weights.astype(float))[:, 0]
-    expected = [
-        METRICS["pearson"](np.repeat(labels, counts), np.repeat(predictions[0], counts))
-        for counts in weights
-    ]
-    assert 50 < expected.count(0.0) < 100
-    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    labels, predictions = np.arange(50.0), np.full(50, 3.3)
+    predictions[7] += 0.001
+    effects = example_effects("pearson", labels, predictions[None])[0]
+    expected = leave_one_out_effects("pearson", labels, predictions)
+    np.testing.assert_allclose(effects, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_limits_are_reached(metric):
+    labels = np.array([0, 1, 1, 0])
+    assert METRICS[metric](labels, labels) == pytest.approx(limits(metric)[1])
+    assert METRICS[metric](labels, 1 - labels) == pytest.approx(limits(metric)[0])

@@ -10,65 +10,48 @@ from collections.abc import Sequence
 from gpt1_jax.analysis.report import paper
 from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition
 from gpt1_jax.analysis.report.tables import Cell
-from gpt1_jax.analysis.stats.intervals import Difference, Estimate
+from gpt1_jax.analysis.stats.intervals import Estimate
 
 ABSENT = Cell("–", style="absent")
 
 
 def score(estimate: Estimate | None) -> Cell:
-    """Return a cell with a score, its interval and the standard deviation between its seeds."""
+    """Return a cell with a score, its interval, the standard deviation and number of its seeds."""
     if estimate is None:
         return ABSENT
-    low, high = 100 * estimate.low, 100 * estimate.high
     standard_deviation = 100 * estimate.standard_deviation
-    seeds = "n 1"
-    if estimate.seeds > 1:
-        seeds = f"sd {standard_deviation:.1f}, n {estimate.seeds}"
-    more = {
-        "low": low,
-        "high": high,
-        "standard_deviation": standard_deviation,
-        "seeds": estimate.seeds,
-    }
-    return number(estimate.mean)._replace(
-        small=f"{interval(low, high)}\n{seeds}", more=_without_nan(more)
-    )
+    seeds = "n 1" if estimate.seeds == 1 else f"sd {standard_deviation:.1f}, n {estimate.seeds}"
+    more = {"standard_deviation": standard_deviation, "seeds": estimate.seeds}
+    return _estimate_cell(estimate, number(estimate.mean).text, seeds, more)
 
 
-def difference_cell(entry: Difference | None) -> Cell:
-    """Return a cell with a difference, its interval, the corrected p and the detectable entry.
+def difference_cell(entry: Estimate | None) -> Cell:
+    """Return a cell with a difference, its interval, p and the smallest detectable difference.
 
     A significant difference is marked by an asterisk.
     """
     if entry is None:
         return ABSENT
-    low, high = 100 * entry.low, 100 * entry.high
-    more = {
-        "low": low,
-        "high": high,
-        "p": entry.p,
-        "p_holm": entry.p_holm,
-        "detectable": 100 * entry.detectable,
-    }
-    if entry.mcnemar:
-        more["mcnemar"] = sum(p < 0.05 for p in entry.mcnemar)
-        more["pairs"] = len(entry.mcnemar)
-    detectable = _detectable(entry) or "–"
+    text = signed(100 * entry.mean) + ("*" if entry.significant else "")
+    detectable = 100 * entry.detectable
+    test = f"{probability(entry.p_corrected)}, δ {detectable:.1f}"
+    more = {"p": entry.p_corrected, "detectable": detectable}
+    return _estimate_cell(entry, text, test, more)
+
+
+def _estimate_cell(estimate: Estimate, text: str, below: str, more: dict[str, float]) -> Cell:
+    """Return a cell with `text`, the interval, and `below` with the number of failed runs."""
+    low, high = 100 * estimate.low, 100 * estimate.high
+    if estimate.failed:
+        below += f", {estimate.failed}/{estimate.runs} failed"
+    numbers = {"low": low, "high": high, **more, "failed": estimate.failed}
     return Cell(
-        text=signed(100 * entry.mean) + ("*" if entry.significant else ""),
-        small=f"{interval(low, high)}\n{probability(entry.p_holm)}, δ {detectable}",
-        number=100 * entry.mean,
-        more=_without_nan(more),
-        style="significant" if entry.significant else "",
+        text,
+        f"{interval(low, high)}\n{below}",
+        100 * estimate.mean,
+        {name: value for name, value in numbers.items() if not math.isnan(value)},
+        style="significant" if estimate.significant else "",
     )
-
-
-def _detectable(difference: Difference) -> str:
-    """Return the smallest detectable difference in points.
-
-    Return "" if neither examples nor seeds vary, as between two constant predictions.
-    """
-    return f"{100 * difference.detectable:.1f}" if difference.detectable > 1e-9 else ""
 
 
 def number(fraction: float) -> Cell:
@@ -79,11 +62,6 @@ def number(fraction: float) -> Cell:
 def paper_number(points: float | None) -> Cell:
     """Return a cell with a number of the paper."""
     return ABSENT if points is None else Cell(f"{points:.1f}", "", points)
-
-
-def _without_nan(numbers: dict[str, float]) -> dict[str, float]:
-    """Remove numbers that do not exist, such as the standard deviation of one seed."""
-    return {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 
 def interval(low: float, high: float) -> str:
@@ -137,7 +115,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def change(opening: str, difference: Difference, columns: Sequence[Column]) -> str:
+def change(opening: str, difference: Estimate, columns: Sequence[Column]) -> str:
     """Return sentences about the change of an average; they claim a change only if significant.
 
     Args:
@@ -148,7 +126,7 @@ def change(opening: str, difference: Difference, columns: Sequence[Column]) -> s
     score_name = names(columns)
     if len(columns) > 1:
         score_name = f"the average over {count(len(columns), 'task')}"
-    points, p = 100 * difference.mean, probability(difference.p_holm)
+    points, p = 100 * difference.mean, probability(difference.p_corrected)
     falling = interval(100 * difference.low, 100 * difference.high)
     rising = interval(-100 * difference.high, -100 * difference.low)
     if not difference.significant:
@@ -158,9 +136,8 @@ def change(opening: str, difference: Difference, columns: Sequence[Column]) -> s
         text = f"{opening}, {score_name} falls by {points:.1f} points {falling} ({p})."
     else:
         text = f"{opening}, {score_name} rises by {-points:.1f} points {rising} ({p})."
-    if detectable := _detectable(difference):
-        text += f" The smallest detectable change is {detectable} points."
-    return _join_numbers(text)
+    detectable = f"{100 * difference.detectable:.1f}"
+    return _join_numbers(f"{text} The smallest detectable change is {detectable} points.")
 
 
 def _join_numbers(text: str) -> str:

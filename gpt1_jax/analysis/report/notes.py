@@ -1,10 +1,11 @@
 """Write the notes below tables of scores."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from gpt1_jax.analysis.report import formatting
 from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.scores import Column, Scores
+from gpt1_jax.analysis.stats.intervals import Estimate
 
 METRIC_NAMES = {
     "matthews": "Matthews' correlation",
@@ -13,6 +14,7 @@ METRIC_NAMES = {
     "spearman": "Spearman's correlation",
 }
 SELECTION_SPLIT = "the development split, which also chose the checkpoint"
+FAILED_RUNS = "“2/3 failed” counts runs that learned nothing. Every number includes them."
 PAPER_RUNS = (
     "The paper's rows are single runs on hidden test sets, scored by the GLUE server. They are "
     "shown for orientation. Scores on development and test sets are not comparable, so no "
@@ -32,20 +34,28 @@ def score_note(split: str) -> str:
     """Return the note that explains the entries with a score on `split`."""
     return (
         f"Scores are 100 x the metric on {split}, averaged over seeds. Brackets hold the 95% "
-        "interval. sd is the standard deviation between seeds. n is the number of seeds."
+        "interval. sd is the standard deviation between seeds. n is the number of seeds. "
+        f"{FAILED_RUNS}"
     )
 
 
 def difference_note(differences: Differences) -> str:
     """Return the note that explains the entries with a difference."""
-    single = formatting.count(len(differences.single), "task difference")
-    averages = formatting.count(len(differences.average), "average")
+    families = [_family(differences.single.values(), "task difference")]
+    if len(differences.shared) > 1:
+        families.append(_family(differences.average.values(), "average"))
     return (
-        "Differences are in points. Brackets hold the 95% interval. p is corrected by Holm's "
-        f"method over the {single} of this table, and separately over its {averages}. * marks a "
-        "difference with p < 0.05 for which Student's t test agrees. δ is the smallest true "
-        "difference that would be detected in four of five repetitions."
+        "Differences are in points. Holm's method corrects p and the intervals over "
+        f"{', and separately over '.join(families)}. * marks p < 0.05. The interval excludes 0 "
+        "exactly where there is a *. δ is the smallest true difference that this test would find "
+        f"in four of five repetitions. {FAILED_RUNS} A difference counts the runs of both sides."
     )
+
+
+def _family(family: Collection[Estimate], noun: str) -> str:
+    """Return the size of a family and the level of its intervals."""
+    level = 100 * (1 - next(iter(family)).alpha)
+    return f"{formatting.count(len(family), noun)} ({level:.3g}% intervals)"
 
 
 def average_note(shared: Sequence[Column]) -> str:

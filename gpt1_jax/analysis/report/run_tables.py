@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gpt1_jax.analysis.report import formatting, paper, summary
+from gpt1_jax.analysis.report import formatting, paper
 from gpt1_jax.analysis.report.results import (
     FINISHED,
     ExperimentPoint,
@@ -14,7 +14,7 @@ from gpt1_jax.analysis.report.results import (
     Folder,
     Results,
 )
-from gpt1_jax.analysis.report.scores import fingerprint
+from gpt1_jax.analysis.report.scores import degenerate, fingerprint
 from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.registry import TASKS
 
@@ -120,7 +120,7 @@ def _finetuning_row(run: FinetuningRun, point: ExperimentPoint, uses: Sequence[s
     if "device" in run.result:
         device = Cell(str(run.result["device"]))
     cells = [
-        _status(run, summary.degenerate(run)),
+        _status(run, degenerate(run)),
         Cell(paper.task(point.task)),
         Cell(paper.variant_of(point.variant).short),
         Cell(str(point.seed), "", point.seed),

@@ -7,7 +7,7 @@ from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.plots import Axis, Line, Panel
 from gpt1_jax.analysis.report.rendering import Figure
 from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition, Scores
-from gpt1_jax.analysis.stats.intervals import Difference, Estimate
+from gpt1_jax.analysis.stats.intervals import Estimate
 
 TASKS_PER_STRIP_PLOT = 5
 
@@ -120,8 +120,8 @@ def _differences_against_setting(
     axis, short = _setting_axis(scores, lines), paper.variant_of(variant).short
     title = f"Full minus {short} against {axis.label}"
     alt = (
-        f"{title}, for {formatting.names(scores.columns)}. Bands are 95% intervals. The numbers "
-        "are in the table of differences."
+        f"{title}, for {formatting.names(scores.columns)}. Bands are intervals. They and the "
+        "numbers are in the table of differences."
     )
     panel = Panel(f"full minus {short}", lines, zero=True)
     return plots.draw_lines(f"{name}_{variant}", title, alt, axis, [panel])
@@ -137,7 +137,7 @@ def _numeric_conditions(scores: Scores, variant: str) -> list[Condition]:
 
 
 def _line_with_band(
-    label: str, points: Mapping[float, Estimate | Difference], series: int, linestyle: int = 0
+    label: str, points: Mapping[float, Estimate], series: int, linestyle: int = 0
 ) -> list[Line]:
     """Return one line of means with its 95% band, or no line if there are no points."""
     if not points:

@@ -10,8 +10,9 @@ import numpy as np
 
 from gpt1_jax.analysis.report import paper
 from gpt1_jax.analysis.report.results import FINISHED, Experiment, ExperimentPoint, FinetuningRun
-from gpt1_jax.analysis.stats import bootstrap, intervals, significance
-from gpt1_jax.analysis.stats.intervals import Difference, Estimate
+from gpt1_jax.analysis.stats import intervals, metrics, two_way
+from gpt1_jax.analysis.stats.degenerate import degenerate_reason
+from gpt1_jax.analysis.stats.intervals import Estimate
 from gpt1_jax.registry import TASKS
 
 EXAMPLES = "data.examples"  # the setting that limits the training rows; 0 means all rows
@@ -72,7 +73,7 @@ class Scores:
     def __init__(self, experiment: Experiment, splits: Mapping[str, tuple[str, ...]] | None = None):
         self.setting = experiment.setting
         self._runs: dict[tuple[Column, Condition], dict[int, FinetuningRun]] = {}
-        self._replicates = functools.cache(self._draw_replicates)
+        self._sample = functools.cache(self._measure)
         data_versions = _DataVersions(self.setting)
         for point in experiment.points:
             evaluated = (splits or {}).get(point.task) or TASKS[point.task].validation
@@ -122,23 +123,14 @@ class Scores:
         return scores
 
     def estimate(self, column: Column, condition: Condition) -> Estimate | None:
-        """Return the score with its interval; None if no run has finished."""
-        scores = list(self.seed_scores(column, condition).values())
-        return intervals.estimate(scores, self._replicates(column)[condition]) if scores else None
+        """Return the score with its variance; None if no run has finished."""
+        sample = self._sample(column, condition)
+        return two_way.score(sample) if sample else None
 
-    def difference(self, column: Column, full: Condition, other: Condition) -> Difference | None:
-        """Return the score of `full` minus the score of `other`."""
-        full_estimate, other_estimate = (self.estimate(column, side) for side in (full, other))
-        if full_estimate is None or other_estimate is None:
-            return None
-        replicates = self._replicates(column)
-        return intervals.difference(
-            full_estimate,
-            other_estimate,
-            replicates[full],
-            replicates[other],
-            self._mcnemar(column, full, other),
-        )
+    def difference(self, column: Column, full: Condition, other: Condition) -> Estimate | None:
+        """Return the score of `full` minus the score of `other`; None if either has none."""
+        samples = self._sample(column, full), self._sample(column, other)
+        return two_way.difference(*samples) if all(samples) else None
 
     def shared_columns(self, conditions: Sequence[Condition]) -> list[Column]:
         """Return the columns in which all these conditions have a score."""
@@ -150,69 +142,47 @@ class Scores:
 
     def average(self, columns: Sequence[Column], condition: Condition) -> Estimate | None:
         """Return the mean over columns in which the condition has a score; None without columns."""
-        return self._average(columns, condition)[0] if columns else None
+        estimates = [self.estimate(column, condition) for column in columns]
+        return intervals.average(estimates) if columns else None
 
     def average_difference(
         self, columns: Sequence[Column], full: Condition, other: Condition
-    ) -> Difference | None:
+    ) -> Estimate | None:
         """Return the mean of `full` over columns minus that of `other`; None without columns."""
-        if not columns:
+        estimates = [self.difference(column, full, other) for column in columns]
+        return intervals.average(estimates) if columns else None
+
+    def _measure(self, column: Column, condition: Condition) -> two_way.Sample | None:
+        """Return the values of all examples for every seed; None if no run has finished."""
+        runs = self.runs(column, condition)
+        if not runs:
             return None
-        full_estimate, full_replicates = self._average(columns, full)
-        other_estimate, other_replicates = self._average(columns, other)
-        return intervals.difference(
-            full_estimate, other_estimate, full_replicates, other_replicates
-        )
-
-    def _average(
-        self, columns: Sequence[Column], condition: Condition
-    ) -> tuple[Estimate, np.ndarray]:
-        replicates = [self._replicates(column)[condition] for column in columns]
-        estimates = [self.estimate(column, condition) for column in columns]
-        return intervals.average(estimates, replicates)
-
-    def _draw_replicates(self, column: Column) -> dict[Condition, np.ndarray]:
-        """Return the replicates [R] of each condition, paired by example; the mean over splits."""
-        runs = {
-            condition: self.runs(column, condition).values()
-            for condition in self.conditions
-            if (column, condition) in self._runs
-        }
-        # The names of the runs seed the draws, so that all experiments draw the same.
-        names = {key: " ".join(run.name for run in runs[key]) for key in runs}
-        means = dict.fromkeys(runs, 0.0)
+        effects = []
         for split in column.splits:
-            replicates = bootstrap.replicates(
-                column.metric,
-                self._labels(column, split),
-                {names[key]: _stack_predictions(runs[key], split) for key in runs},
-                seed=bootstrap.task_seed(column.task),
+            predictions = [run.predictions[split] for run in runs.values()]
+            effects.append(
+                metrics.example_effects(
+                    column.metric,
+                    predictions[0].labels,
+                    np.stack([run.values for run in predictions]),
+                )
             )
-            for key in runs:
-                means[key] = means[key] + replicates[names[key]] / len(column.splits)
-        return means
-
-    def _labels(self, column: Column, split: str) -> np.ndarray:
-        runs = next(runs for (key, _), runs in self._runs.items() if key == column)
-        return next(iter(runs.values())).predictions[split].labels
-
-    def _mcnemar(self, column: Column, full: Condition, other: Condition) -> tuple[float, ...]:
-        """Return McNemar's p for each pair of runs on the column's first split."""
-        if TASKS[column.task].bins:
-            return ()
-        split = column.splits[0]
-        full_predictions, other_predictions = (
-            {seed: run.predictions[split].values for seed, run in self.runs(column, side).items()}
-            for side in (full, other)
-        )
-        return significance.mcnemar(
-            self._labels(column, split), full_predictions, other_predictions
-        )
+        scores = self.seed_scores(column, condition)
+        values = two_way.values(list(scores.values()), effects)
+        failed = sum(bool(degenerate(run)) for run in runs.values())
+        limits = metrics.limits(column.metric)
+        return two_way.Sample(dict(zip(scores, values, strict=True)), failed, limits)
 
 
-def _stack_predictions(runs, split: str) -> np.ndarray:
-    """Return [S N], the predictions of each run."""
-    return np.stack([run.predictions[split].values for run in runs])
+def degenerate(run: FinetuningRun) -> str:
+    """Return why a finished run has learned nothing, or "" if it has.
+
+    Only the first development split counts.
+    """
+    if run.status != FINISHED:
+        return ""
+    split = TASKS[run.result["task"]].validation[0]
+    return degenerate_reason(*run.predictions[split]) if split in run.predictions else ""
 
 
 def fingerprint(run: FinetuningRun, splits: Sequence[str]) -> str:

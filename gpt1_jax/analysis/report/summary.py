@@ -1,6 +1,6 @@
 """Write the sentences of the summary: the results, and the runs that have problems.
 
-A sentence claims a change only where the tests call it significant.
+A sentence claims a change only where the test calls it significant.
 """
 
 import collections
@@ -8,28 +8,17 @@ from collections.abc import Iterable
 
 from gpt1_jax.analysis.report import formatting, paper
 from gpt1_jax.analysis.report.differences import Differences
-from gpt1_jax.analysis.report.results import (
-    FAILED,
-    FINISHED,
-    MISSING,
-    UNFINISHED,
-    FinetuningRun,
-    Results,
-)
-from gpt1_jax.analysis.report.scores import Column, Condition, Scores
-from gpt1_jax.analysis.stats.degenerate import degenerate_reason
-from gpt1_jax.analysis.stats.intervals import Difference
-from gpt1_jax.analysis.stats.significance import correct_family
-from gpt1_jax.registry import TASKS
+from gpt1_jax.analysis.report.results import FAILED, FINISHED, MISSING, UNFINISHED, Results
+from gpt1_jax.analysis.report.scores import Column, Condition, Scores, degenerate
+from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
 
 METHOD = (
-    "Scores are 100 x the metric. Square brackets hold 95% intervals of a bootstrap over examples "
-    "and seeds, paired by example. p values are two-sided. Holm's method corrects them within each "
-    "list. A change is called significant if the corrected p is below 0.05 and Student's t agrees. "
-    "The smallest detectable change is the smallest true change that this number of seeds and "
-    "examples detects in four of five repetitions. With three seeds, the intervals can be too "
-    "narrow: in simulations in which only the seeds vary, they contained the true value in 76 of "
-    "100 cases."
+    "Scores are 100 x the metric. Seeds, examples and their interaction make up the variance of a "
+    "score or a change. Square brackets hold its interval by Student's t, at the 95% level for "
+    "scores. p values are two-sided. Holm's method corrects the p values and the intervals of each "
+    "list, so an interval excludes 0 exactly if p is below 0.05. Then the change is called "
+    "significant. The smallest detectable change is the smallest true change that the same test "
+    "finds in four of five repetitions with this number of seeds and examples."
 )
 ONE_SEED = (
     "With one seed, the standard deviation between seeds is unknown. These intervals and p values "
@@ -102,7 +91,7 @@ def setting_effects(scores: Scores) -> list[str]:
     return sentences + _one_seed_warning(corrected.values())
 
 
-def _one_seed_warning(differences: Iterable[Difference]) -> list[str]:
+def _one_seed_warning(differences: Iterable[Estimate]) -> list[str]:
     return [ONE_SEED] if any(difference.seeds == 1 for difference in differences) else []
 
 
@@ -158,17 +147,6 @@ def problems(results: Results) -> dict[str, list[str]]:
         elif reason := degenerate(run):
             names.setdefault(reason, []).append(name)
     return {kind: entries for kind, entries in names.items() if entries}
-
-
-def degenerate(run: FinetuningRun) -> str:
-    """Return why a finished run has learned nothing, or "" if it has.
-
-    Only the first development split counts.
-    """
-    if run.status != FINISHED:
-        return ""
-    split = TASKS[run.result["task"]].validation[0]
-    return degenerate_reason(*run.predictions[split]) if split in run.predictions else ""
 
 
 def unpublished_data(measured: Iterable[Scores]) -> list[str]:

@@ -54,7 +54,6 @@ def _loss_at_chance(labels: np.ndarray, probabilities: np.ndarray) -> bool:
 
 def _correlated(labels: np.ndarray, predictions: np.ndarray) -> bool:
     """Return True if labels and predictions correlate by more than two standard errors."""
-    metric = "pearson" if np.any(predictions % 1) else "matthews"
-    weights = np.ones((1, len(labels)))
-    correlation = metrics.weighted_scores(metric, labels, predictions[None], weights).item()
+    graded = np.any(predictions % 1) or np.any(labels % 1)
+    correlation = metrics.METRICS["pearson" if graded else "matthews"](labels, predictions)
     return correlation > 2 * (1 / np.sqrt(len(labels)))

@@ -1,177 +1,139 @@
-"""Compute intervals of scores and of differences from bootstrap replicates.
+"""Compute intervals, p values and detectable differences from a variance: all by Student's t.
 
-Intervals are percentiles of the replicates (bootstrap.py). Every difference comes with the smallest
-true difference that as many seeds and examples would detect (Card et al. 2020, "With Little Power
-Comes Great Responsibility").
-
-Limits:
-
-- With one seed the standard deviation between seeds is unknown. The interval describes this run
-  alone.
-- With few seeds the variance is correct on average, but the percentiles do not account for its
-  uncertainty. If only seeds vary, the 95% intervals cover the true value in 52% of cases with two
-  seeds, 76% with three, 87% with five and 92% with ten. Of equal variants, 32%, 13%, 7% and 7% get
-  p <= 0.05 (4,000 simulations with normal scores). `detectable` accounts for this uncertainty.
-- If each seed errs on different examples, intervals are too wide, by a factor of up to the square
-  root of three.
-- The interval of a score without errors has zero width.
-- All seeds of a variant start from one pretrained model. The intervals do not include the variation
-  between pretraining runs.
-- The development score chooses the checkpoint, so it is slightly too high, for every variant.
+One variance and its degrees of freedom give the interval, the p value and the smallest detectable
+difference of an estimate, so they cannot contradict each other: the interval excludes 0 exactly if
+p is below `alpha`. two_way.py estimates the variance. docs/statistics.md has the assumptions, and
+the coverage and the power in simulations.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+ALPHA = 0.05  # the error of an interval, and of all tests of a family together
+POWER = 0.8  # the probability of finding the smallest detectable difference
+
 
 class Estimate(NamedTuple):
-    """Hold the score of a variant on a task, or the average over several tasks.
+    """Hold a score, a difference of two scores, or an average of either over tasks.
 
     Attributes:
-        mean: the mean over the seeds.
+        mean: the estimate.
+        variance: the variance of `mean`; positive.
+        degrees_of_freedom: those of the variance.
         standard_deviation: the sample standard deviation between seeds; nan with one seed.
-        low, high: the bounds of the 95% interval.
-        seeds: the number of seeds; for an average, the smallest number on any of its tasks.
-        degrees_of_freedom: the degrees of freedom between seeds, for Student's t.
+        seeds: the number of seeds; for a difference and an average, the smallest one. With 1, the
+            variance leaves out the variation between seeds.
+        runs: the number of runs.
+        failed: the number of runs that learned nothing (degenerate.py).
+        limits: the lowest and the highest possible value.
+        alpha: the error of the interval and of the test; smaller in a corrected family.
+        p_corrected: p after the correction for the family; nan before it.
     """
 
     mean: float
-    standard_deviation: float
-    low: float
-    high: float
-    seeds: int
+    variance: float
     degrees_of_freedom: float
-
-
-class Difference(NamedTuple):
-    """Hold the score of the full model minus the score of a variant.
-
-    Attributes:
-        mean: the difference of the means.
-        low, high: the bounds of its 95% interval.
-        p: the two-sided p value under the null hypothesis of no difference; never 0.
-        p_holm: p after the correction for its family (significance.correct_family); nan before it.
-        mcnemar: the exact p value of each pair of runs with the same seed (significance.mcnemar);
-            () for graded tasks and averages.
-        detectable: the smallest true difference that would be detected with power 0.8 at the
-            two-sided 5% level.
-        seeds: the smaller number of seeds of the two sides. With 1, the standard deviation between
-            seeds is unknown, and p and `detectable` leave it out.
-        t_significant: True if Student's t test rejects the null hypothesis.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    mcnemar: tuple[float, ...]
-    detectable: float
+    standard_deviation: float
     seeds: int
-    t_significant: bool = True
+    runs: int
+    failed: int
+    limits: tuple[float, float]
+    alpha: float = ALPHA
+    p_corrected: float = math.nan
+
+    @property
+    def low(self) -> float:
+        """Return the lower bound of the interval at the level 1 - alpha."""
+        return max(self.limits[0], self.mean - self._quantile * math.sqrt(self.variance))
+
+    @property
+    def high(self) -> float:
+        """Return the upper bound of the interval at the level 1 - alpha."""
+        return min(self.limits[1], self.mean + self._quantile * math.sqrt(self.variance))
+
+    @property
+    def p(self) -> float:
+        """Return the two-sided p value under the null hypothesis of 0, before any correction."""
+        import scipy.special
+
+        t = abs(self.mean) / math.sqrt(self.variance)
+        p = 2 * float(scipy.special.stdtr(self.degrees_of_freedom, -t))
+        return max(p, np.finfo(float).tiny)  # so that the order of tiny values is not lost
 
     @property
     def significant(self) -> bool:
-        """Return True if both tests reject the null hypothesis.
+        """Return True if the test of a corrected family rejects the null hypothesis of 0."""
+        return self.p_corrected < ALPHA
 
-        The bootstrap's p alone is too small for few seeds, so Student's t has to agree.
+    @property
+    def detectable(self) -> float:
+        """Return the smallest true value that the test at `alpha` finds with the power 0.8.
+
+        If the true value is d, the t statistic has the noncentral t distribution with the
+        noncentrality d / standard error.
         """
-        return self.t_significant and self.p_holm < 0.05
+        import scipy.special
+
+        noncentrality = scipy.special.nctdtrinc(self.degrees_of_freedom, 1 - POWER, self._quantile)
+        return float(noncentrality) * math.sqrt(self.variance)
+
+    @property
+    def _quantile(self) -> float:
+        import scipy.special
+
+        return float(scipy.special.stdtrit(self.degrees_of_freedom, 1 - self.alpha / 2))
 
 
-def estimate(scores: Sequence[float], replicates: np.ndarray) -> Estimate:
-    """Return the estimate of a variant on a task.
+def average(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the unweighted average of estimates on different tasks.
 
-    Args:
-        scores: [S], the score of each seed.
-        replicates: [R], the replicates of the variant.
+    The tasks have different examples and different runs, so the variances add up. The degrees of
+    freedom are Satterthwaite's (1946). They exceed those of one task, unless one task varies far
+    more than the others. The standard deviation is that of an average over one run of each task.
     """
-    return Estimate(
-        mean=float(np.mean(scores)),
-        standard_deviation=float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan"),
-        **_interval(replicates),
-        seeds=len(scores),
-        degrees_of_freedom=len(scores) - 1.0,
-    )
-
-
-def average(
-    estimates: Sequence[Estimate], replicates: Sequence[np.ndarray]
-) -> tuple[Estimate, np.ndarray]:
-    """Return the unweighted average over tasks and its replicates [R].
-
-    The standard deviation is that of an average over one run of each task. The degrees of freedom
-    are Satterthwaite's (1946). They exceed those of one task, unless one task varies far more than
-    the others.
-
-    Args:
-        estimates: one for each task.
-        replicates: [R] for each task; those of different tasks must be independent
-            (bootstrap.task_seed).
-    """
-    variances = np.array([np.var(task_replicates) for task_replicates in replicates])
-    degrees_of_freedom = 0.0
-    if variances.any() and all(task.degrees_of_freedom > 0 for task in estimates):
-        terms = variances**2 / [task.degrees_of_freedom for task in estimates]
-        degrees_of_freedom = float(variances.sum() ** 2 / np.sum(terms))
+    count = len(estimates)
+    variances = np.array([task.variance for task in estimates])
+    terms = variances**2 / [task.degrees_of_freedom for task in estimates]
     squares = [task.standard_deviation**2 for task in estimates]
-    mean_replicates = np.mean(replicates, axis=0)
-    result = Estimate(
+    return Estimate(
         mean=float(np.mean([task.mean for task in estimates])),
-        standard_deviation=float(np.sqrt(np.sum(squares))) / len(estimates),
-        **_interval(mean_replicates),
+        variance=float(variances.sum()) / count**2,
+        degrees_of_freedom=float(variances.sum() ** 2 / terms.sum()),
+        standard_deviation=float(np.sqrt(np.sum(squares))) / count,
         seeds=min(task.seeds for task in estimates),
-        degrees_of_freedom=degrees_of_freedom,
+        runs=sum(task.runs for task in estimates),
+        failed=sum(task.failed for task in estimates),
+        limits=tuple(np.mean([task.limits for task in estimates], axis=0).tolist()),
     )
-    return result, mean_replicates
 
 
-def difference(
-    full: Estimate,
-    variant: Estimate,
-    full_replicates: np.ndarray,
-    variant_replicates: np.ndarray,
-    mcnemar: tuple[float, ...] = (),
-) -> Difference:
-    """Return full minus variant, for a task or an average over tasks.
+def correct_family(family: Mapping[Hashable, Estimate]) -> dict[Hashable, Estimate]:
+    """Return the same differences with Holm's (1979) correction: `p_corrected` and `alpha`.
 
-    p is (1 + 2 k) / (1 + R), where k replicates do not have the sign of the majority. It is
-    therefore below 0.05 if the interval excludes 0. `detectable` is (t.975 + t.8) standard
-    deviations of the replicates, with the smaller degrees of freedom of the two sides. With one
-    seed it uses normal quantiles, because only the variation between many examples is left.
-
-    Args:
-        full, variant: the two estimates.
-        full_replicates, variant_replicates: [R], paired: from one call of bootstrap.replicates.
-        mcnemar: the result of significance.mcnemar.
+    The chance of any false finding in the whole family is at most 5%. Holm's procedure tests the
+    smallest of m p values at 0.05 / m, the next at 0.05 / (m - 1), and so on, until one of them is
+    not rejected. If it has rejected r, it stops at the level 0.05 / (m - r). The r rejected p
+    values are below this level, and all others are not. Therefore this one level is the `alpha` of
+    the whole family: an interval excludes 0 exactly if the corrected p is below 0.05.
     """
-    import scipy.special
-
-    replicates = full_replicates - variant_replicates
-    # A replicate that is zero except for rounding counts on both sides.
-    minority = min(np.sum(replicates <= 1e-12), np.sum(replicates >= -1e-12))
-    degrees_of_freedom = min(full.degrees_of_freedom, variant.degrees_of_freedom)
-    if degrees_of_freedom > 0:
-        quantiles = scipy.special.stdtrit(degrees_of_freedom, (0.975, 0.8))
-    else:
-        quantiles = scipy.special.ndtri((0.975, 0.8))
-    standard_error = float(np.std(replicates, ddof=1))
-    mean = full.mean - variant.mean
-    return Difference(
-        mean=mean,
-        **_interval(replicates),
-        p=min(1.0, float(1 + 2 * minority) / (1 + len(replicates))),
-        p_holm=float("nan"),
-        mcnemar=mcnemar,
-        detectable=float(np.sum(quantiles)) * standard_error,
-        seeds=min(full.seeds, variant.seeds),
-        t_significant=abs(mean) > float(quantiles[0]) * standard_error,
-    )
+    corrected = holm([entry.p for entry in family.values()])
+    accepted = sum(p >= ALPHA for p in corrected)
+    return {
+        key: entry._replace(p_corrected=p, alpha=ALPHA / max(1, accepted))
+        for (key, entry), p in zip(family.items(), corrected, strict=True)
+    }
 
 
-def _interval(replicates: np.ndarray) -> dict[str, float]:
-    """Return the bounds of the 95% interval by field name."""
-    low, high = np.percentile(replicates, (2.5, 97.5))
-    return {"low": float(low), "high": float(high)}
+def holm(values: Sequence[float]) -> list[float]:
+    """Return the p values after Holm's step-down correction, in the order given.
+
+    The correction multiplies the smallest of m values by m, the next by m - 1, and so on.
+    """
+    order = np.argsort(values, kind="stable")
+    products = np.asarray(values, np.float64)[order] * np.arange(len(values), 0, -1)
+    corrected = np.empty(len(values))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(products))
+    return corrected.tolist()

@@ -66,6 +66,11 @@ METRICS = {
 }
 
 
+def limits(name: str) -> tuple[float, float]:
+    """Return the lowest and the highest possible value of a metric."""
+    return (0.0 if name in ("accuracy", "f1") else -1.0), 1.0
+
+
 def score(
     names: Iterable[str], labels: Sequence | np.ndarray, predictions: Sequence | np.ndarray
 ) -> dict[str, float]:
@@ -113,72 +118,73 @@ def threshold(labels: Sequence | np.ndarray, scores: Sequence | np.ndarray) -> f
     return float(scores[best : best + 2].mean())
 
 
-def weighted_scores(
-    metric: str, labels: np.ndarray, predictions: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
-    """Return the metric of every run in every replicate; the weights count the examples.
+def example_effects(metric: str, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Return by how much each example raises the score of each run, times N.
 
-    A few matrix products compute all scores at once. Spearman's ranks are those among all examples,
-    whatever the weights, which avoids sorting. The variance of bootstrap replicates is then no
-    further from the true one than with new ranks in each replicate (simulated: 1,500 normal pairs,
-    correlations from 0 to 0.95).
+    The effect of an example is its jackknife pseudo-value (Tukey 1958) minus the mean of all
+    pseudo-values: (N - 1) (mean of the N leave-one-out scores - the score without this example).
+    For accuracy it is 1 or 0 minus the accuracy. The effects of any other metric take the place of
+    these deviations in the variance of a mean (Efron and Stein 1981, "The Jackknife Estimate of
+    Variance").
+
+    Every metric is a function of means over the examples, so all leave-one-out scores are computed
+    at once. Spearman's ranks are those among all N examples.
 
     Args:
         metric: a key of METRICS.
         labels: [N], class ids or scores.
-        predictions: [M N], one row for each run.
-        weights: [R N], one row for each replicate.
+        predictions: [S N], one row for each run.
 
     Returns:
-        [R M], 0.0 where the metric does not exist, as in METRICS.
+        [S N], 0 on average over each row. A score without the example is 0.0 where the metric does
+        not exist, as in METRICS.
     """
     if metric == "spearman":
         import scipy.stats
 
         labels = scipy.stats.rankdata(labels)
         predictions = scipy.stats.rankdata(predictions, axis=1)
-    return _WEIGHTED[metric](labels, predictions, weights)
+    terms, function = _JACKKNIFE[metric]
+    rows = predictions.shape[1]
+    values = np.stack(
+        [np.broadcast_to(term, predictions.shape) for term in terms(labels, predictions)]
+    ).astype(np.float64)
+    left_out = function((values.sum(-1, keepdims=True) - values) / max(rows - 1, 1))
+    return (rows - 1) * (left_out.mean(-1, keepdims=True) - left_out)
 
 
-def _weighted_accuracy(labels, predictions, weights):
-    return weights @ (predictions == labels).T / weights.sum(1, keepdims=True)
-
-
-def _weighted_f1(labels, predictions, weights):
-    true_positives = weights @ ((predictions == 1) & (labels == 1)).T
-    positives = weights @ (predictions == 1).T + (weights @ (labels == 1))[:, None]
-    return _divide(2 * true_positives, positives)
-
-
-def _weighted_matthews(labels, predictions, weights):
-    """Return Matthews' correlation for any number of classes (Gorodkin 2004)."""
+def _matthews_terms(labels, predictions) -> list[np.ndarray]:
     classes = np.union1d(labels, predictions)
-    actual = np.stack([weights @ (labels == k) for k in classes], -1)[:, None]
-    predicted = np.stack([weights @ (predictions == k).T for k in classes], -1)
-    rows = weights.sum(1, keepdims=True)
-    covariance = rows * (weights @ (predictions == labels).T) - (actual * predicted).sum(-1)
-    return _divide(
-        covariance,
-        np.sqrt((rows**2 - (actual**2).sum(-1)) * (rows**2 - (predicted**2).sum(-1))),
-    )
+    return [
+        predictions == labels,
+        *(predictions == k for k in classes),
+        *(labels == k for k in classes),
+    ]
 
 
-def _weighted_pearson(labels, predictions, weights):
-    weights = weights / weights.sum(1, keepdims=True)
+def _matthews(means):
+    """Return Matthews' correlation for any number of classes (Gorodkin 2004)."""
+    predicted, actual = np.split(means[1:], 2)
+    covariance = means[0] - (predicted * actual).sum(0)
+    variances = (1 - (predicted**2).sum(0)) * (1 - (actual**2).sum(0))
+    return _divide(covariance, np.sqrt(variances))
+
+
+def _pearson_terms(labels, predictions) -> list[np.ndarray]:
     # Subtract the means of all examples, so that the differences below cancel no digits.
-    labels = labels[None] - labels[None].mean(-1, keepdims=True)
-    predictions = predictions - predictions.mean(-1, keepdims=True)
-    means = weights @ labels.T, weights @ predictions.T
-    covariance = weights @ (labels * predictions).T - means[0] * means[1]
-    return _divide(
-        covariance, np.sqrt(_variance(labels, weights) * _variance(predictions, weights))
-    )
+    x, y = labels - labels.mean(), predictions - predictions.mean(-1, keepdims=True)
+    return [x, y, x * x, y * y, x * y]
 
 
-def _variance(rows, weights):
+def _pearson(means):
+    x, y, xx, yy, xy = means
+    return _divide(xy - x * y, np.sqrt(_variance(x, xx) * _variance(y, yy)))
+
+
+def _variance(mean, square):
     """Return the variance; 0 where only rounding errors are left of it."""
-    variance = weights @ (rows**2).T - (weights @ rows.T) ** 2
-    return np.where(variance > 1e-12 * (rows**2).mean(1), variance, 0)
+    variance = square - mean**2
+    return np.where(variance > 1e-12 * square, variance, 0)
 
 
 def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -187,10 +193,14 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=quotient, where=denominator > 0)
 
 
-_WEIGHTED = {
-    "accuracy": _weighted_accuracy,
-    "f1": _weighted_f1,
-    "matthews": _weighted_matthews,
-    "pearson": _weighted_pearson,
-    "spearman": _weighted_pearson,
+# Metric -> (the terms of each example, the score as a function of the means of the terms).
+_JACKKNIFE = {
+    "accuracy": (lambda labels, runs: [runs == labels], lambda means: means[0]),
+    "f1": (
+        lambda labels, runs: [(runs == 1) & (labels == 1), runs == 1, labels == 1],
+        lambda means: _divide(2 * means[0], means[1] + means[2]),
+    ),
+    "matthews": (_matthews_terms, _matthews),
+    "pearson": (_pearson_terms, _pearson),
+    "spearman": (_pearson_terms, _pearson),
 }
