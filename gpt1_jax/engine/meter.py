@@ -14,7 +14,7 @@ class Meter:
         write: (step, values) -> None, writes a line of the log.
         every: steps from line to line.
         peak: floating-point operations per second of all devices; the base of the model FLOP
-            utilization ("mfu").
+            utilization ("mfu"). None leaves it out.
         extra: step -> further numbers of its line (the learning rate).
         derive: averaged metrics -> further numbers (perplexity).
     """
@@ -23,7 +23,7 @@ class Meter:
         self,
         write: Callable[[int, Mapping[str, float]], None],
         every: int,
-        peak: float,
+        peak: float | None,
         extra: Callable,
         derive: Callable = lambda means: {},
     ):
@@ -71,8 +71,7 @@ class Meter:
     def _write_line(self, step: int) -> None:
         seconds = time.perf_counter() - self._since
         means = {name: total / self._count for name, total in self._sums.items()}
-        speed = {
-            "tokens_per_s": self._tokens / seconds,
-            "mfu": self._flops / seconds / self._peak,
-        }
+        speed = {"tokens_per_s": self._tokens / seconds}
+        if self._peak is not None:
+            speed["mfu"] = self._flops / seconds / self._peak
         self._write(step, {**means, **self._derive(means), **self._extra(step), **speed})

@@ -168,8 +168,14 @@ def _report_preemption(log_line: Callable[[str], None]) -> Iterator[None]:
 
 
 def _meter(config: ConfigDict, run: OpenRun, training: Training, derive: Callable) -> Meter:
-    """Return the meter that writes the lines of the log."""
-    peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
+    """Return the meter that writes the lines of the log.
+
+    On CPUs it has no peak. Other programs use the cores, too. A peak that is measured beside them
+    is too low, and a utilization above 1 would follow.
+    """
+    peak = None
+    if jax.default_backend() != "cpu":
+        peak = peak_flops.matmul_flops(config.model.dtype) * jax.device_count()
 
     def learning_rate(number):
         return {"lr": training.optim_config.learning_rate(number - 1)}
