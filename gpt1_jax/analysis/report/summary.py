@@ -17,8 +17,8 @@ METHOD = (
     "score or a change. Square brackets hold its interval by Student's t, at the 95% level for "
     "scores. p values are two-sided. Holm's method corrects the p values and the intervals of each "
     "list, so an interval excludes 0 exactly if p is below 0.05. Then the change is called "
-    "significant. The smallest detectable change is the smallest true change that the same test "
-    "finds in four of five repetitions with this number of seeds and examples."
+    "significant. The smallest detectable change is an estimate of the smallest true change that "
+    "the same test finds in four of five repetitions with this number of seeds and examples."
 )
 ONE_SEED = (
     "With one seed, the standard deviation between seeds is unknown. These intervals and p values "
