@@ -44,6 +44,12 @@ def test_cells_count_the_runs_that_learned_nothing(workdir, page):
     assert f"{counts['no_pretraining']}/4 failed" in compared["w/o pre-training"][column]
 
 
+def test_table_says_where_the_variation_between_seeds_is_unknown(workdir):
+    for name in ("data_size", "table5"):  # one seed everywhere, and in some cells
+        text = (workdir / f"tables/{name}_differences.md").read_text()
+        assert "With one seed, the standard deviation between seeds is unknown." in text
+
+
 def test_average_over_one_column_is_the_difference_in_it(tmp_path):
     """Give one variant no second task: the only shared column must not be tested twice."""
     cells = {("full", "rte"): 0.9, ("full", "wnli"): 0.9, ("lstm", "rte"): 0.7}

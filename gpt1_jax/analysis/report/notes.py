@@ -15,6 +15,10 @@ METRIC_NAMES = {
 }
 SELECTION_SPLIT = "the development split, which also chose the checkpoint"
 FAILED_RUNS = "“2/3 failed” counts runs that learned nothing. Every number includes them."
+ONE_SEED = (
+    "With one seed, the standard deviation between seeds is unknown. Such intervals and p values "
+    "do not include it."
+)
 PAPER_RUNS = (
     "The paper's rows are single runs on hidden test sets, scored by the GLUE server. They are "
     "shown for orientation. Scores on development and test sets are not comparable, so no "

@@ -72,6 +72,8 @@ def differences(name: str, title: str, scores: Scores, differences: Differences)
             Row(_row_name(other, scores), [formatting.difference_cell(entry) for entry in entries])
         )
     columns, table_notes = _headers(scores.columns), [notes.difference_note(differences)]
+    if any(entry.seeds == 1 for entry in differences.single.values()):
+        table_notes.append(notes.ONE_SEED)
     if has_average:
         columns.insert(0, AVERAGE)
         table_notes.append(notes.average_note(differences.shared))

@@ -6,7 +6,7 @@ A sentence claims a change only where the test calls it significant.
 import collections
 from collections.abc import Iterable
 
-from gpt1_jax.analysis.report import formatting, paper
+from gpt1_jax.analysis.report import formatting, notes, paper
 from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.results import FAILED, FINISHED, MISSING, UNFINISHED, Results
 from gpt1_jax.analysis.report.scores import Column, Condition, Scores, degenerate
@@ -19,10 +19,6 @@ METHOD = (
     "list, so an interval excludes 0 exactly if p is below 0.05. Then the change is called "
     "significant. The smallest detectable change is an estimate of the smallest true change that "
     "the same test finds in four of five repetitions with this number of seeds and examples."
-)
-ONE_SEED = (
-    "With one seed, the standard deviation between seeds is unknown. These intervals and p values "
-    "do not include it."
 )
 RELATIVE = "0 is chance and 1 is the ceiling that the configuration declares."
 
@@ -92,7 +88,7 @@ def setting_effects(scores: Scores) -> list[str]:
 
 
 def _one_seed_warning(differences: Iterable[Estimate]) -> list[str]:
-    return [ONE_SEED] if any(difference.seeds == 1 for difference in differences) else []
+    return [notes.ONE_SEED] if any(difference.seeds == 1 for difference in differences) else []
 
 
 def zero_shot(results: Results) -> list[str]:
