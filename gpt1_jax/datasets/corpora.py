@@ -184,7 +184,8 @@ def from_tfds(name: str, path: str, column: str) -> Documents:
     folder, splits = pathlib.Path(builder.data_dir), builder.info.splits
     if "train" not in splits or column not in builder.info.features:
         raise UserError(f"{folder}: has no split train with a feature {column!r}; prepare it again")
-    source, split = builder.as_data_source("train"), splits["train"]
+    with values.library_errors(f"{folder}: cannot be read", "prepare it again"):
+        source, split = builder.as_data_source("train"), splits["train"]
     step = max(1, min(1024, CHUNK * split.num_examples // max(split.num_bytes, 1)))
 
     def read() -> Iterator[list[str]]:

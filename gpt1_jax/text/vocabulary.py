@@ -15,7 +15,7 @@ def check(vocab: Mapping[str, int]) -> None:
         ValueError: the ids are not 0, 1, 2, ..., 0 is not `<unk>`, or a special token is a piece.
     """
     if any(type(number) is not int for number in vocab.values()):
-        raise ValueError("the vocabulary does not map pieces to ids")
+        raise ValueError("has an id that is not a whole number")
     if sorted(vocab.values()) != list(range(len(vocab))) or vocab.get(UNKNOWN) != 0:
         raise ValueError(f"ids are not 0 to {len(vocab) - 1} with {UNKNOWN} as 0")
     for token in SPECIALS:

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gpt1_jax import storage
-from gpt1_jax.datasets import checked_files, corpora, files, tokens
+from gpt1_jax.datasets import corpora, files, tokenizer_cache, tokens
 from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.engine import order
 from gpt1_jax.errors import UserError
@@ -142,8 +142,7 @@ def _find_tokenizer(
 ) -> bpe.Tokenizer:
     """Load the tokenizer config.tokenizer.path; without a path, learn one from all parts.
 
-    A learned tokenizer is stored in `folder` with its fingerprint and loaded from there the next
-    time. If it is damaged, that is written to the log, and the tokenizer is learned again.
+    A learned tokenizer is stored in `folder` and loaded from there the next time.
 
     Raises:
         UserError: the file is not a tokenizer, or does not fit config.published.backslash_in_word.
@@ -171,29 +170,10 @@ def _find_tokenizer(
         for part in parts:
             yield from tokens.texts(part.documents, rewrap_lines)
 
-    if path.exists():
-        try:
-            return _load_learned(path)
-        except ValueError as reason:
-            log_line(f"{path}: {reason}; the tokenizer is learned again")
-    tokenizer = bpe.train(texts, vocab_size, backslash_in_word=backslash_in_word)
-    folder.mkdir(exist_ok=True)
-    tokenizer.save(path)
-    record = {"fingerprint": tokenizer.fingerprint}
-    checked_files.write_json(path.with_suffix(".about.json"), record)
-    return bpe.load(path)
+    def learn() -> bpe.Tokenizer:
+        return bpe.train(texts, vocab_size, backslash_in_word=backslash_in_word)
 
-
-def _load_learned(path: pathlib.Path) -> bpe.Tokenizer:
-    """Return a learned tokenizer of the cache; raise ValueError if it is not as it was written."""
-    record = checked_files.read_json(path.with_suffix(".about.json"))
-    try:
-        tokenizer = bpe.load(path)
-    except UserError:
-        raise ValueError("is damaged") from None
-    if tokenizer.fingerprint != record["fingerprint"]:
-        raise ValueError("is damaged")
-    return tokenizer
+    return tokenizer_cache.load_or_learn(path, learn, log_line)
 
 
 def _summary(corpus: tokens.TokenizedCorpus, documents: Documents, context: int) -> list[str]:

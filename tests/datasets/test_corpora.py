@@ -459,6 +459,20 @@ def test_tfds_of_other_format_or_features_is_refused(tmp_path):
         CORPORA["pg19"](str(tmp_path))
 
 
+def test_damaged_or_misplaced_tfds_is_one_line(tmp_path):
+    prepare(tmp_path, "lm1b", "text", ["a"] * 50)
+    (file,) = tmp_path.glob("lm1b/1.0.0/*train.array_record*")
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=f"{tmp_path}/lm1b/1.0.0: .*cannot be read") as error:
+        read("lm1b", tmp_path)
+    assert "\n" not in str(error.value)
+    other = tmp_path / "\udcff"
+    other.mkdir()
+    (tmp_path / "lm1b").rename(other / "lm1b")
+    with pytest.raises(UserError, match="is not UTF-8, and TFDS cannot open it; rename the folder"):
+        read("lm1b", other)
+
+
 def test_mixture_normalizes_weights(folder, copy):
     parts = corpora.parts("mixture", f"3*text:{folder},1.0*hub:{copy}/plain", "text")
     assert [(part.name, part.weight) for part in parts] == [("text", 0.75), ("hub", 0.25)]

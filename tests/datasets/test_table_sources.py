@@ -431,6 +431,20 @@ def test_damaged_copy_of_the_hub_is_a_one_line_error(tmp_path, damage):
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
 
 
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "missing"])
+def test_damaged_files_of_tfds_are_a_one_line_error(tmp_path, damage):
+    write_tfds(tmp_path, TASKS["rte"])
+    (file,) = tmp_path.glob("glue/rte/1.2.10/*train.array_record*")
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[:1000] if damage == "cut" else bytes(len(content)))
+    with pytest.raises(UserError, match=f"{tmp_path}/glue/rte/1.2.10: cannot be read") as error:
+        load(TASKS["rte"], "train", source="tfds", path=str(tmp_path))
+    assert "\n" not in str(error.value)
+
+
 def test_newest_version_is_read(tmp_path):
     write_tfds(tmp_path, TASKS["rte"])
     (tmp_path / "glue/rte/1.2.9").mkdir()

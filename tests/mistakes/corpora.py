@@ -30,6 +30,17 @@ MISTAKES = {
     "lone surrogate": pretrain(
         "{here}/books/a.jsonl:1", "surrogate", files={"books/a.jsonl": b'{"text": "\\ud83d"}'}
     ),
+    "row nested too deeply": pretrain(
+        "{here}/books/a.jsonl:1",
+        "nested too deeply",
+        files={"books/a.jsonl": b'{"text": ' + b"[" * 100_000},
+    ),
+    "only files of other kinds": pretrain(
+        "config.data.path: no .txt",
+        "only 1 .gz, 1 .md",
+        files={"r/a.txt.gz": b"a", "r/b.md": b"b"},
+        settings={"data.path": "{here}/r"},
+    ),
     "hub unreachable": pretrain(
         "owner/name", "HF_HUB_OFFLINE", settings={"data.corpus": "hub", "data.path": "owner/name"}
     ),

@@ -145,7 +145,7 @@ PADDING = {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of":
         (lambda content: set_id(content, 6), r"ids are not 0 to 82 with <unk> as 0"),
         (lambda content: set_id(content, 100), r"ids are not 0 to 82"),
         (lambda content: set_id(content, 2**31), r"ids are not 0 to 82"),
-        (lambda content: set_id(content, "5"), r"the vocabulary does not map pieces to ids"),
+        (lambda content: set_id(content, "5"), r"has an id that is not a whole number"),
         (lambda content: content["model"]["vocab"].update(_start_=83), r"_start_ is among the "),
         (lambda content: content["added_tokens"][0].update(id=5), r"token _start_ the id 5, not"),
         (swap_specials, r"gives the added token _start_ the id 84, not 83"),
