@@ -5,6 +5,7 @@ module only. Readers of published data sets open their files themselves.
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -19,6 +20,8 @@ from typing import IO, Any
 from gpt1_jax.errors import UserError
 
 REQUIRED = object()  # `read_json`: the file must exist
+MAX_DEPTH = 100  # levels of JSON; the files of this project and of Hugging Face have fewer than 20
+STEPS = range(2**63)  # whole numbers that numpy holds
 
 
 @contextlib.contextmanager
@@ -26,22 +29,50 @@ def atomic_writer(path: pathlib.Path, binary: bool = False) -> Iterator[IO]:
     """Yield a file to write, which replaces `path` at the end of the block.
 
     The file is deleted if the block raises. The folder of `path` is created. Text is UTF-8, and
-    newlines are written as given.
+    newlines are written as given. A symbolic link stays, and the file behind it is replaced. What
+    exists and is not a regular file (a FIFO, a device, a descriptor such as /dev/stdout) is not
+    replaced: the block writes into it.
 
     Raises:
         OSError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
-    options = {} if binary else {"encoding": "utf-8", "newline": ""}
+    mode = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
+    target = _follow_links(path)
+    if isinstance(target, int):  # a copy, because closing the file closes its descriptor
+        with open(os.dup(target), **mode) as file:
+            yield file
+        return
+    if target.exists() and not target.is_file():
+        with open(target, **mode) as file:
+            yield file
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(target)
     try:
-        with open(temporary, "wb" if binary else "w", **options) as file:
+        with open(temporary, **mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _follow_links(path: pathlib.Path) -> pathlib.Path | int:
+    """Return the path behind symbolic links, or the descriptor of this process that it names.
+
+    A link such as /dev/stdout ends in a descriptor. The file that is open there is not looked up:
+    writing to it by its name would lose what others have written, or will write, to the descriptor.
+    """
+    for _ in range(40):  # the limit of Linux
+        folder = os.path.realpath(path.parent)
+        if folder in (f"/proc/{os.getpid()}/fd", "/dev/fd") and path.name.isdecimal():
+            return int(path.name)
+        path = pathlib.Path(folder, path.name)
+        if not path.is_symlink():
+            return path
+        path = path.parent / os.readlink(path)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -67,67 +98,128 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def atomic_folder(path: pathlib.Path, replace: bool = True) -> Iterator[pathlib.Path]:
     """Yield a new folder to fill, which replaces `path` at the end of the block.
 
-    The folder is deleted if the block raises.
+    The folder is deleted if the block raises. A symbolic link stays, and the folder behind it is
+    replaced. If several processes write `path` at once, it is the folder of one of them.
+
+    Args:
+        path: the folder.
+        replace: replace a folder that holds files; otherwise that is an error, also if another
+            process has written the folder since the block began.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written, or there is one and `replace` is False.
     """
+    path = pathlib.Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, previous = _temporary(path), _temporary(path)
+    temporary = _temporary(path)
     try:
         temporary.mkdir()
         yield temporary
-        if path.exists():
-            path.rename(previous)
-        try:
-            temporary.rename(path)
-        except OSError:
-            if previous.exists():
-                previous.rename(path)
-            raise
+        _rename_folder(temporary, path, replace)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename_folder(new: pathlib.Path, path: pathlib.Path, replace: bool) -> None:
+    """Rename `new` to `path`. Other processes may do the same at the same time."""
+    previous = _temporary(path)
+    try:
+        while True:
+            try:
+                new.rename(path)  # replaces an empty folder only
+                return
+            except OSError as error:
+                if not replace or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            # `path` holds files, so the folder that an earlier round moved away is out of date.
+            shutil.rmtree(previous, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another process has moved it away
+                path.rename(previous)
+    except OSError:
+        if previous.exists() and not path.exists():
+            previous.rename(path)
+        raise
+    finally:
         shutil.rmtree(previous, ignore_errors=True)
 
 
-def read_json(path: pathlib.Path, missing: Any = REQUIRED, hint: str = "") -> Any:
+def read_json(
+    path: pathlib.Path,
+    missing: Any = REQUIRED,
+    hint: str = "",
+    damaged: str = "the file is damaged",
+) -> Any:
     """Return the content of a JSON file.
 
     Args:
         path: the file.
         missing: returned if the file does not exist; without it a missing file is an error.
         hint: what to do about a missing file; completes the error message.
+        damaged: the same about a damaged file.
 
     Raises:
         UserError: the file is missing, cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+        _check_depth(value)
+        return value
     except (FileNotFoundError, NotADirectoryError):
         if missing is not REQUIRED:
             return missing
         hint = hint or f"is {path.parent} the folder of a run?"
         raise UserError(f"{path}: no such file; {hint}") from None
     except OSError as error:
+        reason = error.strerror or error
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); check the path and the permissions"
+            f"{path}: cannot be read ({reason}); check the path and the permissions"
         ) from None
+    except RecursionError:
+        raise UserError(f"{path}: nested more than {MAX_DEPTH} levels deep; {damaged}") from None
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); the file is damaged") from None
+        raise UserError(f"{path}: not valid JSON ({error}); {damaged}") from None
 
 
-def read_json_lines(path: pathlib.Path) -> list[Any]:
-    """Return the value of each line; skip damaged lines. Return [] if there is no file."""
-    if not path.is_file():
+def _check_depth(value: Any) -> None:
+    """Raise RecursionError if the value is nested too deeply for the code that walks through it."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+    if level:
+        raise RecursionError
+
+
+def read_json_lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Return the rows of a log of steps, one JSON object a line. Return [] if there is no file.
+
+    Lines that are damaged or that have no "step", a number of steps, are skipped.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    values = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            values.append(json.loads(line))
-    return values
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror or error}); check the permissions"
+        ) from None
+    rows = []
+    for line in content.split(b"\n"):
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and type(row.get("step")) is int and row["step"] in STEPS:
+                rows.append(row)
+    return rows
 
 
 def write_json_lines(path: pathlib.Path, values: Iterable[Any]) -> None:
@@ -171,8 +263,11 @@ def _not_finite(value: Any, field: str = "") -> Iterator[tuple[str, float]]:
 
 
 def appender(path: pathlib.Path) -> IO[str]:
-    """Open a text file to append lines; every line is flushed at its end."""
-    return open(path, "a", encoding="utf-8", buffering=1)
+    """Open a text file to append lines; every line is flushed at its end.
+
+    What UTF-8 cannot represent, such as the bytes of a file name, is written escaped.
+    """
+    return open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1)
 
 
 @contextlib.contextmanager
@@ -194,7 +289,8 @@ def lock(
         OSError: the file cannot be opened.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
+    # A link is refused, because the lock's file is emptied and written.
+    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -230,5 +326,5 @@ def _owner(process: int) -> str:
 
 
 def _temporary(path: pathlib.Path) -> pathlib.Path:
-    """Return a name beside `path` that no other writer has."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    """Return a name beside `path` that no other writer has, also for the longest of names."""
+    return path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex[:12]}.tmp")
