@@ -9,7 +9,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # A module may import its own layer and lower ones.
 LAYERS = {
-    **dict.fromkeys(("errors", "progress", "registry", "signals", "storage", "text"), 0),
+    **dict.fromkeys(("errors", "inputs", "progress", "registry"), 0),
+    **dict.fromkeys(("signals", "storage", "text"), 0),
     **dict.fromkeys(("datasets", "microworld", "models", "engine", "runs", "analysis"), 1),
     **dict.fromkeys(("interop", "trainers"), 2),
     **dict.fromkeys(("cli", "main"), 3),
@@ -152,7 +153,7 @@ COMMANDS = [
 @pytest.mark.parametrize("module", COMMANDS)
 def test_commands_import_only_flags(module):
     ours = {target for target in imports(module, top_level=True) if within(target, "gpt1_jax")}
-    allowed = {"cli", "errors", "registry", "signals", "storage"}
+    allowed = {"cli", "errors", "inputs", "registry", "signals", "storage"}
     assert {package(target) for target in ours} - {""} <= allowed
     others = {
         target.split(".")[0]

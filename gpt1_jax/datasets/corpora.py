@@ -7,6 +7,7 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
+from gpt1_jax import inputs
 from gpt1_jax.datasets import files, hub_copy, tfds, values
 from gpt1_jax.datasets import hub as hugging_face
 from gpt1_jax.datasets.documents import CHUNK, READERS, Documents, decode, document, from_files
@@ -128,16 +129,15 @@ def hub(path: str, column: str = "text") -> Documents:
         UserError: the data set cannot be reached, needs a script, or lacks the configuration, the
             split or the column.
     """
-    import datasets  # takes seconds, and only hub corpora need it
-
     folder, config = _find_dataset(path)
+    hugging_face.check_metadata(folder)
     copy = hub_copy.readable(folder)
     with hub_copy.errors(
         folder,
         f"config.data.path: {path} cannot be read as a data set of the hub",
         "check the path, the configuration and the split train",
     ):
-        builder = datasets.load_dataset_builder(str(copy), config or None)
+        builder = hugging_face.builder(copy, config)
         rows = builder.as_streaming_dataset("train")
         columns = rows.column_names or list(next(iter(rows), {}))
         used = [file for split in builder.config.data_files.values() for file in split]
@@ -205,7 +205,7 @@ def _find_dataset(path: str) -> tuple[pathlib.Path, str]:
     The configuration of a local folder is named by the last part of the path if the README.md in
     the parent folder declares it. Otherwise the data set is one of the hub.
     """
-    folder = pathlib.Path(path).expanduser()
+    folder = inputs.path("config.data.path", path)
     if path and folder.is_dir():
         return folder, ""
     readme = folder.parent / "README.md"
@@ -223,7 +223,7 @@ def _find_files(path: str) -> files.Found:
             "config.data.path: is empty; "
             "name a folder, a glob or a file of .txt, .jsonl or .parquet"
         )
-    found = files.find(pathlib.Path(path).expanduser(), READERS)
+    found = files.find(inputs.path("config.data.path", path), READERS)
     if not found.files:
         left_out = f" (only {files.describe(found.left_out)})" if found.left_out else ""
         raise UserError(

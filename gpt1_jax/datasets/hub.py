@@ -1,4 +1,9 @@
-"""Find the local folder of a data set of the Hugging Face hub; download it if necessary."""
+"""Find the local folder of a data set of the Hugging Face hub, download it if necessary, open it.
+
+The metadata of a data set, in its README.md, says where its files are. Only files in its folder are
+read: the library would also read any other file of this machine, and any address, that the metadata
+of a foreign data set names.
+"""
 
 import os
 import pathlib
@@ -8,6 +13,8 @@ import socket
 import threading
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from typing import Any
 
 from gpt1_jax.errors import UserError, first_line
 
@@ -49,6 +56,83 @@ def folder(name: str, patterns: tuple[str, ...] | None = None) -> pathlib.Path:
     if offline and not cached.exists():
         raise missing  # before the library is imported, which takes seconds
     return _download(name, patterns, bool(offline), missing)
+
+
+def builder(folder: pathlib.Path, config: str) -> Any:
+    """Return the builder of the library for a data set whose files are all in its folder.
+
+    In a local copy, links may lead to elsewhere: its owner has made them. In the hub's cache, they
+    may lead to the files of the same data set only.
+
+    Args:
+        folder: a folder in the hub's layout.
+        config: a configuration; "" for the default one.
+
+    Raises:
+        UserError: the metadata names data elsewhere, or a file of the cache is a link to elsewhere.
+        ValueError, RuntimeError, OSError, datasets.exceptions.DatasetsError: as the library.
+    """
+    import datasets
+
+    check_metadata(folder)
+    result = datasets.load_dataset_builder(str(folder), config or None)
+    root = folder.resolve()
+    snapshots = [parent for parent in (root, *root.parents) if parent.parent.name == "snapshots"]
+    for files in (result.config.data_files or {}).values():
+        for file in map(str, files):
+            is_inside = "://" not in file and pathlib.Path(file).is_relative_to(root)
+            if snapshots and is_inside:  # the files are links to ../../blobs
+                repository = snapshots[0].parent.parent
+                is_inside = pathlib.Path(file).resolve().is_relative_to(repository)
+            if not is_inside:
+                raise UserError(
+                    f"{file}: is outside {root}, the folder of the data set; copy it there"
+                )
+    return result
+
+
+def check_metadata(folder: pathlib.Path) -> None:
+    """Raise UserError if the metadata of a data set names data that is not in the folder.
+
+    The library looks the data up as soon as it opens the data set, so check this before.
+    """
+    import yaml
+    from huggingface_hub import DatasetCard
+
+    for name in ("README.md", ".huggingface.yaml"):
+        file = folder / name
+        if not file.is_file():
+            continue
+        try:
+            if name == "README.md":
+                metadata = DatasetCard.load(file).data.to_dict()
+            else:
+                metadata = yaml.safe_load(file.read_text("utf-8"))
+        except (ValueError, OSError, RecursionError, yaml.YAMLError) as error:
+            raise UserError(
+                f"{file}: its metadata cannot be read ({first_line(error)}); fetch it again"
+            ) from None
+        configs = metadata.get("configs") if isinstance(metadata, dict) else None
+        for pattern in _texts([configs]):
+            is_address = urllib.parse.urlsplit(pattern).scheme or "::" in pattern
+            path = pathlib.PurePath(pattern)
+            if is_address or path.is_absolute() or ".." in path.parts:
+                raise UserError(
+                    f"{file}: its configs name {pattern[:200]!r}, which is not in the folder; "
+                    "remove the entry, and copy the data into the folder"
+                )
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """Yield the texts in data_files and data_dir of configurations, however they are nested."""
+    for value in values:
+        if isinstance(value, dict):
+            paths = (value.get(key) for key in ("data_files", "data_dir", "path"))
+            yield from _texts(path if isinstance(path, list) else [path] for path in paths)
+        elif isinstance(value, list):
+            yield from _texts(value)
+        elif isinstance(value, str):
+            yield value
 
 
 def _download(

@@ -1,13 +1,12 @@
 """Read tasks from the Hugging Face hub and from TFDS."""
 
 import contextlib
-import functools
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from gpt1_jax import inputs
 from gpt1_jax.datasets import hub, hub_copy, tfds, values
 from gpt1_jax.datasets.readers.records import Columns, OmittedRows, Record, TableFormat
 from gpt1_jax.datasets.readers.tables import require_columns
@@ -85,7 +84,7 @@ class HubSource(TableSource):
 
     def __init__(self, task: Task, path: str):
         super().__init__(task, task.hub, "hub")
-        local = pathlib.Path(path).expanduser()
+        local = inputs.path("config.data.path", path)
         if path and local.exists():
             self._folder = local
         elif path and path.count("/") != 1:
@@ -122,9 +121,11 @@ class HubSource(TableSource):
         """Return the splits of a configuration."""
         import datasets  # takes seconds
 
-        # Streaming reads the files in place. A cache of copies could confuse two data sets.
-        read = functools.partial(datasets.load_dataset, streaming=True)
-        folder = str(self._readable)
+        def read(folder, config=""):
+            # Streaming reads the files in place. A cache of copies could confuse two data sets.
+            return hub.builder(folder, config).as_streaming_dataset()
+
+        folder = self._readable
         expected = (
             f"expected {config}/<split>-*.parquet,"
             " or a README.md whose `configs:` says where the files are"
@@ -132,11 +133,12 @@ class HubSource(TableSource):
         message = f"{self}: not a copy of a data set of the hub"
         with hub_copy.errors(self._folder, message, expected):
             # The names are those in the README, or ["default"].
-            names = datasets.get_dataset_config_names(folder)
+            hub.check_metadata(self._folder)
+            names = datasets.get_dataset_config_names(str(folder))
             if config in names:
                 return read(folder, config)
-            if (self._readable / config).is_dir():
-                return read(str(self._readable / config))
+            if (folder / config).is_dir():
+                return read(folder / config)
             if names == ["default"]:
                 return read(folder)
         raise UserError(

@@ -14,6 +14,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from gpt1_jax.datasets import corpora, hub, sources
+from gpt1_jax.errors import UserError
+from gpt1_jax.registry import TASKS
+
 FILES = {
     "README.md": b"# tiny\n",
     "data/train-0.jsonl": b'{"text": "one"}\n',
@@ -189,3 +193,66 @@ def test_invalid_name_is_refused(tmp_path, name, message):
     with serve() as endpoint:
         result, _ = find_folder(tmp_path, name, HF_ENDPOINT=endpoint)
     assert result.startswith("UserError ") and message in result
+
+
+ROW = '{"text": "one", "sentence": "one", "label": 1}\n'
+
+
+def write_copy(folder: pathlib.Path, data_files: str) -> pathlib.Path:
+    """Write a data set in the hub's layout whose second configuration has these data files."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "data/train.jsonl").write_text(ROW)
+    first = "- config_name: first\n  data_files: data/train.jsonl\n"
+    second = f"- config_name: sst2\n{data_files}\n"
+    (folder / "README.md").write_text(f"---\nconfigs:\n{first}{second}---\n")
+    return folder
+
+
+def open_corpus(folder: pathlib.Path) -> None:
+    corpora.parts("hub", f"{folder}/sst2", "text")
+
+
+def open_task(folder: pathlib.Path) -> None:
+    sources.load(TASKS["sst2"], "train", source="hub", path=str(folder), max_bad_rows=0)
+
+
+ELSEWHERE = [
+    "{secret}",
+    "../secret.jsonl",
+    "data/../../secret.jsonl",
+    "http://localhost:9/secret.jsonl",
+    "hf://datasets/a/b/train.jsonl",
+    "file:{secret}",
+    "zip://*.jsonl::secret.zip",
+]
+
+
+@pytest.mark.parametrize("read", [open_corpus, open_task])
+@pytest.mark.parametrize("pattern", ELSEWHERE)
+def test_data_outside_the_folder_is_refused(tmp_path, pattern, read):
+    (tmp_path / "secret.jsonl").write_text(ROW)
+    pattern = pattern.format(secret=tmp_path / "secret.jsonl")
+    forms = [
+        f"  data_files: {pattern}",
+        f"  data_files:\n  - split: train\n    path: [data/train.jsonl, '{pattern}']",
+        f"  data_dir: {pattern}",
+    ]
+    for number, form in enumerate(forms):
+        copy = write_copy(tmp_path / f"copy{number}", form)
+        with pytest.raises(UserError, match=r"README.md: its configs name .* not in the folder"):
+            read(copy)
+
+
+def test_links_of_the_cache_lead_to_the_same_data_set_only(tmp_path):
+    repository = tmp_path / "datasets--a--b"
+    copy = write_copy(repository / "snapshots/0123", "  data_files: data/*.jsonl")
+    (repository / "blobs").mkdir()
+    (copy / "data/train.jsonl").rename(repository / "blobs/4567")
+    (copy / "data/train.jsonl").symlink_to("../../../blobs/4567")
+    rows = hub.builder(copy, "sst2").as_streaming_dataset("train")
+    assert [row["text"] for row in rows] == ["one"]
+    (repository / "blobs/4567").rename(tmp_path / "secret.jsonl")
+    (copy / "data/train.jsonl").unlink()
+    (copy / "data/train.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    with pytest.raises(UserError, match=r"train.jsonl: is outside .*0123, the folder of the data"):
+        hub.builder(copy, "sst2")

@@ -1,0 +1,174 @@
+"""Check what users and other people's files give: paths, names, and the fields of JSON files.
+
+Every path of a flag goes through `path`, and every field of a JSON file that somebody else may have
+written goes through `read_object` or `check_fields`. Their errors are `UserError`.
+"""
+
+import json
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpt1_jax import storage
+from gpt1_jax.errors import UserError
+
+KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+DAMAGED = "the file is damaged"
+NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)
+_ABSENT = object()
+
+
+def path(flag: str, text: str) -> pathlib.Path:
+    """Return the path that a flag or a setting names; ~ is the home folder.
+
+    The path need not exist.
+
+    Raises:
+        UserError: the home folder is not known, or the system cannot look the path up.
+    """
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~") and not os.path.lexists(expanded):
+        raise UserError(
+            f"{flag}: {text}: the home folder of {expanded.partition('/')[0]} is not known; "
+            "write the whole path"
+        )
+    try:
+        os.stat(expanded)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a null character
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{flag}: {text[:200]!r} cannot be used ({reason}); check the path and the permissions"
+        ) from None
+    return pathlib.Path(expanded)
+
+
+def folder(flag: str, text: str, hint: str) -> pathlib.Path:
+    """Return the path of a folder, which need not exist.
+
+    Raises:
+        UserError: as `path`; or the path is a file. `hint` says what to do.
+    """
+    result = path(flag, text)
+    if result.exists() and not result.is_dir():
+        raise UserError(f"{flag}: {text} is a file; {hint}")
+    return result
+
+
+def check_name(name: Any, where: str) -> str:
+    """Return a name that can be part of a file name, of a page and of a table.
+
+    Raises:
+        UserError: the name is not a text of this form; `where` names the file or setting.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > 200:
+        raise UserError(
+            f"{where}: {str(name)[:80]!r} is not a name; expected letters, digits and . _ - + =, "
+            "with a letter or digit first"
+        )
+    return name
+
+
+def read_object(
+    file: pathlib.Path,
+    fields: Mapping[str, type] | None = None,
+    *,
+    missing: Any = storage.REQUIRED,
+    hint: str = "",
+    damaged: str = DAMAGED,
+) -> Any:
+    """Return the JSON object in a file.
+
+    Args:
+        file: the file.
+        fields: the fields that the object must have; see `check_fields`.
+        missing: returned if the file does not exist; without it a missing file is an error.
+        hint: what to do about a missing file.
+        damaged: what to do about a file with another content.
+
+    Raises:
+        UserError: as `storage.read_json`; or the content is not such an object.
+    """
+    content = storage.read_json(file, missing, hint, damaged)
+    if content is not missing:
+        check_fields(content, fields or {}, str(file), damaged)
+    return content
+
+
+def check_fields(content: Any, fields: Mapping[str, type], where: str, hint: str = DAMAGED) -> None:
+    """Check the fields of a JSON object.
+
+    Args:
+        content: the value.
+        fields: dotted name -> the kind of value, a key of KINDS. "*" stands for every field of an
+            object and "[]" for every entry of a list. A field whose name ends in "?" may be absent
+            or null. A whole number is a number, too; true and false are not. Whole numbers have at
+            most 64 bits.
+        where: the file, for the message.
+        hint: what to do about another value.
+
+    Raises:
+        UserError: a field is missing or holds another kind of value.
+    """
+    for name, kind in {"": dict, **fields}.items():
+        parts = name.removesuffix("?").split(".") if name else []
+        for found_name, value, expected in _values(content, parts, kind, ""):
+            if name.endswith("?") and (value is _ABSENT or value is None):
+                continue
+            if not is_kind(value, expected):
+                raise UserError(
+                    f"{where}: {_describe(found_name, value)}, {KINDS[expected]} is expected; "
+                    f"{hint}"
+                )
+
+
+def _values(
+    value: Any, parts: list[str], kind: type, prefix: str
+) -> Iterator[tuple[str, Any, type]]:
+    """Yield (dotted name, value, expected kind) of the values that `parts` name.
+
+    A value on the way that is not an object or a list, as expected there, is yielded instead.
+    """
+    if not parts:
+        yield prefix, value, kind
+        return
+    expected = list if parts[0] == "[]" else dict
+    if not isinstance(value, expected):
+        yield prefix, value, expected
+        return
+    if parts[0] == "*":
+        entries = value.items()
+    elif parts[0] == "[]":
+        entries = enumerate(value)
+    else:
+        entries = [(parts[0], value.get(parts[0], _ABSENT))]
+    for name, entry in entries:
+        yield from _values(entry, parts[1:], kind, f"{prefix}.{name}" if prefix else str(name))
+
+
+def is_kind(value: Any, kind: type) -> bool:
+    """Return whether the value is of this kind, a key of KINDS, as `check_fields` says."""
+    if isinstance(value, bool):
+        return kind is bool
+    if isinstance(value, int) and abs(value) >= 2**63:  # numpy does not hold it
+        return False
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def _describe(name: str, value: Any) -> str:
+    subject = name or "the content"
+    if value is _ABSENT:
+        return f"{subject} is missing"
+    if isinstance(value, dict | list):
+        return f"{subject} is {KINDS[type(value)]}"
+    return f"{subject} is {json.dumps(value)[:60]}"
