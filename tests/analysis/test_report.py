@@ -226,7 +226,8 @@ def test_pretraining_is_reported(page):
     assert facts["held-out loss, nats per token"] == "3.25"
     assert facts["held-out perplexity"] == "25.79"
     assert facts["tokens per second, median"] == "525" and facts["training tokens"] == "1,750"
-    assert {"pretrain_transformer/config.json", "../exp_lstm/config.json"} < set(page.references)
+    assert "pretrain_transformer/config.json" in page.references
+    assert not any("exp_lstm" in link for link in page.references), "a run elsewhere has no link"
     for sample in ("after 10 < updates & more", "after 40 < updates & more"):
         assert page.text.count(sample) == 2, "one sample of each body"
 

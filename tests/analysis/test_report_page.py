@@ -75,7 +75,7 @@ def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(UserError, match="cells.json: not valid JSON"):
         report_page.write(tmp_path)
     (tmp_path / "cells.json").write_text('{"experiments": {"table5": {"points": []}}}')
-    with pytest.raises(UserError, match="cells.json: does not have the format of an ablation"):
+    with pytest.raises(UserError, match="cells.json: experiments.table5.setting is missing"):
         report_page.write(tmp_path)
 
 

@@ -29,7 +29,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
     workdir = pathlib.Path(workdir)
     parts = sections.build(results.read(workdir))
     page = workdir / "report.html"
-    files = {page: _page(workdir.resolve().name, parts).encode()}
+    files = {page: _encode(_page(workdir.resolve().name, parts))}
     for kind, value in (block for section in parts for block in section.blocks):
         if kind == "table":
             files |= _table_files(workdir / "tables", value)
@@ -63,11 +63,16 @@ def _page(name: str, parts: list[Section]) -> str:
 
 def _table_files(folder: pathlib.Path, table: Table) -> dict[pathlib.Path, bytes]:
     texts = {"md": table.markdown() + "\n", "csv": table.csv(), "tex": table.latex()}
-    return {folder / f"{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
+    return {folder / f"{table.name}.{suffix}": _encode(text) for suffix, text in texts.items()}
 
 
 def _figure_files(folder: pathlib.Path, figure: Figure) -> dict[pathlib.Path, bytes]:
     return {
-        folder / f"{figure.name}.svg": figure.svg.encode(),
+        folder / f"{figure.name}.svg": _encode(figure.svg),
         folder / f"{figure.name}.png": figure.png,
     }
+
+
+def _encode(text: str) -> bytes:
+    """Return the text in UTF-8; what UTF-8 cannot represent (half a surrogate) is escaped."""
+    return text.encode(errors="backslashreplace")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gpt1_jax.analysis.report.rendering import COLORS, INK, Figure, render
+from gpt1_jax.errors import printable
 
 MARKERS = "os^DvPX"
 LINESTYLES = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
@@ -81,13 +82,13 @@ def draw_lines(
             _draw_line(row, line)
         if axis.log:
             row.set_xscale("log")
-        row.set_ylabel(panel.ylabel)
+        row.set_ylabel(_plain(panel.ylabel))
         if axis.ticks:
-            row.set_xticks(list(axis.ticks), list(axis.ticks.values()))
+            row.set_xticks(list(axis.ticks), [_plain(label) for label in axis.ticks.values()])
             row.minorticks_off()
     for row in rows[:-1]:
         row.tick_params(labelbottom=False)
-    rows[-1].set_xlabel(axis.label)
+    rows[-1].set_xlabel(_plain(axis.label))
     _draw_legend(figure, [line for panel in panels for line in panel.lines])
     return render(figure, name, title, alt)
 
@@ -114,9 +115,9 @@ def draw_strip_plot(
         for position, values in enumerate(groups.values()):
             if len(values.get(label, ())):
                 _draw_dots(row, position + offset, width, values[label], series)
-    row.set_xticks(range(len(groups)), list(groups))
+    row.set_xticks(range(len(groups)), list(map(_plain, groups)))
     row.set_xlim(-0.6, len(groups) - 0.4)
-    row.set_ylabel(ylabel)
+    row.set_ylabel(_plain(ylabel))
     _draw_legend(
         figure, [Line(label, (), (), series=series) for series, label in enumerate(labels)]
     )
@@ -196,7 +197,7 @@ def _draw_legend(figure, lines: Sequence[Line]) -> None:
         columns = 3
     figure.legend(
         [Line2D([], [], **_style(line)) for line in entries.values()],
-        list(entries),
+        list(map(_plain, entries)),
         loc="outside lower center",
         ncols=columns,
         frameon=False,
@@ -204,3 +205,8 @@ def _draw_legend(figure, lines: Sequence[Line]) -> None:
         labelcolor=INK,
         handlelength=2.4,
     )
+
+
+def _plain(label: str) -> str:
+    """Return a label that matplotlib shows as it is: $ does not begin mathematics."""
+    return printable(label).replace("$", r"\$")

@@ -10,12 +10,15 @@ import contextlib
 import functools
 import os
 import pathlib
+import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
+from gpt1_jax.analysis.report.cells import read_cells
+from gpt1_jax.analysis.report.fields import FINETUNING, PRETRAINING, ZERO_SHOT
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
@@ -43,22 +46,23 @@ class Folder:
         name: the path below the workdir, "." for the workdir itself, or the path of a run
             elsewhere.
         path: the path of the folder.
-        link: the path relative to the workdir.
+        link: the address relative to the workdir; "" for a run elsewhere.
         status: FINISHED, FAILED (with `failed.json`, or a damaged file), UNFINISHED (the folder has
             no result) or MISSING.
         error: one line with the reason of a failure.
         result: the content of result.json; {} without one.
     """
 
-    def __init__(self, workdir: pathlib.Path, name: str):
+    def __init__(self, workdir: pathlib.Path, name: str, fields: Mapping[str, type] = PRETRAINING):
         is_elsewhere = pathlib.Path(name).is_dir() and not (workdir / name).exists()
         self.name = name
         self.path = pathlib.Path(name) if is_elsewhere else workdir / name
-        self.link = pathlib.Path(os.path.relpath(self.path, workdir)).as_posix()
+        address = pathlib.PurePath(os.path.relpath(self.path, workdir)).as_posix()
+        self.link = "" if address.startswith("..") else urllib.parse.quote(os.fsencode(address))
         self.result = {}
         self.error = ""
         try:
-            self.result = self._read_file("result.json")
+            self.result = self._read_file("result.json", fields)
             failure = self._read_file("failed.json")
         except UserError as error:
             failure = {"error": str(error)}
@@ -73,18 +77,21 @@ class Folder:
             return FINISHED
         return UNFINISHED if self.path.is_dir() else MISSING
 
-    def _read_file(self, name: str) -> dict:
+    def _read_file(self, name: str, fields: Mapping[str, type] | None = None) -> dict:
         """Return the content of a JSON file; {} if it is missing."""
+        # The path is left out: the bytes of a report do not depend on the path of the folder.
         try:
-            return storage.read_json(self.path / name, missing={})
+            content = inputs.read_object(self.path / name, missing={})
         except UserError:
-            # The path is left out: the bytes of a report do not depend on the path of the folder.
             raise UserError(f"{name} is damaged") from None
+        if content:
+            inputs.check_fields(content, fields or {}, name)
+        return content
 
     @functools.cached_property
     def lines(self) -> list[dict]:
-        """Return the logged metrics by increasing step; an incomplete last line is left out."""
-        return storage.read_json_lines(self.path / "metrics.jsonl")
+        """Return the logged metrics by increasing step; damaged lines are left out."""
+        return self._read_lines("metrics.jsonl")
 
     @functools.cached_property
     def samples(self) -> list[dict]:
@@ -92,19 +99,26 @@ class Folder:
 
         A process that died may have written a sample of the same step; the last one is returned.
         """
-        lines = storage.read_json_lines(self.path / "samples.jsonl")
-        return list({line["step"]: line for line in lines}.values())
+        lines = self._read_lines("samples.jsonl")
+        texts = [line for line in lines if isinstance(line.get("text"), str)]
+        return list({line["step"]: line for line in texts}.values())
+
+    def _read_lines(self, name: str) -> list[dict]:
+        """Return the rows of a log; [] if the file is missing or cannot be read."""
+        with contextlib.suppress(UserError):
+            return storage.read_json_lines(self.path / name)
+        return []
 
     def curve(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the steps at which the metric `name` was logged, and its values."""
-        lines = [line for line in self.lines if name in line]
+        lines = [line for line in self.lines if inputs.is_kind(line.get(name), float)]
         steps = np.array([line["step"] for line in lines])
         return steps, np.array([line[name] for line in lines], float)
 
-    def json(self, name: str) -> dict:
-        """Return the content of a JSON file in the folder; {} if it is missing or damaged."""
+    def json(self, name: str, fields: Mapping[str, type]) -> dict:
+        """Return the JSON object in a file of the folder; {} if it is missing or damaged."""
         with contextlib.suppress(UserError):
-            return self._read_file(name)
+            return self._read_file(name, fields)
         return {}
 
 
@@ -115,13 +129,24 @@ class FinetuningRun(Folder):
     """
 
     def __init__(self, workdir: pathlib.Path, name: str):
-        super().__init__(workdir, name)
+        super().__init__(workdir, name, FINETUNING)
         self.predictions: dict[str, Predictions] = {}
         try:
+            self._check_splits()
             splits = self.result.get("metrics", {})
             self.predictions = {split: self._read_predictions(split) for split in splits}
         except UserError as error:
             self.status, self.error = FAILED, str(error)
+
+    def _check_splits(self) -> None:
+        """Raise UserError if the result lacks the scores or the data of its task."""
+        if not self.result:
+            return
+        task = TASKS[self.result["task"]]
+        fields = {f"metrics.{split}.{task.metrics[0]}": float for split in task.validation}
+        splits = {"train", *task.validation, *self.result["metrics"]}
+        fields |= {f"data.splits.{split}.rows": int for split in sorted(splits)}
+        inputs.check_fields(self.result, fields, "result.json")
 
     def _read_predictions(self, split: str) -> Predictions:
         """Read the predictions of one split; raise UserError if they are missing or damaged."""
@@ -138,7 +163,7 @@ class FinetuningRun(Folder):
             )
         except FileNotFoundError:
             raise UserError(f"{file} is missing") from None
-        except (KeyError, ValueError, IndexError):
+        except (KeyError, ValueError, IndexError, OSError):
             raise UserError(f"{file} is not a table of predictions for {task.name}") from None
         expected = self.result["data"]["splits"][split]["rows"]
         if len(rows) != expected:
@@ -200,48 +225,47 @@ def read(workdir: pathlib.Path) -> Results:
     Raises:
         UserError: the folder is neither, or its cells.json is damaged.
     """
-    cells = storage.read_json(workdir / "cells.json", missing=None)
+    cells = read_cells(workdir, missing=None)
     if cells is None:
         return _read_pretraining(workdir)
     open_run = functools.cache(lambda name: FinetuningRun(workdir, name))
-    try:
-        experiments = tuple(
-            _experiment(name, entry, open_run) for name, entry in cells["experiments"].items()
-        )
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{workdir / 'cells.json'}: does not have the format of an ablation ({error}); "
-            "run the ablation again"
-        ) from None
+    experiments = tuple(
+        _experiment(name, entry, open_run) for name, entry in cells["experiments"].items()
+    )
     points = [point for experiment in experiments for point in experiment.points]
     return Results(
         workdir,
         experiments,
         runs={point.run.name: point.run for point in points},
-        pretrain=_folders(workdir, cells.get("pretrain", {})),
-        zero_shot=_folders(workdir, cells.get("zero_shot", {})),
+        pretrain=_folders(workdir, cells["pretrain"], PRETRAINING),
+        zero_shot=_folders(workdir, cells["zero_shot"], ZERO_SHOT),
     )
 
 
 def _read_pretraining(workdir: pathlib.Path) -> Results:
-    config = storage.read_json(workdir / "config.json", missing={})
+    config = inputs.read_object(workdir / "config.json", missing={})
     if config.get("trainer") != "pretrain":
         raise UserError(
             f"{workdir}: has no cells.json and is not a pretraining run; "
             "name the folder of an ablation or of a pretraining run"
         )
-    return Results(workdir, (), {}, {config["model"]["name"]: Folder(workdir, ".")}, {})
+    inputs.check_fields(config, {"model.name": str}, str(workdir / "config.json"))
+    body = inputs.check_name(config["model"]["name"], f"{workdir / 'config.json'}: model.name")
+    return Results(workdir, (), {}, {body: Folder(workdir, ".")}, {})
 
 
 def _experiment(name: str, entry: Mapping, open_run: Callable) -> Experiment:
-    points = [
-        ExperimentPoint(
-            point["variant"], point["task"], point["value"], point["seed"], open_run(point["cell"])
-        )
-        for point in entry["points"]
-    ]
+    points = []
+    for point in entry["points"]:
+        variant, task, value, seed = (point.get(k) for k in ("variant", "task", "value", "seed"))
+        run = open_run(point["cell"])
+        if run.result.get("task", task) != task:
+            run.status, run.error = FAILED, f"is a run of the task {run.result['task']}, not {task}"
+        points.append(ExperimentPoint(variant, task, value, seed, run))
     return Experiment(name, entry["setting"], tuple(points))
 
 
-def _folders(workdir: pathlib.Path, names: Mapping[str, str]) -> dict[str, Folder]:
-    return {body: Folder(workdir, name) for body, name in names.items()}
+def _folders(
+    workdir: pathlib.Path, names: Mapping[str, str], fields: Mapping[str, type]
+) -> dict[str, Folder]:
+    return {body: Folder(workdir, name, fields) for body, name in names.items()}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gpt1_jax.analysis.report import formatting, paper
+from gpt1_jax.analysis.report.fields import COUNTS, DATA
 from gpt1_jax.analysis.report.results import (
     FINISHED,
     ExperimentPoint,
@@ -85,9 +86,10 @@ def _pretraining_facts(run: Folder) -> dict[str, Cell]:
 
 def _training_corpus(run: Folder) -> Mapping[str, int]:
     """Return the counts of the training split, summed over the corpora of a mixture."""
-    total, data = collections.Counter(), run.json("data.json")
+    total, data = collections.Counter(), run.json("data.json", DATA)
     for corpus in data.get("parts", {"": data}).values():
-        total.update(corpus.get("splits", {}).get("train", {}))
+        counts = corpus.get("splits", {}).get("train", {})
+        total.update({name: counts[name] for name in COUNTS if name in counts})
     return total
 
 
@@ -141,10 +143,11 @@ def _status(run: Folder, problem: str = "") -> Cell:
 
 
 def _config_link(run: Folder) -> Cell:
-    """Return a relative link to the config.json of a run."""
+    """Return a relative link to the config.json of a run below the workdir."""
     if not (run.path / "config.json").is_file():
         return formatting.ABSENT
-    return Cell("config.json", link=(pathlib.PurePosixPath(run.link) / "config.json").as_posix())
+    link = (pathlib.PurePosixPath(run.link) / "config.json").as_posix() if run.link else ""
+    return Cell("config.json", link=link)
 
 
 def _median(run: Folder, name: str) -> float | None:

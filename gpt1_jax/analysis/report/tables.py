@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -91,14 +92,14 @@ class Table(NamedTuple):
             header += [title, *(f"{title} {name}" for name in names)]
         content = io.StringIO()
         writer = csv.writer(content, lineterminator="\n")
-        writer.writerow(header)
+        writer.writerow(map(_escape_formula, header))
         for row in self.rows:
             line = [row.name, row.style or "ours"]
             for cell, names in zip(row.cells, further_names, strict=True):
                 text = "" if cell.style == "absent" else cell.text
                 line.append(text if cell.number is None else _format_number(cell.number))
                 line += [_format_number(cell.more.get(name)) for name in names]
-            writer.writerow(line)
+            writer.writerow(map(_escape_formula, line))
         return content.getvalue()
 
     def latex(self) -> str:
@@ -132,7 +133,17 @@ class Table(NamedTuple):
 
 
 def _escape_markdown(text: str) -> str:
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)  # Markdown may hold HTML
     return text.replace("|", r"\|").replace("\n", " ")
+
+
+def _escape_formula(text: str) -> str:
+    """Return the text so that a spreadsheet shows it instead of computing it."""
+    is_formula = text.startswith(("=", "+", "-", "@", "\t", "\r")) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if is_formula else text
+
+
+_NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?|[+-](nan|inf)", re.ASCII)
 
 
 def _format_number(value: float | None) -> str:

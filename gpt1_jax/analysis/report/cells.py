@@ -1,0 +1,58 @@
+"""Read cells.json, which lists the points of an ablation's experiments and the runs they are from.
+
+Names of the file become parts of file names, of pages and of tables.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from gpt1_jax import inputs
+from gpt1_jax.errors import UserError
+from gpt1_jax.registry import TASKS
+
+FIELDS = {
+    "experiments.*.setting": str,
+    "experiments.*.points.[].variant": str,
+    "experiments.*.points.[].task": str,
+    "experiments.*.points.[].seed": int,
+    "experiments.*.points.[].cell": str,
+    "pretrain.*?": str,
+    "zero_shot.*?": str,
+}
+HINT = "restore the file, or run the ablation in a new folder"
+
+
+def read_cells(workdir: pathlib.Path, missing: dict | None) -> dict[str, Any] | None:
+    """Return the content of cells.json, or `missing` without such a file.
+
+    Raises:
+        UserError: the file is damaged, a task is unknown, or a name in it cannot be part of a file
+            name or of a page.
+    """
+    file = workdir / "cells.json"
+    cells = inputs.read_object(file, FIELDS, missing=missing, damaged=HINT)
+    if cells is missing:
+        return missing
+    for name, experiment in cells["experiments"].items():
+        inputs.check_name(name, f"{file}: experiments")
+        where = f"{file}: experiments.{name}"
+        if experiment["setting"]:
+            inputs.check_name(experiment["setting"], where)
+        for point in experiment["points"]:
+            _check_point(point, where)
+    folders = {section: cells.get(section) or {} for section in ("pretrain", "zero_shot")}
+    for section, bodies in folders.items():
+        for body in bodies:
+            inputs.check_name(body, f"{file}: {section}")
+    return cells | folders
+
+
+def _check_point(point: Mapping[str, Any], where: str) -> None:
+    for key in ("variant", "cell"):
+        inputs.check_name(point[key], where)
+    if point["task"] not in tuple(TASKS):
+        raise UserError(f"{where}: no task is called {point['task'][:60]!r}; {HINT}")
+    value = point.get("value", ())
+    if not isinstance(value, str | int | float | None):
+        raise UserError(f"{where}: {str(value)[:60]!r} is not the value of a setting; {HINT}")
