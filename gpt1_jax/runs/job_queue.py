@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError, first_line
 
 LOCKS = ".locks"  # folder of the jobs' locks, below the folder of the jobs
@@ -55,15 +55,26 @@ def shard_jobs(jobs: Sequence[Job], shard: str) -> list[Job]:
 
 
 def is_finished(folder: pathlib.Path, name: str) -> bool:
-    """Return whether the job has its result."""
-    return (folder / name / "result.json").exists()
+    """Return whether the job has its result. A damaged result.json is not a result."""
+    file = folder / name / "result.json"
+    if not file.exists():
+        return False
+    try:
+        inputs.read_object(file)
+    except UserError:
+        return False
+    return True
 
 
 def failure(folder: pathlib.Path, name: str) -> str:
     """Return the error that stopped the job, or "" if it has not failed."""
     if is_finished(folder, name):
         return ""
-    return storage.read_json(folder / name / "failed.json", missing={"error": ""})["error"]
+    file = folder / name / "failed.json"
+    try:
+        return inputs.read_object(file, {"error": str}, missing={"error": ""})["error"]
+    except UserError as error:
+        return str(error)
 
 
 def is_done(folder: pathlib.Path, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs.log import Log
 
@@ -21,6 +21,7 @@ CHANGEABLE = ("log", "checkpoint", "compile_for")
 # Places of what a run reads. They may change too, because data.json records the content.
 INPUT_PATHS = ("data.path", "init.path", "tokenizer.path")
 PATHS = (*INPUT_PATHS, "data.cache")
+REPEAT = "the file is damaged: remove it, and repeat the command of the run"
 
 
 class OpenRun(NamedTuple):
@@ -75,14 +76,14 @@ def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
     with lock_workdir(workdir) if is_primary else contextlib.nullcontext():
         files = workdir / "config.json", workdir / "log.txt"
         created += [file for file in files if not file.exists()]
-        log, earlier = None, storage.read_json(workdir / "config.json", missing=None)
+        log, earlier = None, inputs.read_object(workdir / "config.json", missing=None)
         moved = has_moved(workdir, config)
         try:
             if is_primary:
                 store_config(workdir, config)
             with contextlib.closing(Log(workdir, enabled=is_primary)) as log:
                 result_path = workdir / "result.json"
-                result = storage.read_json(result_path, missing=None)
+                result = inputs.read_object(result_path, missing=None, damaged=REPEAT)
                 if result is not None:
                     log.line(f"finished before: {result_path}")
                 yield OpenRun(workdir, log, result, created, moved)
@@ -166,7 +167,7 @@ def has_moved(workdir: pathlib.Path, config: Mapping) -> bool:
 
 def _changed(workdir: pathlib.Path, config: Mapping) -> dict[str, tuple[Any, Any]]:
     """Return dotted name -> (value in config.json, value in `config`) of what differs."""
-    stored = storage.read_json(workdir / "config.json", missing=None)
+    stored = inputs.read_object(workdir / "config.json", missing=None)
     if stored is None:
         return {}
     old, new = flatten(stored), flatten(json.loads(json.dumps(config)))
@@ -194,7 +195,7 @@ def check_data(workdir: pathlib.Path, fingerprints: Mapping[str, Any]) -> None:
     path = workdir / "data.json"
     if not path.exists():
         return
-    stored = storage.read_json(path)["fingerprints"]
+    stored = inputs.read_object(path, {"fingerprints": dict})["fingerprints"]
     names = sorted(stored.keys() | fingerprints.keys())
     changes = [name for name in names if stored.get(name) != fingerprints.get(name)]
     if changes:

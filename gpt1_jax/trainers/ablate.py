@@ -16,8 +16,10 @@ from collections.abc import Callable, Sequence
 import jax
 from ml_collections import ConfigDict
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
 from gpt1_jax.analysis.report import page
+from gpt1_jax.analysis.report.cells import read_cells
+from gpt1_jax.analysis.report.fields import FINETUNING
 from gpt1_jax.errors import UserError
 from gpt1_jax.microworld import files as microworld
 from gpt1_jax.registry import TASKS, TRAINERS
@@ -79,9 +81,11 @@ def ablate(config: ConfigDict, path: str) -> dict:
     job_queue.clear_failures(shard, folder)
     with contextlib.closing(log.Log(folder)) as run_log:
         _run_jobs(config, folder, shard, run_log)
-        errors = {job.name: job_queue.failure(folder, job.name) for job in shard}
+        result, unusable = _collect_result(folder, jobs)
+        errors = {
+            job.name: job_queue.failure(folder, job.name) or unusable.get(job.name) for job in shard
+        }
         errors = {name: error for name, error in errors.items() if error}
-        result = _collect_result(folder, jobs)
         for name, error in errors.items():
             run_log.line(f"failed: {name}: {error}")
         run_log.line(f"report: {page.write(folder)}")
@@ -101,8 +105,9 @@ def _prepare_folder(config: ConfigDict, folder: pathlib.Path, runs: AblationRuns
     with job_queue.job_lock(folder, "start", wait=True):
         lifecycle.store_config(folder, config.to_dict(), changeable=CHANGEABLE)
         for name, run in runs.configs.items():
-            lifecycle.check_config(folder / name, run.to_dict())
-        earlier_cells = storage.read_json(folder / "cells.json", missing=NO_CELLS)
+            if _has_readable_config(folder / name):
+                lifecycle.check_config(folder / name, run.to_dict())
+        earlier_cells = read_cells(folder, missing=NO_CELLS)
         storage.write_json(folder / "cells.json", merge_cells(earlier_cells, runs.cells))
         world = config.world
         if world.words:
@@ -196,33 +201,62 @@ class _Progress:
             advance(done, self._total)
 
 
-def _collect_result(folder: pathlib.Path, jobs: Sequence[Job]) -> dict:
-    """Return the scores of all finished runs. Write them to result.json if no run is missing."""
+def _has_readable_config(folder: pathlib.Path) -> bool:
+    """Return False if config.json is damaged, which is an error of this run and not of all."""
+    try:
+        inputs.read_object(folder / "config.json", missing={})
+    except UserError:
+        return False
+    return True
+
+
+def _collect_result(folder: pathlib.Path, jobs: Sequence[Job]) -> tuple[dict, dict[str, str]]:
+    """Return the scores of all finished runs. Write them to result.json if no run is missing.
+
+    Also return name -> error of the runs whose results cannot be used.
+    """
+    cells, unusable = {}, {}
     with job_queue.job_lock(folder, "start", wait=True):
-        finished = [job.name for job in jobs if job_queue.is_finished(folder, job.name)]
-        result = {"trainer": "ablate", "cells": {name: _scores(folder, name) for name in finished}}
-        if len(finished) == len(jobs):
+        for job in jobs:
+            if job_queue.is_finished(folder, job.name):
+                try:
+                    cells[job.name] = _scores(folder, job.name)
+                except UserError as error:
+                    unusable[job.name] = str(error)
+        result = {"trainer": "ablate", "cells": cells}
+        if len(cells) == len(jobs):
             storage.write_json(folder / "result.json", result)
         else:  # an earlier start with fewer runs may have written one
             (folder / "result.json").unlink(missing_ok=True)
-    return result
+    return result, unusable
 
 
 def _scores(folder: pathlib.Path, name: str) -> dict:
-    """Return the results of a finished run that a repetition must reproduce."""
-    result = storage.read_json(folder / name / "result.json")
+    """Return the results of a finished run that a repetition must reproduce.
+
+    Raises:
+        UserError: result.json does not have the fields of a result.
+    """
+    file = folder / name / "result.json"
+    result = inputs.read_object(file, {"trainer": str}, damaged=lifecycle.REPEAT)
     keys = ("params_sha256", "probes", "validation_loss")
     scores = {key: result[key] for key in keys if key in result}
     if result["trainer"] == "finetune":
+        inputs.check_fields(result, FINETUNING, str(file), lifecycle.REPEAT)
         task = TASKS[result["task"]]
-        metric = task.metrics[0]
-        scores[metric] = result["metrics"][task.validation[0]][metric]
+        metric, split = task.metrics[0], task.validation[0]
+        field = {f"metrics.{split}.{metric}": float}
+        inputs.check_fields(result, field, str(file), lifecycle.REPEAT)
+        scores[metric] = result["metrics"][split][metric]
     return scores
 
 
 def _outcome(folder: pathlib.Path, name: str) -> str:
     """Return the scores of a finished run as text."""
-    scores = _scores(folder, name).items()
+    try:
+        scores = _scores(folder, name).items()
+    except UserError as error:
+        return str(error)
     numbers = [f"{key} {value:.4g}" for key, value in scores if isinstance(value, float)]
     return "  ".join(numbers) or "finished"
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from gpt1_jax import inputs
 from gpt1_jax.analysis.report import paper
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs.job_queue import Job
@@ -96,9 +97,16 @@ def _cells_json(config: ConfigDict, grid: Grid, bodies: Sequence[str]) -> dict:
     }
     return {
         "experiments": experiments,
-        "pretrain": {body: config.pretrained[body] or f"pretrain_{body}" for body in bodies},
+        "pretrain": {body: _pretrained(config, body) or f"pretrain_{body}" for body in bodies},
         "zero_shot": {body: f"zero_shot_{body}" for body in config.zero_shot_bodies},
     }
+
+
+def _pretrained(config: ConfigDict, body: str) -> str:
+    """Return the path of the run that config.pretrained names; "" if it names none."""
+    path = config.pretrained[body]
+    hint = "name the folder of a pretraining run"
+    return path and str(inputs.folder(f"config.pretrained.{body}", path, hint))
 
 
 def merge_cells(earlier: Mapping, new: Mapping) -> dict:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from gpt1_jax import inputs
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs.lifecycle import flatten
@@ -80,7 +81,12 @@ def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: st
     names = _cell_names(config, candidates, factory)
     points, cells, identities = {name: [] for name in coordinates}, {}, {}
     for candidate in candidates:
-        name = names[candidate.identity]
+        # The names become folders, files of the report and rows of its tables.
+        inputs.check_name(candidate.experiment, "config.experiments")
+        inputs.check_name(candidate.coordinates.variant, "config.variants")
+        name = inputs.check_name(
+            names[candidate.identity], f"config.experiments.{candidate.experiment}: a run's folder"
+        )
         if identities.setdefault(name, candidate.identity) != candidate.identity:
             raise UserError(
                 f"config.experiments: two different runs would be called {name}; "
@@ -177,7 +183,7 @@ class _CellFactory:
         path = self._config.pretrained[body]
         if not path:
             return self._config.pretrain[body].model.to_dict().get("layers", 1)
-        run = PretrainedRun(path)
+        run = PretrainedRun(path, f"config.pretrained.{body}")
         if not (run.workdir / "result.json").exists():
             raise UserError(
                 f"config.pretrained.{body}: {run.workdir} is not finished; "
