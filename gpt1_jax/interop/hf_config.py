@@ -3,6 +3,7 @@
 import pathlib
 from typing import Any
 
+from gpt1_jax import inputs
 from gpt1_jax.errors import UserError
 from gpt1_jax.interop import hf_files
 from gpt1_jax.interop.hf_heads import Head
@@ -39,10 +40,10 @@ def read_sizes(path: pathlib.Path) -> tuple[dict[str, Any], int]:
                 "this value, gpt1_jax supports no other"
             )
     for name in (*SIZES, "vocab_size"):
-        if not isinstance(config.get(name), int) or config[name] < 1:
+        if not inputs.is_kind(config.get(name), int) or config[name] < 1:
             raise _bad_value(path, name, config.get(name), "a whole number from 1")
     for name in DROPOUT:
-        if not isinstance(config[name], int | float) or not 0 <= config[name] < 1:
+        if not inputs.is_kind(config[name], float) or not 0 <= config[name] < 1:
             raise _bad_value(path, name, config[name], "a number from 0 to below 1")
     if config["n_embd"] % config["n_head"]:
         raise UserError(

@@ -1,12 +1,13 @@
 """Read the files of a folder that transformers has written: JSON and safetensors."""
 
 import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import safetensors
 
-from gpt1_jax import storage
+from gpt1_jax import inputs
 from gpt1_jax.errors import UserError, first_line
 
 WEIGHTS = "model.safetensors"
@@ -17,17 +18,26 @@ CONSTANTS = (".attn.bias", ".attn.masked_bias", "position_ids")
 HINT = "give a folder that save_pretrained has written"
 
 
-def read_object(path: pathlib.Path) -> dict[str, Any]:
-    """Return the content of a file that holds one JSON object.
+def read_object(path: pathlib.Path, fields: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """Return the content of a file that holds one JSON object with these fields.
 
     Raises:
         UserError: the file is missing, is not JSON, or holds another value.
     """
-    content = storage.read_json(path, hint=HINT)
-    if not isinstance(content, dict):
-        kind = type(content).__name__
-        raise UserError(f"{path}: holds a {kind}, a JSON object is expected; copy the file again")
-    return content
+    return inputs.read_object(path, fields, hint=HINT, damaged="copy the file again")
+
+
+def read_shapes(folder: pathlib.Path) -> dict[str, tuple[int, ...]]:
+    """Return tensor name -> shape from the headers of the files; read no tensor.
+
+    Raises:
+        UserError: as `read_tensors`.
+    """
+    shapes = {}
+    for name in _weight_files(folder):
+        for file, tensor in _open_file(folder / name):
+            shapes[tensor] = tuple(file.get_slice(tensor).get_shape())
+    return shapes
 
 
 def read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -38,7 +48,8 @@ def read_tensors(folder: pathlib.Path) -> dict[str, np.ndarray]:
     """
     tensors = {}
     for name in _weight_files(folder):
-        tensors |= _read_file(folder / name)
+        for file, tensor in _open_file(folder / name):
+            tensors[tensor] = file.get_tensor(tensor)
     return tensors
 
 
@@ -58,20 +69,16 @@ def _weight_files(folder: pathlib.Path) -> list[str]:
 
 
 def _indexed_files(index: pathlib.Path) -> list[str]:
-    weight_map = read_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(
-        isinstance(name, str) for name in weight_map.values()
-    ):
-        raise UserError(f"{index}: has no weight_map from tensors to files; {HINT}")
-    names = sorted(set(weight_map.values()))
+    content = read_object(index, {"weight_map": dict, "weight_map.*": str})
+    names = sorted(set(content["weight_map"].values()))
     for name in names:
         if pathlib.PurePath(name).name != name:
             raise UserError(f"{index}: {name!r} is not a file in the same folder; {HINT}")
     return names
 
 
-def _read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
-    tensors = {}
+def _open_file(path: pathlib.Path) -> Iterator[tuple[Any, str]]:
+    """Yield (open file, tensor name) of the tensors in a file, without stored constants."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             for name in file.keys():
@@ -83,9 +90,8 @@ def _read_file(path: pathlib.Path) -> dict[str, np.ndarray]:
                         f"{path}: {name} is {dtype}, F32 or F16 is expected; save the model in "
                         "float32"
                     )
-                tensors[name] = file.get_tensor(name)
+                yield file, name
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(
             f"{path}: cannot be read ({first_line(error)}); copy the file again"
         ) from None
-    return tensors

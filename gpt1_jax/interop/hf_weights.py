@@ -76,6 +76,53 @@ def from_params(params: Mapping, layers: int) -> dict[str, np.ndarray]:
     }
 
 
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]], sizes: Mapping[str, Any], token_rows: int, source: str
+) -> None:
+    """Check the shapes of a file's tensors, so that nothing is allocated for another model.
+
+    Args:
+        found: tensor name -> shape, with the prefix or without it.
+        sizes, token_rows, source: as in `to_params`.
+
+    Raises:
+        UserError: a tensor is missing, has another shape or is unknown.
+    """
+    if sizes["layers"] > len(found):
+        raise UserError(
+            f"{source}: config.json says {sizes['layers']} layers, but there are {len(found)} "
+            "tensors; give the config.json and the weights of one model"
+        )
+    remaining = _without_prefix(found)
+    tensor_names, expected = names(sizes["layers"]), shapes(sizes, token_rows)
+    if missing := sorted(set(tensor_names.values()) - remaining.keys()):
+        raise UserError(
+            f"{source}: lacks {', '.join(missing[:3])}; give the whole model, as save_pretrained "
+            "writes it"
+        )
+    for name, tensor_name in tensor_names.items():
+        shape = remaining.pop(tensor_name)
+        if shape != expected[name]:
+            raise UserError(
+                f"{source}: {tensor_name} is {shape}, but config.json says {expected[name]}; give "
+                "the config.json and the weights of one model"
+            )
+    unknown = sorted(name for name in remaining if name != TIED and not name.startswith(HEADS))
+    if unknown:
+        raise UserError(
+            f"{source}: holds {', '.join(unknown[:3])}, which openai-gpt does not have; give a "
+            "model of that type"
+        )
+
+
+def _without_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors, or their shapes, by name without the prefix, with the embedding."""
+    result = {name.removeprefix(PREFIX): value for name, value in tensors.items()}
+    if TIED in result:
+        result.setdefault(EMBEDDINGS["tokens"], result[TIED])
+    return result
+
+
 def to_params(
     tensors: Mapping[str, np.ndarray], sizes: Mapping[str, Any], token_rows: int, source: str
 ) -> tuple[dict, list[str]]:
@@ -88,42 +135,22 @@ def to_params(
         source: name of the folder, for messages.
 
     Raises:
-        UserError: a tensor is missing, has another shape, is not finite or is unknown; the softmax
-            is not tied to the token embedding.
+        UserError: as `check_shapes`; or a tensor is not finite, or the softmax is not tied to the
+            token embedding.
     """
-    remaining = {name.removeprefix(PREFIX): array for name, array in tensors.items()}
-    if TIED in remaining:
-        remaining.setdefault(EMBEDDINGS["tokens"], remaining[TIED])
-    tensor_names, expected_shapes = names(sizes["layers"]), shapes(sizes, token_rows)
-    if missing := sorted(set(tensor_names.values()) - remaining.keys()):
-        raise UserError(
-            f"{source}: lacks {', '.join(missing[:3])}; give the whole model, as save_pretrained "
-            "writes it"
-        )
-    params = {}
-    for name, tensor_name in tensor_names.items():
+    found = {name: array.shape for name, array in tensors.items()}
+    check_shapes(found, sizes, token_rows, source)
+    remaining, params = _without_prefix(tensors), {}
+    for name, tensor_name in names(sizes["layers"]).items():
         array = remaining.pop(tensor_name)
-        _check_tensor(array, expected_shapes[name], f"{source}: {tensor_name}")
+        if not np.isfinite(array).all():
+            raise UserError(
+                f"{source}: {tensor_name} holds a number that is not finite; save the model again"
+            )
         params[name] = array.astype(np.float32, copy=False)
     if TIED in remaining and not np.array_equal(remaining.pop(TIED), params["tokens"]):
         raise UserError(
             f"{source}: {TIED} is not equal to {EMBEDDINGS['tokens']}; give a model with a tied "
             "softmax, gpt1_jax supports no other"
         )
-    heads = sorted(name for name in remaining if name.startswith(HEADS))
-    if unknown := sorted(remaining.keys() - set(heads)):
-        raise UserError(
-            f"{source}: holds {', '.join(unknown[:3])}, which openai-gpt does not have; give a "
-            "model of that type"
-        )
-    return unflatten_dict(params, sep="/"), heads
-
-
-def _check_tensor(array: np.ndarray, shape: tuple[int, ...], label: str) -> None:
-    if array.shape != shape:
-        raise UserError(
-            f"{label} is {array.shape}, but config.json says {shape}; give the config.json and the "
-            "weights of one model"
-        )
-    if not np.isfinite(array).all():
-        raise UserError(f"{label} holds a number that is not finite; save the model again")
+    return unflatten_dict(params, sep="/"), sorted(remaining)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import safetensors.numpy
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.interop import hf_config, hf_files, hf_heads, hf_tokenizer, hf_weights, model_card
 from gpt1_jax.runs import reader
@@ -34,7 +34,7 @@ def import_run(source: str, workdir: str, text: str = "") -> dict:
         UserError: the folder does not hold an openai-gpt model as transformers saves it, or the
             workdir cannot be made.
     """
-    folder = pathlib.Path(source).expanduser()
+    folder = inputs.path("--source", source)
     if not source or not folder.is_dir():
         raise UserError(
             f"--source: {source!r} is not a folder; name one with config.json and "
@@ -43,6 +43,7 @@ def import_run(source: str, workdir: str, text: str = "") -> dict:
     if not workdir:
         raise UserError("--workdir: is missing; name the folder of the run to make")
     sizes, token_rows = hf_config.read_sizes(folder / "config.json")
+    hf_weights.check_shapes(hf_files.read_shapes(folder), sizes, token_rows, str(folder))
     tokenizer = hf_tokenizer.read(folder, text)
     tensors = hf_files.read_tensors(folder)
     params, left_out = hf_weights.to_params(tensors, sizes, token_rows, str(folder))
@@ -134,11 +135,11 @@ def _output_folder(output: str) -> Iterator[pathlib.Path]:
     """
     if not output:
         raise UserError("--output: is missing; name the folder to write")
-    target = pathlib.Path(output).expanduser().resolve()
+    target = inputs.path("--output", output).resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"--output: {target} exists and is not an empty folder; name another")
     try:
-        with storage.atomic_folder(target) as folder:
+        with storage.atomic_folder(target, replace=False) as folder:
             yield folder
     except OSError as error:
         raise UserError(

@@ -87,7 +87,7 @@ def read_sizes(source: pathlib.Path) -> tuple[dict[str, int], int]:
     try:
         shapes = [tuple(map(int, shape)) for shape in content]
         (context, width), (token_rows, _), ffn = shapes[0], shapes[1], shapes[8][-1]
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
         raise UserError(
             f"{file}: does not hold the shapes of positions, tokens and blocks; take the published "
             "file"
@@ -153,7 +153,7 @@ def _read_array(file: pathlib.Path) -> np.ndarray:
         raise UserError(
             f"{file}: no such file; give the folder with all of {PARAMS[0]} to {PARAMS[-1]}"
         ) from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise UserError(
             f"{file}: cannot be read as an array of numbers ({first_line(error)}); copy it again"
         ) from None
