@@ -17,6 +17,7 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
+from gpt1_jax import inputs
 from gpt1_jax.cli import command
 from gpt1_jax.errors import UserError
 
@@ -37,6 +38,8 @@ HELP = "\n".join(
         *(f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()),
     ]
 )
+
+MAX_PROCESSES = 1_000_000
 
 FLAGS = flags.FlagValues()
 CONFIG = config_flags.DEFINE_config_file(
@@ -66,10 +69,20 @@ COORDINATOR = flags.DEFINE_string(
     flag_values=FLAGS,
 )
 NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", 0, "Number of processes in the job, with --coordinator.", flag_values=FLAGS
+    "num_processes",
+    0,
+    "Number of processes in the job, with --coordinator.",
+    lower_bound=0,
+    upper_bound=MAX_PROCESSES,
+    flag_values=FLAGS,
 )
 PROCESS_ID = flags.DEFINE_integer(
-    "process_id", 0, "Number of this process, with --coordinator.", flag_values=FLAGS
+    "process_id",
+    0,
+    "Number of this process, with --coordinator.",
+    lower_bound=0,
+    upper_bound=MAX_PROCESSES,
+    flag_values=FLAGS,
 )
 
 
@@ -89,11 +102,12 @@ def main(arguments: list[str]) -> None:
         raise UserError(
             f"--workdir: {WORKDIR.value!r} is not a folder; mount the bucket and give its path"
         )
+    workdir = inputs.folder("--workdir", WORKDIR.value or _default_workdir(), "name a folder")
     from gpt1_jax.engine import devices
     from gpt1_jax.registry import TRAINERS
 
     devices.initialize(MULTIHOST.value, COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
-    TRAINERS[CONFIG.value.trainer](CONFIG.value, WORKDIR.value or _default_workdir())
+    TRAINERS[CONFIG.value.trainer](CONFIG.value, str(workdir))
 
 
 def _default_workdir() -> str:

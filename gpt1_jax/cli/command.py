@@ -11,7 +11,7 @@ from collections.abc import Callable
 from absl import flags, logging
 
 from gpt1_jax import signals
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, printable
 
 HELP = {"-h", "-help", "--help"}
 
@@ -56,7 +56,8 @@ def run(
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8")
+            # Names of files may hold bytes that are not UTF-8; a message is printed all the same.
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     flags.FLAGS.mark_as_parsed()  # the handler of absl reads its own flags
     logging.use_absl_handler()
     logging.set_verbosity(logging.ERROR)  # libraries log their progress at lower levels
@@ -67,7 +68,7 @@ def run(
             else:
                 main(parser(values, argv))
     except UserError as error:
-        print(f"gpt1_jax: {error}", file=sys.stderr)
+        print(f"gpt1_jax: {printable(str(error), keep='')}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # The interpreter flushes standard output once more when it exits.

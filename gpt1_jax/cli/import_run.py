@@ -7,10 +7,9 @@ The source is the folder model/ of openai/finetune-transformer-lm, or a folder w
 model that transformers has saved.
 """
 
-import pathlib
-
 from absl import flags
 
+from gpt1_jax import inputs
 from gpt1_jax.cli import command
 from gpt1_jax.errors import UserError
 
@@ -41,15 +40,16 @@ def main(arguments: list[str]) -> None:
         )
     from gpt1_jax.interop import huggingface, openai
 
-    source = pathlib.Path(SOURCE.value).expanduser()
+    source = inputs.path("--source", SOURCE.value)
+    workdir = WORKDIR.value and str(inputs.folder("--workdir", WORKDIR.value, "name a folder"))
     if (source / openai.SHAPES).exists():
         if TEXT.value == "stored":
             raise UserError(
                 "--text: OpenAI's files have no tokenizer.json; give published or approximate"
             )
-        print(openai.import_run(source, WORKDIR.value, TEXT.value or "published"))
+        print(openai.import_run(source, workdir, TEXT.value or "published"))
         return
-    result = huggingface.import_run(SOURCE.value, WORKDIR.value, TEXT.value)
+    result = huggingface.import_run(SOURCE.value, workdir, TEXT.value)
     left_out = ", ".join(result["origin"]["left_out"])
     words = result["origin"]["words"] or "the steps in tokenizer.json"
     print(f"{WORKDIR.value}: words by {words}" + (f"; left out: {left_out}" if left_out else ""))

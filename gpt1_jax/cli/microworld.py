@@ -7,6 +7,7 @@ docs/microworld.md describes the world, its tasks and what a model can learn fro
 
 from absl import flags
 
+from gpt1_jax import inputs
 from gpt1_jax.cli import command
 
 FLAGS = flags.FlagValues()
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> None:
     from gpt1_jax.microworld import files
 
     files.write(
-        DIRECTORY.value,
+        inputs.folder("--directory", DIRECTORY.value, "name a folder"),
         seed=SEED.value,
         words=WORDS.value,
         train=TRAIN.value,

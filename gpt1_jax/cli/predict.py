@@ -18,16 +18,15 @@ of such rows is printed.
 
 import contextlib
 import itertools
-import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
 from absl import flags
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
 from gpt1_jax.cli import command
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, printable
 
 if TYPE_CHECKING:
     from gpt1_jax.datasets.readers.records import OmittedRows
@@ -45,7 +44,8 @@ INPUT = flags.DEFINE_string(
 OUTPUT = flags.DEFINE_string(
     "output",
     "-",
-    "File to write, whole or not at all; - is standard output, row by row.",
+    "File to write, whole or not at all; - is standard output, row by row. A FIFO or a device is "
+    "written into.",
     flag_values=FLAGS,
 )
 COLUMNS = flags.DEFINE_list(
@@ -55,13 +55,19 @@ COLUMNS = flags.DEFINE_list(
     flag_values=FLAGS,
 )
 BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 32, "Examples in a batch on each device.", lower_bound=1, flag_values=FLAGS
+    "batch_size",
+    32,
+    "Examples in a batch on each device.",
+    lower_bound=1,
+    upper_bound=65_536,
+    flag_values=FLAGS,
 )
 MAX_BAD_ROWS = flags.DEFINE_integer(
     "max_bad_rows",
     0,
     "Number of malformed rows that are left out. One more is an error.",
     lower_bound=0,
+    upper_bound=1_000_000_000,
     flag_values=FLAGS,
 )
 # Rows that are labeled together. Batches hold rows of similar length, so a large chunk needs less
@@ -79,7 +85,8 @@ def main(arguments: list[str]) -> None:
     devices.initialize("off")
     predictor = Predictor(CHECKPOINT.value, BATCH_SIZE.value)
     from_stdin = INPUT.value == "-"
-    if not from_stdin and _resolve(OUTPUT.value) == _resolve(INPUT.value):
+    source_path, target = inputs.path("--input", INPUT.value), inputs.path("--output", OUTPUT.value)
+    if not from_stdin and target.resolve() == source_path.resolve():
         raise UserError(f"--output: {OUTPUT.value} is the input; name another file")
     source = "standard input" if from_stdin else INPUT.value
     chunk_size = 1 if from_stdin and sys.stdin.isatty() else CHUNK
@@ -101,11 +108,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _report(line: str) -> None:
-    print(f"gpt1_jax: {line}", file=sys.stderr)
-
-
-def _resolve(path: str) -> pathlib.Path:
-    return pathlib.Path(path).expanduser().resolve()
+    print(f"gpt1_jax: {printable(line, keep='')}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -115,7 +118,7 @@ def _open(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        file = open(pathlib.Path(path).expanduser(), "rb")
+        file = open(inputs.path("--input", path), "rb")
     except OSError as error:
         raise UserError(
             f"--input: cannot read {path} ({error.strerror}); name a file of tab-separated texts"
@@ -188,12 +191,14 @@ def _writer(path: str):
     if path == "-":
         yield lambda line: print(line, flush=True)
         return
-    target = _resolve(path)
+    target = inputs.path("--output", path)
     if target.is_dir():
         raise UserError(f"--output: {path} is a folder; name a file")
     try:
         with storage.atomic_writer(target) as file:
             yield lambda line: print(line, file=file)
+    except BrokenPipeError:  # the reader of a FIFO has seen enough, as one of standard output
+        raise
     except OSError as error:
         raise UserError(
             f"--output: cannot write {path} ({error.strerror}); choose another file"

@@ -7,10 +7,9 @@ scripts), tables/*.{md,csv,tex} and figures/*.{png,svg} in the given folder. The
 same bytes.
 """
 
-import pathlib
-
 from absl import flags
 
+from gpt1_jax import inputs
 from gpt1_jax.errors import UserError
 
 FLAGS = flags.FlagValues()
@@ -24,7 +23,8 @@ def main(arguments: list[str]) -> None:
         )
     from gpt1_jax.analysis.report import page
 
-    written = page.write(pathlib.Path(arguments[0]))
+    hint = "name the folder of the run"
+    written = page.write(inputs.folder("gpt1 report", arguments[0], hint))
     for path in (written, written.parent / "tables", written.parent / "figures"):
         if path.exists():
             print(path)

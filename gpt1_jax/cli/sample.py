@@ -5,11 +5,11 @@ r"""Continue a text with the language model of a run.
 --prompt may be given several times; without it, the prompts are the lines of standard input. An
 empty prompt is a newline, which begins each paragraph in pretraining. Before a text, write the
 newline yourself: --prompt=$'\nonce upon a time'. Texts are printed in the spelling of the
-tokenizer, each after its prompt. The first text appears token by token; the others follow when it
-ends, each under a line with its number. The same prompts, settings and seed give the same texts.
+tokenizer, each after its prompt; a control character is printed as \x1b or the like. The first text
+appears token by token; the others follow when it ends, each under a line with its number. The same
+prompts, settings and seed give the same texts.
 """
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from absl import flags
 
 from gpt1_jax.cli import command
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, printable
 
 if TYPE_CHECKING:
     from gpt1_jax.text.bpe import Tokenizer
 
+MAX_TEXTS = 1_000_000  # texts of a call; bounds the memory of their ids and keys
 MAX_ROWS = 16  # rows in a batch; bounds the memory of the KV cache
 
 
@@ -81,10 +82,11 @@ flags.DEFINE_integer("samples", _DEFAULT["samples"], "Texts for each prompt.", f
 
 # (expected value, test, settings). nan passes no test.
 RULES = (
-    ("a whole number from 1", lambda value: value >= 1, ("length", "samples")),
-    ("a whole number from 0", lambda value: value >= 0, ("top_k",)),
+    ("a whole number from 1 to 1000000", lambda value: 1 <= value <= MAX_TEXTS, ("length",)),
+    ("a whole number from 1 to 1000000", lambda value: 1 <= value <= MAX_TEXTS, ("samples",)),
+    ("a whole number from 0 to 1000000", lambda value: 0 <= value <= MAX_TEXTS, ("top_k",)),
     ("a whole number from 0 to 4294967295", lambda value: 0 <= value < 2**32, ("seed",)),
-    ("a number from 1e-6", lambda value: 1e-6 <= value < math.inf, ("temperature",)),
+    ("a number from 1e-6 to 1e6", lambda value: 1e-6 <= value <= 1e6, ("temperature",)),
     ("a number above 0 and up to 1", lambda value: 0 < value <= 1, ("top_p",)),
 )
 
@@ -120,6 +122,11 @@ def write(settings: Settings, out: TextIO) -> None:
     model = LanguageModel(factory.make_body(run.body, vocab_size + special_rows, run.sizes))
     context = model.body.context
     prompts = encode_prompts(run.tokenizer, settings.prompt, context)
+    if len(prompts) * settings.samples > MAX_TEXTS:
+        raise UserError(
+            f"--samples: {settings.samples} texts for each of {len(prompts)} prompts are too many; "
+            f"at most {MAX_TEXTS} texts are written by one call"
+        )
     rows = [prompt for prompt in prompts for _ in range(settings.samples)]
     if max(map(len, rows)) + settings.length > context + 1:
         print(f"gpt1_jax: texts end at the model's context of {context} tokens", file=sys.stderr)
@@ -193,7 +200,7 @@ def _print_texts(
         printed = _print_rest(tokenizer, texts[0], printed, out)
     print(file=out)
     for heading, text in zip(headings[1:], texts[1:], strict=True):
-        print(f"{heading}{tokenizer.decode(text)}", file=out)
+        print(f"{heading}{printable(tokenizer.decode(text))}", file=out)
     out.flush()
 
 
@@ -203,7 +210,7 @@ def _print_rest(tokenizer: "Tokenizer", ids: Sequence[int], printed: str, out: T
     A new token only adds to the end of the text, because the space of a word comes after it.
     """
     text = tokenizer.decode(ids)
-    print(text[len(printed) :], end="", file=out, flush=True)
+    print(printable(text[len(printed) :]), end="", file=out, flush=True)
     return text
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import math
-import pathlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from gpt1_jax import inputs
 from gpt1_jax.datasets import files
 from gpt1_jax.datasets.readers.records import Columns, Example, Label, OmittedRows, Record, Rows
 from gpt1_jax.datasets.readers.tables import FileReader
@@ -22,7 +22,7 @@ class FileSource:
     """Read a task's files with the first of its readers that finds a split."""
 
     def __init__(self, task: Task, path: str):
-        self._task, self._root = task, pathlib.Path(path).expanduser()
+        self._task, self._root = task, inputs.path("config.data.path", path)
         if not path or not self._root.is_dir():
             split = task.splits[0]
             expected = " or ".join(reader.expected_path(split) for reader in task.files)

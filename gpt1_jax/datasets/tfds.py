@@ -7,6 +7,7 @@ import os
 import pathlib
 from typing import Any
 
+from gpt1_jax import inputs
 from gpt1_jax.datasets import values
 from gpt1_jax.errors import UserError
 
@@ -26,9 +27,8 @@ def builder(name: str, config: str, path: str) -> Any:
     """
     import tensorflow_datasets as tfds  # takes a second
 
-    root = pathlib.Path(
-        path or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    ).expanduser()
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    root = inputs.path("config.data.path", path or default)
     title = f"{name}/{config}" if config else name
     advice = (
         f"prepare it by tensorflow_datasets.builder({title!r}, data_dir=DIR, "

@@ -101,7 +101,7 @@ def prepare(
         "version": VERSION,
     }
     key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:20]
-    root = pathlib.Path(cache).expanduser()
+    root = pathlib.Path(cache)
     folder = root / "tokens" / key
     partial = folder.with_name(f"{folder.name}.partial")
 

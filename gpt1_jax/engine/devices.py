@@ -5,7 +5,6 @@ every process passes the rows of its local devices.
 """
 
 import os
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -39,8 +38,9 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
         UserError: there is no cluster to join.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = pathlib.Path.home() / ".cache" / "gpt1_jax" / "xla"
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        home = os.path.expanduser("~")
+        if home != "~":  # a user without a home has no cache
+            jax.config.update("jax_compilation_cache_dir", f"{home}/.cache/gpt1_jax/xla")
     flags = os.environ.get("XLA_FLAGS", "")
     if XLA_FLAG.partition("=")[0] not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {XLA_FLAG}".strip()

@@ -18,6 +18,12 @@ from gpt1_jax.microworld.world import RELATIONS, World, draw
 # Increase VERSION with every change of the written bytes, so that folders of an older version are
 # written again.
 VERSION = 4
+LIMITS = {
+    "seed": (0, 2**32 - 1),
+    "words": (1, 10**9),
+    "train": (1, 10**7),
+    "dev": (1, 10**7),
+}
 
 
 def write(
@@ -77,9 +83,12 @@ def _check(parameters: Mapping[str, float]) -> None:
             raise UserError(
                 f"microworld {name}={parameters[name]}: expected a fraction from 0 to 1"
             )
-    for name in ("words", "train", "dev"):
-        if parameters[name] < 1:
-            raise UserError(f"microworld {name}={parameters[name]}: expected at least 1")
+    for name, (smallest, largest) in LIMITS.items():
+        if not smallest <= parameters[name] <= largest:
+            raise UserError(
+                f"microworld {name}={parameters[name]}: expected a number from {smallest} to "
+                f"{largest}"
+            )
 
 
 def _read_manifest(directory: pathlib.Path) -> str | None:

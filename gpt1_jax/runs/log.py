@@ -10,6 +10,7 @@ import rich.console
 from tensorboardX import SummaryWriter
 
 from gpt1_jax import progress, storage
+from gpt1_jax.errors import printable
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 
@@ -53,6 +54,7 @@ class Log:
     def line(self, text: str) -> None:
         """Write one or more lines to the console and to log.txt."""
         if self._enabled:
+            text = printable(text)  # it may quote a text of a model or of a data set
             try:
                 self._console.print(text)
             except OSError as error:

@@ -7,12 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from gpt1_jax import storage
+from gpt1_jax import inputs
 from gpt1_jax.engine import checkpoint, fingerprint
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
+
+# Fields of the JSON files, as `inputs.check_fields` takes them.
+MODEL = {
+    "model.name": str,
+    **{f"model.{size}?": int for size in ("context", "layers", "width", "heads", "ffn", "units")},
+    **{f"model.{part}_dropout?": float for part in ("embd", "attn", "resid")},
+    "model.attention?": str,
+    "model.dtype": str,
+}
+FINETUNED = {"task": str, "regression": bool, "backend": str, "clf_dropout": float}
+RESULT = {
+    "best_step": int,
+    **MODEL,
+    "streams.format": str,
+    "streams.labels.[]": str,
+    "streams.context": int,
+}
 
 
 class SavedRun:
@@ -38,6 +55,8 @@ class SavedRun:
     trainer = ""  # name in the registry
     kind = ""  # the kind of run in messages
 
+    config_fields: Mapping[str, type] = {}  # the fields of config.json that it reads
+
     def __init__(self, path: str, flag: str):
         self.workdir, step = _parse_path(path, flag)
         self.config = _read_config(self.workdir, flag)
@@ -46,6 +65,7 @@ class SavedRun:
                 f"{flag}: {self.workdir} is a run of {self.config['trainer']}; "
                 f"name a {self.kind} run"
             )
+        inputs.check_fields(self.config, self.config_fields, str(self.workdir / "config.json"))
         self.steps = checkpoint.steps(self.workdir, flag)
         if step is not None and step not in self.steps:
             raise UserError(
@@ -86,6 +106,7 @@ class PretrainedRun(SavedRun):
 
     trainer = "pretrain"
     kind = "pretraining"
+    config_fields = MODEL
 
     def __init__(self, path: str, flag: str = "config.init.path"):
         if not path and flag == "config.init.path":
@@ -110,6 +131,7 @@ class FinetunedRun(SavedRun):
 
     trainer = "finetune"
     kind = "finetuning"
+    config_fields = FINETUNED
 
     def _default_step(self) -> int:
         if not (self.workdir / "result.json").exists():
@@ -118,7 +140,7 @@ class FinetunedRun(SavedRun):
 
     @functools.cached_property
     def result(self) -> dict:
-        return storage.read_json(self.workdir / "result.json")
+        return inputs.read_object(self.workdir / "result.json", RESULT)
 
     @property
     def task(self) -> str:
@@ -141,8 +163,8 @@ def open_saved(path: str, flag: str) -> PretrainedRun | FinetunedRun:
 
 def _read_config(folder: pathlib.Path, flag: str) -> dict:
     """Return the run's config.json; refuse a config.json that is not of a run."""
-    config = storage.read_json(folder / "config.json")
-    if not isinstance(config, dict) or "trainer" not in config:
+    config = inputs.read_object(folder / "config.json")
+    if not isinstance(config.get("trainer"), str):
         raise UserError(
             f"{flag}: {folder} is not the folder of a run; "
             "import a folder of Hugging Face with gpt1 import"
@@ -154,7 +176,7 @@ def _parse_path(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
     """Return the run's folder, and the step if `path` names one of its checkpoints."""
     if not path:
         raise UserError(f"{flag}: is empty; name the folder of a run")
-    folder = pathlib.Path(path).expanduser()
+    folder = inputs.folder(flag, path, "name the folder of a run")
     if folder.parent.name == checkpoint.FOLDER and folder.name.isdecimal():
         return folder.parent.parent, int(folder.name)
     return folder, None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
 from gpt1_jax.datasets import corpora, files, tokenizer_cache, tokens
 from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.engine import order
@@ -122,7 +122,7 @@ def _cache_folder(path: str) -> pathlib.Path:
     Raises:
         UserError: the folder cannot be made or written to.
     """
-    folder = pathlib.Path(path).expanduser()
+    folder = inputs.path("config.data.cache", path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -149,7 +149,7 @@ def _find_tokenizer(
     """
     backslash_in_word = config.published.backslash_in_word
     if config.tokenizer.path:
-        tokenizer = bpe.load(pathlib.Path(config.tokenizer.path))
+        tokenizer = bpe.load(inputs.path("config.tokenizer.path", config.tokenizer.path))
         if tokenizer.backslash_in_word != backslash_in_word:
             raise UserError(
                 f"config.published.backslash_in_word: is {backslash_in_word}, but "
@@ -159,11 +159,11 @@ def _find_tokenizer(
         return tokenizer
 
     vocab_size, rewrap_lines = config.tokenizer.vocab_size, config.data.rewrap_lines
-    inputs = [part.documents.fingerprint for part in parts]
-    inputs += [vocab_size, rewrap_lines, bpe.VERSION]
+    sources = [part.documents.fingerprint for part in parts]
+    sources += [vocab_size, rewrap_lines, bpe.VERSION]
     if not backslash_in_word:
-        inputs.append("separate")
-    name = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:20]
+        sources.append("separate")
+    name = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:20]
     path = folder / f"{name}.json"
 
     def texts() -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Describe the training step of a run by shapes alone, so that it can be compiled but not run."""
 
 import math
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
+from gpt1_jax import inputs
 from gpt1_jax.datasets.task import Task
 from gpt1_jax.engine import optim, order, packing, transfer
 from gpt1_jax.models import factory, fused_attention
@@ -54,7 +54,7 @@ def pretraining(config: ConfigDict) -> RehearsedStep:
     """Return the step of a pretraining run. Read at most the file config.tokenizer.path."""
     path, vocab_size = config.tokenizer.path, config.tokenizer.vocab_size
     if path:
-        vocab_size = bpe.load(pathlib.Path(path)).vocab_size
+        vocab_size = bpe.load(inputs.path("config.tokenizer.path", path)).vocab_size
     sizes = _on_target(config.model.to_dict())
     model, loss, settings = language_model.objective(config, sizes, vocab_size)
     context, rows = config.model.context, config.batch_size

@@ -102,12 +102,12 @@ def test_special_tokens_are_never_sampled(pretrained, tmp_path):
     model = {"name": source.body, **source.sizes}
     result = reader.write_pretrained(str(tmp_path), model, params, source.tokenizer, {})
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(
-        json.dumps(config | {"trainer": "finetune", "task": "rte"})
-    )
-    (tmp_path / "result.json").write_text(
-        json.dumps(result | {"trainer": "finetune", "best_step": 0, "model": model})
-    )
+    config |= {"trainer": "finetune", "task": "rte", "regression": False}
+    config |= {"backend": "pmap", "clf_dropout": 0.1}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    streams = {"format": "pair", "labels": ["a", "b"], "context": 32}
+    result |= {"trainer": "finetune", "best_step": 0, "model": model, "streams": streams}
+    (tmp_path / "result.json").write_text(json.dumps(result))
     found = written(tmp_path, ["the ship"], length=8, greedy=True).getvalue()
     assert found == written(pretrained(), ["the ship"], length=8, greedy=True).getvalue()
 
@@ -118,20 +118,30 @@ def test_invalid_values_are_refused():
         (
             "temperature",
             0.0,
-            "0.0 found, a number from 1e-6 expected; for the most probable token, give --greedy",
+            "0.0 found, a number from 1e-6 to 1e6 expected; for the most probable token, give "
+            "--greedy",
         ),
-        ("temperature", float("nan"), "nan found, a number from 1e-6 expected"),
+        ("temperature", float("nan"), "nan found, a number from 1e-6 to 1e6 expected"),
         ("top_p", 0.0, "0.0 found, a number above 0 and up to 1 expected; give another --top_p"),
         ("top_p", 1.5, "1.5 found"),
-        ("top_k", -1, "-1 found, a whole number from 0 expected"),
-        ("length", 0, "0 found, a whole number from 1 expected"),
+        ("top_k", -1, "-1 found, a whole number from 0 to 1000000 expected"),
+        ("length", 0, "0 found, a whole number from 1 to 1000000 expected"),
+        ("length", 10**9, "1000000000 found"),
         ("samples", 0, "0 found"),
+        ("samples", 10**9, "1000000000 found"),
+        ("top_k", 10**9, "1000000000 found"),
+        ("temperature", 1e30, "1e[+]30 found"),
         ("seed", 2**32, "4294967296 found"),
     ):
         with pytest.raises(UserError, match=f"^--{name}: {message}"):
             sample.check(sample.Settings("runs/x", ["a"])._replace(**{name: value}))
     with pytest.raises(UserError, match=r"config\.json: no such file"):
         written("runs/nowhere", ["a"])
+
+
+def test_too_many_texts_are_refused_before_they_are_listed(pretrained):
+    with pytest.raises(UserError, match="^--samples: 600000 texts for each of 2 prompts"):
+        written(pretrained(), ["a", "b"], samples=600_000)
 
 
 def command(*arguments, text=""):

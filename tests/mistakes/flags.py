@@ -93,7 +93,7 @@ MISTAKES = {
         "--workdir", "cannot write", arguments=("--workdir={here}/books/book_0.txt/run",)
     ),
     "workdir is a file": pretrain(
-        "--workdir", "cannot write", arguments=("--workdir={here}/books/book_0.txt",)
+        "--workdir", "is a file", arguments=("--workdir={here}/books/book_0.txt",)
     ),
     "workdir in a bucket": pretrain(
         "--workdir", "gs://bucket/run", "mount", arguments=("--workdir=gs://bucket/run",)
