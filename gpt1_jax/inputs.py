@@ -39,7 +39,7 @@ def path(flag: str, text: str) -> pathlib.Path:
     if expanded.startswith("~") and not os.path.lexists(expanded):
         raise UserError(
             f"{flag}: {text}: the home folder of {expanded.partition('/')[0]} is not known; "
-            "write the whole path"
+            "write the whole path, or set HOME"
         )
     try:
         os.stat(expanded)
@@ -62,6 +62,23 @@ def folder(flag: str, text: str, hint: str) -> pathlib.Path:
     result = path(flag, text)
     if result.exists() and not result.is_dir():
         raise UserError(f"{flag}: {text} is a file; {hint}")
+    return result
+
+
+def run_folder(flag: str, text: str) -> pathlib.Path:
+    """Return the path of a run's folder, which need not exist.
+
+    Raises:
+        UserError: as `folder`; or the path is not UTF-8, which the library of checkpoints needs.
+    """
+    result = folder(flag, text, "name the folder of a run")
+    try:
+        str(result.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{flag}: {result.absolute()} is not a name in UTF-8, which checkpoints need; "
+            "rename the folder"
+        ) from None
     return result
 
 

@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(
             f"--workdir: {WORKDIR.value!r} is not a folder; mount the bucket and give its path"
         )
-    workdir = inputs.folder("--workdir", WORKDIR.value or _default_workdir(), "name a folder")
+    workdir = inputs.run_folder("--workdir", WORKDIR.value or _default_workdir())
     from gpt1_jax.engine import devices
     from gpt1_jax.registry import TRAINERS
 

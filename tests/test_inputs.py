@@ -50,6 +50,14 @@ def test_file_is_no_folder(tmp_path):
     assert inputs.folder("--flag", f"{tmp_path}/new", "") == tmp_path / "new"
 
 
+def test_run_folder_is_utf8(tmp_path, monkeypatch):
+    (tmp_path / os.fsdecode(b"caf\xe9")).mkdir()
+    monkeypatch.chdir(tmp_path / os.fsdecode(b"caf\xe9"))
+    assert inputs.folder("--flag", "run", "") == pathlib.Path("run")
+    with pytest.raises(UserError, match="^--flag: .*/run is not a name in UTF-8"):
+        inputs.run_folder("--flag", "run")
+
+
 @pytest.mark.parametrize("name", ["rte_full_0", "a.b", "lr_6.25e-05", "t-1", "x=1+2"])
 def test_name_is_accepted(name):
     assert inputs.check_name(name, "file") == name

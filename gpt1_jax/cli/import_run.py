@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> None:
     from gpt1_jax.interop import huggingface, openai
 
     source = inputs.path("--source", SOURCE.value)
-    workdir = WORKDIR.value and str(inputs.folder("--workdir", WORKDIR.value, "name a folder"))
+    workdir = WORKDIR.value and str(inputs.run_folder("--workdir", WORKDIR.value))
     if (source / openai.SHAPES).exists():
         if TEXT.value == "stored":
             raise UserError(

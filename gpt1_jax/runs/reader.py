@@ -176,7 +176,7 @@ def _parse_path(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
     """Return the run's folder, and the step if `path` names one of its checkpoints."""
     if not path:
         raise UserError(f"{flag}: is empty; name the folder of a run")
-    folder = inputs.folder(flag, path, "name the folder of a run")
+    folder = inputs.run_folder(flag, path)
     if folder.parent.name == checkpoint.FOLDER and folder.name.isdecimal():
         return folder.parent.parent, int(folder.name)
     return folder, None

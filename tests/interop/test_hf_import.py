@@ -215,7 +215,7 @@ DAMAGES = {
     "config is not JSON": (with_file("config.json", "{"), r"config\.json: not valid JSON"),
     "config is a list": (
         with_file("config.json", "[]"),
-        r"config\.json: holds a list, a JSON object is expected",
+        r"config\.json: the content is a list, an object is expected",
     ),
     "pickle": (
         as_pickle,
@@ -248,7 +248,7 @@ DAMAGES = {
     ),
     "index without a map": (
         with_index('{"weight_map": ["a"]}'),
-        "has no weight_map from tensors to files",
+        "weight_map is a list, an object is expected",
     ),
     "index names another folder": (
         with_index('{"weight_map": {"a": "../a"}}'),

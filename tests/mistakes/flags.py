@@ -1,6 +1,6 @@
 """Define mistakes in flags, names and the run folder."""
 
-from mistakes.mistake import ablate, finetune, pretrain
+from mistakes.mistake import ablate, finetune, pretrain, zero_shot
 
 MISTAKES = {
     "misspelled field": pretrain("config", "'lrr'", 'Did you mean "lr"', settings={"optim.lrr": 1}),
@@ -102,3 +102,42 @@ MISTAKES = {
         "--workdir", "cannot write", arguments=("--workdir=/proc/run",)
     ),
 }
+
+
+def make_loop(here) -> None:
+    """Make a link that leads to itself."""
+    (here / "loop").symlink_to("loop")
+
+
+# Every flag that takes a path, with a path that no command can use.
+for kind, path, message in (
+    ("unknown home", "~nobody_of_this_name/x", "the home folder of ~nobody_of_this_name"),
+    ("too long a name", "n" * 300, "cannot be used"),
+    ("loop of links", "{here}/loop", "cannot be used"),
+):
+    for make, setting in (
+        (pretrain, "data.path"),
+        (pretrain, "data.cache"),
+        (pretrain, "tokenizer.path"),
+        (finetune, "init.path"),
+        (finetune, "data.path"),
+        (zero_shot, "init.path"),
+    ):
+        MISTAKES[f"{kind} as {setting} of {make.__name__}"] = make(
+            f"config.{setting}", message, settings={setting: path}, edit=make_loop
+        )
+    MISTAKES[f"{kind} as the workdir"] = pretrain(
+        "--workdir", message, arguments=(f"--workdir={path}",), edit=make_loop
+    )
+    MISTAKES[f"{kind} as a part of a mixture"] = pretrain(
+        "config.data.path",
+        message,
+        settings={"data.corpus": "mixture", "data.path": f"1*text:{path},1*text:{path}"},
+        edit=make_loop,
+    )
+    MISTAKES[f"{kind} as the pretrained run of an ablation"] = ablate(
+        "config.pretrained.transformer",
+        message,
+        settings={"pretrained.transformer": path},
+        edit=make_loop,
+    )

@@ -9,6 +9,33 @@ PRONOUNS = "glue/definite_pronoun_resolution/test.c.txt"
 
 MISTAKES = {
     "empty run path": finetune("config.init.path", "empty", settings={"init.path": ""}),
+    "run path is a file": finetune(
+        "config.init.path", "is a file", settings={"init.path": "{here}/books/book_0.txt"}
+    ),
+    "probe a run path that is a file": zero_shot(
+        "config.init.path", "is a file", settings={"init.path": "{here}/books/book_0.txt"}
+    ),
+    "run config that is a list": finetune(
+        "{here}/run/config.json", "an object is expected", files={"run/config.json": b"[]"}
+    ),
+    "run config without a model": finetune(
+        "{here}/run/config.json: model is missing",
+        files={"run/config.json": b'{"trainer": "pretrain"}'},
+    ),
+    "run config with a text as a size": finetune(
+        "{here}/run/config.json: model.layers",
+        "a whole number is expected",
+        files={
+            "run/config.json": b'{"trainer": "pretrain", "model": {"name": "transformer", '
+            b'"layers": "2", "dtype": "float32"}}'
+        },
+    ),
+    "run config nested too deeply": finetune(
+        "{here}/run/config.json", "nested", files={"run/config.json": b"[" * 3000 + b"]" * 3000}
+    ),
+    "tokenizer that is a list": finetune(
+        "{here}/run/tokenizer.json", "tokenizer", files={"run/tokenizer.json": b"[1]"}
+    ),
     "missing run": finetune("{here}/absent", settings={"init.path": "{here}/absent"}),
     "folder without a run": finetune("{here}/books", settings={"init.path": "{here}/books"}),
     "run without a checkpoint": finetune(
