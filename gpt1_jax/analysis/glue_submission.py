@@ -7,8 +7,8 @@ import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
 
-from gpt1_jax import storage
-from gpt1_jax.errors import UserError
+from gpt1_jax import inputs, storage
+from gpt1_jax.errors import UserError, first_line
 from gpt1_jax.registry import TASKS
 
 NAMES = ("CoLA", "SST-2", "MRPC", "STS-B", "MNLI-m", "MNLI-mm", "QNLI", "QQP", "RTE", "WNLI", "AX")
@@ -71,11 +71,12 @@ def _write_zip(output: pathlib.Path, files: Mapping[str, str]) -> None:
 
 def _files(run: pathlib.Path) -> dict[str, str]:
     """Return file name in the zip file -> content, for the run's task and its diagnostic tasks."""
-    result = storage.read_json(
-        run / "result.json", hint=f"name the folder of a finished finetuning run, not {run}"
-    )
-    if result.get("trainer") != "finetune":
-        raise UserError(f"{run}: is a run of {result.get('trainer')}; name a finetuning run")
+    file = run / "result.json"
+    hint = f"name the folder of a finished finetuning run, not {run}"
+    result = inputs.read_object(file, {"trainer": str}, hint=hint)
+    if result["trainer"] != "finetune":
+        raise UserError(f"{run}: is a run of {result['trainer']}; name a finetuning run")
+    inputs.check_fields(result, {"task": str}, str(file))
     task = TASKS[result["task"]]
     if not task.submission:
         raise UserError(
@@ -96,7 +97,21 @@ def _files(run: pathlib.Path) -> dict[str, str]:
 
 
 def _submission_file(task, split: str, path: pathlib.Path) -> str:
-    """Return one file of the submission, made from one file of predictions."""
+    """Return one file of the submission, made from one file of predictions.
+
+    Raises:
+        UserError: the file is not a table of predictions of the test set.
+    """
+    try:
+        return _convert(task, split, path)
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(
+            f"{path}: is not a table of predictions for {task.name} ({first_line(error)}); "
+            "finetune again"
+        ) from None
+
+
+def _convert(task, split: str, path: pathlib.Path) -> str:
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) != task.sizes[split]:
         raise UserError(

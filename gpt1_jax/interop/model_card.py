@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from gpt1_jax import storage
+from gpt1_jax import inputs
 from gpt1_jax.interop import model_card_usage
 from gpt1_jax.runs import reader
 from gpt1_jax.runs.lifecycle import flatten
@@ -131,6 +131,9 @@ def _differences(run: reader.SavedRun, architecture: str) -> str:
         "ends of a text, and this tokenizer keeps them. This tokenizer reads `<unk>` in a text as "
         "that token, unless you set `split_special_tokens=True`.",
     ]
+    if not origin:
+        file = str(run.workdir / "config.json")
+        inputs.check_fields(run.config, {"published.softmax_positions": bool}, file)
     if origin or run.config["published"]["softmax_positions"]:
         differences.append(SOFTMAX)
     differences.append("Id 0, `<unk>`, is also the padding. Padding is on the right.")
@@ -141,7 +144,7 @@ def _differences(run: reader.SavedRun, architecture: str) -> str:
 
 def _settings(run: reader.SavedRun) -> str:
     """Return a table of the values in the run's config.json, data.json and result.json."""
-    data = storage.read_json(run.workdir / "data.json", missing={})
+    data = inputs.read_object(run.workdir / "data.json", missing={})
     result = {
         name: value
         for name, value in _result(run).items()
@@ -154,13 +157,17 @@ def _settings(run: reader.SavedRun) -> str:
 
 def _result(run: reader.SavedRun) -> dict[str, Any]:
     """Return the content of result.json; {} if the run is not finished."""
-    return storage.read_json(run.workdir / "result.json", missing={})
+    return inputs.read_object(run.workdir / "result.json", missing={})
 
 
 def _origin(run: reader.SavedRun) -> dict[str, Any]:
     """Return the source of the pretrained params; {} if they were trained here."""
-    source = run.result["init"] if isinstance(run, reader.FinetunedRun) else run.config
-    return source.get("origin", {})
+    is_finetuned = isinstance(run, reader.FinetunedRun)
+    source = run.result.get("init", {}) if is_finetuned else run.config
+    origin = source.get("origin") or {}
+    if origin:
+        inputs.check_fields(origin, {"format": str}, f"{run.workdir}: origin")
+    return origin
 
 
 def _public(value: Any) -> str:

@@ -22,9 +22,11 @@ MODEL = {
     "model.attention?": str,
     "model.dtype": str,
 }
+PRETRAINED = {**MODEL, "origin?": dict}
 FINETUNED = {"task": str, "regression": bool, "backend": str, "clf_dropout": float}
 RESULT = {
     "best_step": int,
+    "init.origin?": dict,
     **MODEL,
     "streams.format": str,
     "streams.labels.[]": str,
@@ -106,7 +108,7 @@ class PretrainedRun(SavedRun):
 
     trainer = "pretrain"
     kind = "pretraining"
-    config_fields = MODEL
+    config_fields = PRETRAINED
 
     def __init__(self, path: str, flag: str = "config.init.path"):
         if not path and flag == "config.init.path":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from gpt1_jax import storage
+from gpt1_jax import inputs, storage
 from gpt1_jax.datasets import sources
 from gpt1_jax.datasets.readers.records import OmittedRows
 from gpt1_jax.datasets.task import Task
@@ -244,7 +244,13 @@ def _probe_checkpoints(
     """Return step -> task -> metrics for every checkpoint. Read earlier results from files."""
     files = {step: run.workdir / "probed" / f"{step}.json" for step in source.steps}
     # Before the first score: later the processes of a run might not see the same files.
-    results = {step: storage.read_json(file) for step, file in files.items() if file.exists()}
+    fields = {f"{task.name}.{name}": float for task in tasks for name in ("score", "relative")}
+    repeat = "remove the file, and repeat the command"
+    results = {
+        step: inputs.read_object(file, fields, damaged=repeat)
+        for step, file in files.items()
+        if file.exists()
+    }
     start = max(results, default=0)
     pending = [step for step in source.steps if step not in results]
     with run.log.bar("probing") as advance:

@@ -279,6 +279,43 @@ def test_ctrl_c_saves_the_runs_of_all_workers(gpt1, settings, tmp_path):
         assert (run / "checkpoints" / step).is_dir()
 
 
+def test_damaged_run_fails_alone(gpt1, settings, tmp_path):
+    command = gpt1.command("ablations.py:quick,table5", tmp_path, settings_of_table5(settings))
+    assert gpt1.run(*command).code == 0
+    whole = {file: file.read_bytes() for file in tmp_path.glob("*/result.json")}
+    result = (tmp_path / "result.json").read_text()
+    for name, content in (
+        ("rte_full_0/result.json", b'{"trainer": "finet'),
+        ("rte_lstm_0/result.json", b"[]"),
+        ("rte_no_aux_lm_0/result.json", b'{"trainer": "finetune", "task": "rte"}'),
+        ("rte_no_pretraining_0/metrics.jsonl", b"\xff"),
+        ("pretrain_lstm/result.json", b"{"),
+        ("pretrain_transformer/metrics.jsonl", b"[]\n"),
+        ("rte_no_pretraining_0/config.json", b"\xff"),
+        ("rte_no_pretraining_0/failed.json", b"["),
+    ):
+        (tmp_path / name).write_bytes(content)
+    for _ in range(2):
+        ended = gpt1.run(*command)
+        assert ended.code == 1 and "4 of 6 runs failed" in ended.err, ended
+        assert "failed: rte_lstm_0: needs pretrain_lstm, which failed" in ended.out
+        for cell in ("rte_full_0", "rte_no_aux_lm_0", "pretrain_lstm"):
+            assert f"failed: {cell}: {tmp_path}/{cell}/result.json: " in ended.out
+        assert ended.out.count("remove it, and repeat the command") >= 3
+        assert not (tmp_path / "result.json").exists()
+    page = (tmp_path / "report.html").read_text()
+    assert "result.json is damaged" in page and "metrics.validation" not in page
+    for file, content in whole.items():
+        if "full" in str(file) or "lstm" in str(file) or "aux" in str(file):
+            file.unlink()
+        else:
+            assert file.read_bytes() == content
+    (tmp_path / "rte_no_pretraining_0/config.json").unlink()
+    ended = gpt1.run(*command)
+    assert ended.code == 0, ended
+    assert (tmp_path / "result.json").read_text() == result
+
+
 def settings_of_table5(settings):
     """Return the settings without those of the transfer curve."""
     return {name: value for name, value in settings.items() if "transfer" not in name}

@@ -54,9 +54,10 @@ class Folder:
     """
 
     def __init__(self, workdir: pathlib.Path, name: str, fields: Mapping[str, type] = PRETRAINING):
-        is_elsewhere = pathlib.Path(name).is_dir() and not (workdir / name).exists()
+        elsewhere = inputs.path("cells.json", name)
+        is_elsewhere = elsewhere.is_dir() and not (workdir / name).exists()
         self.name = name
-        self.path = pathlib.Path(name) if is_elsewhere else workdir / name
+        self.path = elsewhere if is_elsewhere else workdir / name
         address = pathlib.PurePath(os.path.relpath(self.path, workdir)).as_posix()
         self.link = "" if address.startswith("..") else urllib.parse.quote(os.fsencode(address))
         self.result = {}
