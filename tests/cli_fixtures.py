@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -175,3 +176,21 @@ def probing(pretrained, probed) -> Callable[..., dict]:
         "data.path": probed,
         "batch_size": 4,
     }
+
+
+@pytest.fixture
+def device(tmp_path):
+    """Return device(name), a device like /dev/NAME that a test may replace."""
+
+    def make(name: str) -> pathlib.Path:
+        path = pathlib.Path("/dev") / name
+        if os.access("/dev", os.W_OK):  # not that of the machine, if the test could replace it
+            try:
+                os.mknod(tmp_path / name, 0o666 | stat.S_IFCHR, path.stat().st_rdev)
+                (tmp_path / name).open("rb").close()
+            except PermissionError:
+                pytest.skip("devices cannot be made here")
+            return tmp_path / name
+        return path
+
+    return make

@@ -70,24 +70,6 @@ def test_fifo_is_written_into(tmp_path, kind):
     assert received[0][:2] == (b"PK" if kind == "zip" else b"ne")
 
 
-@pytest.fixture
-def device(tmp_path):
-    """Return device(name), a device like /dev/NAME that a test may replace."""
-
-    def make(name: str) -> pathlib.Path:
-        path = pathlib.Path("/dev") / name
-        if os.access("/dev", os.W_OK):  # not that of the machine, if the test could replace it
-            try:
-                os.mknod(tmp_path / name, 0o666 | stat.S_IFCHR, path.stat().st_rdev)
-                (tmp_path / name).open("rb").close()
-            except PermissionError:
-                pytest.skip("devices cannot be made here")
-            return tmp_path / name
-        return path
-
-    return make
-
-
 @pytest.mark.parametrize("kind", WRITERS)
 def test_device_is_written_into(device, kind):
     null, full = device("null"), device("full")

@@ -4,6 +4,7 @@ Each command has a separate `FlagValues`, so that all commands can be imported i
 Nothing heavy is imported here.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -44,8 +45,8 @@ def run(
     """Parse `argv`, call `main` with the positional arguments, and exit.
 
     Exit codes: 0 on success, and when the reader of the output closes it early; 2 after one line
-    about a mistake; 128 + signal after SIGINT (Ctrl-C), SIGTERM or SIGHUP. Text is read and written
-    as UTF-8.
+    about a mistake or a full disk; 128 + signal after SIGINT (Ctrl-C), SIGTERM or SIGHUP. Text is
+    read and written as UTF-8.
 
     Args:
         main: receives the positional arguments.
@@ -67,14 +68,30 @@ def run(
                 print(f"{description.strip()}\n\nFlags:\n{_flags_help(values)}")
             else:
                 main(parser(values, argv))
+        sys.stdout.flush()  # an error of the last write is reported here
     except UserError as error:
         print(f"gpt1_jax: {printable(str(error), keep='')}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        # The interpreter flushes standard output once more when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = printable(str(error.filename or "the output"), keep="")
+        print(
+            f"gpt1_jax: {where}: cannot be written ({error.strerror}); free space, or write "
+            "elsewhere",
+            file=sys.stderr,
+        )
+        _discard_output()
+        sys.exit(2)
     sys.exit(0)
+
+
+def _discard_output() -> None:
+    """Discard what standard output still holds: the interpreter flushes it when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _flags_help(values: flags.FlagValues) -> str:

@@ -115,7 +115,7 @@ def _read_vocabulary(
         UserError: a file cannot be read or is malformed, or there is no BPE.
     """
     if _has_published_form(folder):
-        return hf_files.read_object(folder / VOCABULARY), _read_merges(folder / MERGES)
+        return hf_files.read_object(folder / VOCABULARY, {"*": int}), _read_merges(folder / MERGES)
     if not stored:
         raise UserError(
             f"{folder}: has neither {VOCABULARY} and {MERGES} nor a {FILE} with a BPE; save the "

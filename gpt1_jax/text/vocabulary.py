@@ -32,6 +32,8 @@ def check_model(model: Any) -> None:
     """
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         raise ValueError("holds no vocabulary of a BPE")
+    if not all(type(number) is int for number in model["vocab"].values()):
+        raise ValueError("has an id that is not a whole number")
     check(model["vocab"])
     if model.get("dropout"):
         raise ValueError(f"has BPE dropout {model['dropout']}, which gives other ids every time")

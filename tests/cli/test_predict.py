@@ -1,8 +1,10 @@
 """Test `gpt1 predict`: files and standard input, every format, mistakes."""
 
 import os
+import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 from cli_fixtures import REPOSITORY
@@ -210,6 +212,42 @@ def test_process_reads_utf8_and_allows_a_closed_pipe(finetuned, tmp_path):
     assert ended.returncode == 2 and ended.stderr.startswith(
         b"gpt1_jax: standard input, line 1: byte 0xff at position 7 is not UTF-8"
     ), ended.stderr
+
+
+def test_output_that_is_no_file_is_written_into(label, finetuned, device, tmp_path):
+    flags, text = [f"--checkpoint={finetuned('rte')[0]}"], "one\ttwo\n"
+    expected = label(*flags, text=text).out
+    os.mkfifo(tmp_path / "fifo")
+    received = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / "fifo").read_text()))
+    reader.start()
+    assert label(*flags, f"--output={tmp_path}/fifo", text=text).code == 0
+    reader.join(10)
+    assert received == [expected] and stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
+    (tmp_path / "link").symlink_to("target")
+    (tmp_path / "target").write_text("old")
+    assert label(*flags, f"--output={tmp_path}/link", text=text).code == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text() == expected
+    full = device("full")
+    ended = label(*flags, f"--output={full}", text=text)
+    assert (ended.code, ended.err) == (
+        2,
+        f"gpt1_jax: --output: cannot write {full} (No space left on device); choose another file\n",
+    )
+    assert stat.S_ISCHR(full.stat().st_mode)
+
+
+@pytest.mark.parametrize("output", [[], ["--output=/dev/stdout"]])
+def test_full_standard_output_is_one_line(finetuned, device, tmp_path, output):
+    command = [sys.executable, "-m", "gpt1_jax.main", "predict", *output]
+    (tmp_path / "rows.tsv").write_text("one\ttwo\n")
+    command += [f"--checkpoint={finetuned('rte')[0]}", f"--input={tmp_path}/rows.tsv"]
+    with device("full").open("w") as full:
+        ended = subprocess.run(
+            command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+    assert "No space left on device" in ended.stderr
 
 
 def test_output_over_the_input_is_refused(label, finetuned, tmp_path):

@@ -16,7 +16,7 @@ from hf_models import (
 )
 
 from gpt1_jax.errors import UserError
-from gpt1_jax.interop import hf_weights, huggingface
+from gpt1_jax.interop import hf_files, hf_weights, huggingface
 from gpt1_jax.runs import reader
 
 VOCAB_SIZE = 40_478  # of the published model
@@ -166,6 +166,15 @@ def with_file(name, content):
     return lambda folder: (folder / name).write_text(content)
 
 
+def with_tokenizer(change):
+    def damage(folder):
+        file = folder / "tokenizer.json"
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content | {"model": change(content["model"])}))
+
+    return damage
+
+
 def without_file(name):
     return lambda folder: (folder / name).unlink()
 
@@ -259,6 +268,45 @@ DAMAGES = {
         r"positions_embed\.weight is \(8, 8\), but config\.json says \(9, 8\)",
     ),
     "more layers": (with_config(n_layer=2), r"lacks h\.1\.attn"),
+    "a hundred million layers": (
+        with_config(n_layer=10**8),
+        "config.json says 100000000 layers, but there are 14 tensors",
+    ),
+    "a hundred million positions": (
+        with_config(n_positions=10**8),
+        r"positions_embed\.weight is \(8, 8\), but config\.json says \(100000000, 8\)",
+    ),
+    "a hundred million tokens": (
+        with_config(vocab_size=10**8),
+        r"tokens_embed\.weight is \(23, 8\), but config\.json says \(100000000, 8\)",
+    ),
+    "size beyond 64 bits": (
+        with_config(n_embd=10**30, n_head=1),
+        "config.json: n_embd is 1000000000000000000000000000000, a whole number from 1",
+    ),
+    "size is true": (
+        with_config(n_head=True),
+        "config.json: n_head is True, a whole number from 1 is expected",
+    ),
+    "size is a list": (with_config(n_layer=[1]), r"n_layer is \[1\], a whole number from 1"),
+    "model type is a list": (with_config(model_type=["openai-gpt"]), "model_type is "),
+    "config nested too deeply": (
+        with_file("config.json", "[" * 3000 + "]" * 3000),
+        r"config\.json: nested more than",
+    ),
+    "tokenizer without a model": (
+        with_file("tokenizer.json", '{"model": null}'),
+        r"tokenizer\.json",
+    ),
+    "tokenizer that is a list": (with_file("tokenizer.json", "[]"), r"tokenizer\.json"),
+    "vocabulary of texts": (
+        with_tokenizer(lambda model: model | {"vocab": {"a": "b"}}),
+        r"tokenizer\.json",
+    ),
+    "merges of numbers": (
+        with_tokenizer(lambda model: model | {"merges": [1]}),
+        r"tokenizer\.json",
+    ),
     "integers": (
         with_tensor("score.weight", np.ones(2, np.int32)),
         "score.weight is I32, F32 or F16 is expected",
@@ -281,3 +329,24 @@ def test_damaged_folder_is_refused_in_one_line(saved, tmp_path, name):
     with pytest.raises(UserError, match=message) as refusal:
         huggingface.import_run(str(saved), str(tmp_path / "run"), "stored")
     assert "\n" not in str(refusal.value) and not (tmp_path / "run").exists()
+
+
+def test_byte_order_mark_is_skipped(saved, tmp_path):
+    config = (saved / "config.json").read_bytes()
+    huggingface.import_run(str(saved), str(tmp_path / "plain"), "stored")
+    (saved / "config.json").write_bytes(b"\xef\xbb\xbf" + config)
+    huggingface.import_run(str(saved), str(tmp_path / "marked"), "stored")
+    files = (tmp_path / name / "result.json" for name in ("plain", "marked"))
+    results = [json.loads(file.read_text()) for file in files]
+    assert results[0] == results[1]
+
+
+def test_shapes_are_compared_before_a_tensor_is_read(saved, tmp_path, monkeypatch):
+    with_config(n_layer=10**8)(saved)
+
+    def refuse(folder):
+        raise AssertionError("the tensors are read")
+
+    monkeypatch.setattr(hf_files, "read_tensors", refuse)
+    with pytest.raises(UserError, match="100000000 layers"):
+        huggingface.import_run(str(saved), str(tmp_path / "run"), "stored")
