@@ -1,5 +1,7 @@
 """Define the one exception for mistakes that a user can correct, and the text of messages."""
 
+import re
+
 
 class UserError(Exception):
     """Report a mistake in one line: the file, row, field or flag, what is expected, what to do.
@@ -14,13 +16,20 @@ def first_line(error: Exception) -> str:
 
 
 def printable(text: str, keep: str = "\n\t") -> str:
-    r"""Return the text with control characters escaped, such as \x1b, except those in `keep`.
+    r"""Return the text as it can be printed.
 
-    A terminal obeys control characters, and texts of models, files and their names may hold any.
+    Control characters, except those in `keep`, are escaped, such as \x1b: a terminal obeys them,
+    and texts of models, files and their names may hold any. Half surrogates, which stand for the
+    bytes of a name that is not UTF-8, are escaped, too: no stream can encode them.
     """
-    return "".join(
-        character
-        if character in keep or not (character < " " or "\x7f" <= character <= "\x9f")
-        else f"\\x{ord(character):02x}"
-        for character in text
-    )
+    return _UNPRINTABLE.sub(lambda match: _escape(match[0], keep), text)
+
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _escape(character: str, keep: str) -> str:
+    if character in keep:
+        return character
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"

@@ -1,6 +1,7 @@
 """Test the answers of the command line that need no heavy import."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -63,3 +64,27 @@ def test_installed_command_is_the_same_program():
         result.stderr == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; "
         "transformer, lstm; published, modern, huggingface\n"
     )
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_name_that_is_not_utf8_is_printed_escaped(tmp_path, locale):
+    command = [sys.executable, "-m", "gpt1_jax.main", "report", b"caf\xe9\x1b\n"]
+    result = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, env=os.environ | {"LC_ALL": locale}
+    )
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"gpt1_jax: caf\\udce9\\x1b\\x0a: has no cells.json")
+    assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("command", [["--help"], ["predict", "--help"]])
+def test_full_standard_output_is_one_line(device, command):
+    with device("full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "gpt1_jax.main", *command],
+            cwd=REPOSITORY,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert result.returncode == 2 and result.stderr.count(b"\n") == 1
+    assert result.stderr.startswith(b"gpt1_jax: the output: cannot be written (No space left")

@@ -134,3 +134,4 @@ def test_control_characters_are_escaped():
     text = "a\x1b[31mb\r\x00\x7f\x9bc\nd\té\u200b"
     assert printable(text) == "a\\x1b[31mb\\x0d\\x00\\x7f\\x9bc\nd\té\u200b"
     assert printable("a\nb", keep="") == "a\\x0ab"
+    assert printable(os.fsdecode(b"caf\xe9")) == "caf\\udce9"

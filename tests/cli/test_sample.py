@@ -15,6 +15,7 @@ from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.registry import MODELS
 from gpt1_jax.runs import reader
+from gpt1_jax.text import bpe
 
 
 class Screen(io.StringIO):
@@ -91,6 +92,19 @@ def test_texts_end_at_the_context(pretrained, capsys):
     assert run.sizes["context"] == 32
     with pytest.raises(UserError, match="^--prompt: number 1 is not text in UTF-8; convert it$"):
         written(pretrained(), ["\udcff"])
+
+
+def test_control_characters_do_not_reach_the_terminal(pretrained, tmp_path):
+    source = reader.open_saved(str(pretrained()), "--checkpoint")
+    pieces = [bpe.UNKNOWN, "a", "\x9b", "a</w>", "\x9b</w>"]
+    tokenizer = bpe.assemble({piece: number for number, piece in enumerate(pieces)}, [])
+    params = source.params(source.step)
+    params["tokens"] = np.concatenate([params["tokens"][:4], 100 * params["tokens"][4:5]])
+    model = {"name": source.body, **source.sizes}
+    reader.write_pretrained(str(tmp_path), model, params, tokenizer, {})
+    assert "\x9b" in tokenizer.decode([2, 4])
+    shown = written(tmp_path, ["a", "a"], length=20, temperature=100.0).getvalue()
+    assert "\x9b" not in shown and shown.count("\\x9b") > 2
 
 
 def test_special_tokens_are_never_sampled(pretrained, tmp_path):

@@ -100,3 +100,14 @@ def test_bar_prints_lines_without_a_terminal(capsys):
     with progress.bar("silent", plain_every=1000.0) as advance:
         advance(1, 4)
     assert capsys.readouterr().err == "reading: 1 of 4\nreading: 2 of 4\n"
+
+
+def test_lines_hold_no_control_characters(tmp_path, capsys):
+    with open_log(tmp_path, 0) as run:
+        run.sample(1, "a\x1b[31mb\r")
+        run.line("one\ntwo\x07\udce9")
+    shown = capsys.readouterr().out
+    for text in (shown, (tmp_path / "log.txt").read_text()):
+        assert "step 1  sample: a\\x1b[31mb\\x0d\n" in text and "one\ntwo\\x07\\udce9\n" in text
+    row = json.loads((tmp_path / "samples.jsonl").read_text())
+    assert row["text"] == "a\x1b[31mb\r", "files keep the text"
