@@ -133,12 +133,12 @@ def _check_moved(folder: pathlib.Path, runs: AblationRuns) -> None:
     checked = set()
     for name, run in runs.configs.items():
         values = run.to_dict()
-        if not job_queue.is_finished(folder, name) or not lifecycle.has_moved(
-            folder / name, values
-        ):
+        if not job_queue.is_finished(folder, name) or not _has_readable_config(folder / name):
             continue
-        inputs = [values.get(key) for key in ("trainer", "task", "data", "tokenizer", "init")]
-        key = json.dumps(inputs, sort_keys=True)
+        if not lifecycle.has_moved(folder / name, values):
+            continue
+        read = [values.get(key) for key in ("trainer", "task", "data", "tokenizer", "init")]
+        key = json.dumps(read, sort_keys=True)
         if key in checked:
             lifecycle.store_config(folder / name, values)
         else:
