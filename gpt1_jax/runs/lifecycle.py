@@ -17,7 +17,7 @@ from gpt1_jax.runs.log import Log
 
 # Settings that may change between the starts of one run. They decide what is written, not what is
 # computed.
-CHANGEABLE = ("log", "checkpoint", "compile_for")
+CHANGEABLE = ("log", "checkpoint", "check", "compile_for")
 # Places of what a run reads. They may change too, because data.json records the content.
 INPUT_PATHS = ("data.path", "init.path", "tokenizer.path")
 PATHS = (*INPUT_PATHS, "data.cache")
