@@ -75,9 +75,10 @@ def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
     with lock_workdir(workdir) if is_primary else contextlib.nullcontext():
         files = workdir / "config.json", workdir / "log.txt"
         created += [file for file in files if not file.exists()]
-        log, earlier = None, storage.read_json(workdir / "config.json", missing=None)
-        moved = has_moved(workdir, config)
+        log = earlier = None
         try:
+            earlier = storage.read_json(workdir / "config.json", missing=None)
+            moved = has_moved(workdir, config)
             if is_primary:
                 store_config(workdir, config)
             with contextlib.closing(Log(workdir, enabled=is_primary)) as log:
