@@ -129,6 +129,16 @@ def without_dropout(section: ConfigDict) -> None:
             section[name] = 0.0
 
 
+def check() -> ConfigDict:
+    """Return the section of checks during training."""
+    config = ConfigDict()
+    # Compute every so many steps twice, and stop if the results differ by a bit: the hardware then
+    # makes errors. 0 never does. A checked step takes twice the time, and memory for two more
+    # copies of parameters and moments. A GPU needs XLA_FLAGS=--xla_gpu_deterministic_ops=true.
+    config.replay_every = 0
+    return config
+
+
 def adam(**settings) -> ConfigDict:
     """Return the optimizer section: the constants of the published Adam, and `settings`."""
     return ConfigDict(

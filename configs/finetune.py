@@ -74,7 +74,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = 1_000
+    config.checkpoint.minutes = 0.0  # as for configs/pretrain.py
     config.checkpoint.keep = 1
+
+    config.check = common.check()
 
     config.log = ConfigDict()
     config.log.every = 50

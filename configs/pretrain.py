@@ -81,8 +81,11 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every = settings["every"]
+    config.checkpoint.minutes = 0.0  # save after so many minutes, too; 0 saves by steps only
     config.checkpoint.keep = 2
     config.checkpoint.keep_steps = ()  # never delete these checkpoints, such as (1000, 2000)
+
+    config.check = common.check()
 
     config.log = ConfigDict()
     config.log.every = 100 if size in ("gpt1", "world") else 20

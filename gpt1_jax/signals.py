@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds in which further signals are the same request: `timeout` sends two, and so do the shell
 # and the system when a terminal is closed.
-REPETITION = 0.3
+REPETITION = 0.5
 GRACE = 1.0  # seconds that a program has to end by itself where it cannot save anything
 
 

@@ -76,7 +76,8 @@ def test_finetuning_writes_a_complete_run(gpt1, finetuning, tmp_path, task, body
     splits = result["data"]["splits"]
     assert {split: record["rows"] for split, record in splits.items()} == {"train": 12} | predicted
     record = json.loads((tmp_path / "data.json").read_text())
-    assert record.pop("fingerprints").keys() == {*splits, "tokenizer"}
+    assert record.pop("fingerprints").keys() == {*splits, "tokenizer", "pretrained params"}
+    assert record.pop("init") == {"step": result["init"]["step"]}
     assert result["data"] == record and record["source"] == "files"
     for split, count in predicted.items():
         header, rows = read_predictions(tmp_path / "predictions" / f"{split}.tsv")

@@ -1,5 +1,6 @@
 """Kill, terminate and break runs; a resumed run must equal an uninterrupted one bit by bit."""
 
+import json
 import os
 import pty
 import random
@@ -63,6 +64,15 @@ def test_killed_finetuning_resumes_bit_exactly(gpt1, finetuning, tmp_path):
     assert {**result, "seconds": 0} == {**expected, "seconds": 0}, f"killed after step {step}"
     predictions = [run / "predictions/test.tsv" for run in (killed, uninterrupted)]
     assert predictions[0].read_bytes() == predictions[1].read_bytes()
+
+
+def test_checks_and_saves_by_time_do_not_change_a_run(gpt1, pretraining, pretrained, tmp_path):
+    settings = {"check.replay_every": 3, "checkpoint.minutes": 1e-6, "checkpoint.every": 1000}
+    settings |= {"checkpoint.keep": 100}
+    result = gpt1.result("pretrain.py:tiny", tmp_path, pretraining() | settings)
+    expected = json.loads((pretrained() / "result.json").read_text())
+    assert result["params_sha256"] == expected["params_sha256"]
+    assert checkpoint.steps(tmp_path) == list(range(1, 21))
 
 
 @pytest.mark.parametrize("number", signals.SIGNALS, ids=lambda number: number.name)

@@ -26,16 +26,19 @@ class Hook(NamedTuple):
         call: the function to call.
         steps: further steps after which to call.
         on_preemption: call also before a preempted run stops.
+        is_due: step -> True to call after further steps; alike on all processes of a job.
     """
 
     every: int
     call: Callable[[int, Mapping], None]
     steps: Sequence[int] = ()
     on_preemption: bool = True
+    is_due: Callable[[int], bool] = lambda step: False
 
     def due(self, step: int, final: int) -> bool:
         """Return whether to call after `step` of a run of `final` steps."""
-        return step % self.every == 0 or step in self.steps or step == final
+        regular = step % self.every == 0 or step in self.steps or step == final
+        return regular or self.is_due(step)
 
 
 def train(

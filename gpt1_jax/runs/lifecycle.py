@@ -17,7 +17,7 @@ from gpt1_jax.runs.log import Log
 
 # Settings that may change between the starts of one run. They decide what is written, not what is
 # computed.
-CHANGEABLE = ("log", "checkpoint", "compile_for")
+CHANGEABLE = ("log", "checkpoint", "check", "compile_for")
 # Places of what a run reads. They may change too, because data.json records the content.
 INPUT_PATHS = ("data.path", "init.path", "tokenizer.path")
 PATHS = (*INPUT_PATHS, "data.cache")
@@ -76,9 +76,10 @@ def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
     with lock_workdir(workdir) if is_primary else contextlib.nullcontext():
         files = workdir / "config.json", workdir / "log.txt"
         created += [file for file in files if not file.exists()]
-        log, earlier = None, inputs.read_object(workdir / "config.json", missing=None)
-        moved = has_moved(workdir, config)
+        log = earlier = None
         try:
+            earlier = inputs.read_object(workdir / "config.json", missing=None)
+            moved = has_moved(workdir, config)
             if is_primary:
                 store_config(workdir, config)
             with contextlib.closing(Log(workdir, enabled=is_primary)) as log:

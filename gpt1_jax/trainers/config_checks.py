@@ -70,12 +70,14 @@ RULES = (
     _whole(1, MAX_SEEDS, "seeds"),
     _whole(0, LARGEST, "optim.warmup_steps", "eval.windows", "data.examples", "data.max_bad_rows"),
     _whole(0, LARGEST, "world.words", "world.train", "world.dev"),
+    _whole(0, LARGEST, "check.replay_every"),
     _whole(0, 100_000, "eval.sample"),
     _whole(0, 1_000, "workers"),
     _whole(0, 2**32 - 1, "seed", "world.seed"),
     # Inside the range of float32.
     _number(0, 1e30, "lm_coef", "optim.lr", "optim.decay"),
     _number(1e-30, 1e30, "optim.eps", "optim.clip"),
+    _number(0, 1e6, "checkpoint.minutes"),
     Rule(
         "a number from 0 to below 1",
         lambda value: 0 <= value < 1,

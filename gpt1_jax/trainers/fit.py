@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 from gpt1_jax.engine import checkpoint, devices, loop, optim, peak_flops, preemption, step
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.engine.meter import Meter
+from gpt1_jax.engine.replay import replayed
+from gpt1_jax.engine.save_timer import SaveTimer
 from gpt1_jax.engine.step_trace import StepTrace
 from gpt1_jax.runs.lifecycle import OpenRun
 from gpt1_jax.trainers.optim_config import OptimConfig
@@ -105,7 +107,7 @@ def fit(
     """Train a run to its last step, from its newest checkpoint if it has one.
 
     Args:
-        config: seed, model.dtype, log and checkpoint are read.
+        config: seed, backend, model.dtype, log, checkpoint and check are read.
         params: the initial params; a run with a checkpoint does not use them.
         training: the compiled training step.
         batch_at: step -> the global batch.
@@ -125,6 +127,9 @@ def fit(
 
     def train_step(state, batch, number):
         return training.step(state, batch, step.seed_and_step(config.seed, number))
+
+    if config.check.replay_every:
+        train_step = replayed(train_step, config.check.replay_every, config.backend)
 
     # Closing waits for the last save, also on the way out after a signal.
     with (
@@ -238,10 +243,13 @@ def _hooks(
         if score is not None:
             save(number, state, score)
 
+    timer = SaveTimer(config.checkpoint.minutes, config.log.every)
+
     def save(number, state, score=None):
+        timer.restart()
         start.checkpoints.save(number, state, {**meta, "meter": start.meter.state()}, score)
 
     return [
         loop.Hook(evaluation.every, evaluate, on_preemption=False),
-        loop.Hook(config.checkpoint.every, save, steps=keep_steps),
+        loop.Hook(config.checkpoint.every, save, steps=keep_steps, is_due=timer.is_due),
     ]

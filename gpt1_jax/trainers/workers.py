@@ -7,6 +7,7 @@ import pathlib
 import signal
 import threading
 from collections.abc import Iterator, Sequence
+from multiprocessing import resource_tracker
 
 from ml_collections import ConfigDict
 
@@ -54,6 +55,7 @@ class Workers:
             cores = cores[number :: self._count]
         arguments = self._config, self._path, number, cores
         self._processes[number] = self._context.Process(target=_work, args=arguments)
+        resource_tracker.ensure_running()  # its start would unblock SIGINT in the block below
         with signals.keep_from_children():
             self._processes[number].start()
 

@@ -11,6 +11,7 @@ import pytest
 
 from gpt1_jax import signals
 from gpt1_jax.engine import loop, meter, preemption
+from gpt1_jax.engine.save_timer import SaveTimer
 from gpt1_jax.engine.step import NOT_FINITE
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import log
@@ -159,3 +160,30 @@ def test_signal_before_the_first_step_is_left_to_the_caller(run_log):
     with pytest.raises(KeyboardInterrupt):
         recorder.run(recorder.hook("save", 1))
     assert recorder.hook_calls == []
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds", "saved"),
+    [
+        (0.0, 1e6, [4, 8, 9]),
+        (1.0, 10.0, [4, 8, 9]),  # the intervals in steps are shorter
+        (1.0, 25.0, [3, 4, 7, 8, 9]),  # the minute counts from the last save, of either kind
+        (0.5, 30.0, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    ],
+)
+def test_saves_are_due_by_time_and_by_steps(minutes, seconds, saved, run_log):
+    recorder, now = Recorder(run_log), [0.0]
+    timer = SaveTimer(minutes, 100, clock=lambda: now[0])
+    compute = recorder.step
+
+    def step(state, batch, number):
+        now[0] += seconds
+        return compute(state, batch, number)
+
+    def save(step, state):
+        timer.restart()
+        recorder.hook_calls.append(step)
+
+    recorder.step = step
+    recorder.run(loop.Hook(4, save, is_due=timer.is_due), steps=9)
+    assert recorder.hook_calls == saved
