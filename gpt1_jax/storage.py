@@ -225,6 +225,11 @@ def names(folder: pathlib.Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
 
 
+def move_folder(folder: pathlib.Path, target: pathlib.Path) -> None:
+    """Rename a folder; raise OSError if that fails, also if `target` is a folder with files."""
+    folder.rename(target)
+
+
 def _owner(process: int) -> str:
     return f"{socket.gethostname()} {process}"
 

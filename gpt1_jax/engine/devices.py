@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt1_jax.errors import UserError
@@ -56,6 +57,30 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
             f"--multihost=on: no cluster to join ({error}); "
             "give --coordinator, --num_processes and --process_id"
         ) from None
+
+
+def from_first_process(call: Callable[[], int]) -> int:
+    """Return on every process of the job what `call()` returns on process 0; call it there only.
+
+    Raises:
+        UserError: `call` raised one on process 0, which raises the same. The others name process 0.
+    """
+    if jax.process_count() == 1:
+        return call()
+    value, own_error = 0, None
+    if jax.process_index() == 0:
+        try:
+            value = call()
+        except UserError as error:
+            own_error = error
+    value, failed = multihost_utils.broadcast_one_to_all(
+        np.array([value, own_error is not None], np.int32)
+    )
+    if own_error is not None:
+        raise own_error
+    if failed:
+        raise UserError("process 0 of this job stopped with an error; see its output")
+    return int(value)
 
 
 def split(batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpt1_jax.cli import sample
+from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.errors import UserError
 from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
@@ -100,14 +101,13 @@ def test_special_tokens_are_never_sampled(pretrained, tmp_path):
     params["tokens"] = np.concatenate([params["tokens"], special])
     params["clf"] = {"kernel": np.zeros((16, 2), np.float32), "bias": np.zeros(2, np.float32)}
     model = {"name": source.body, **source.sizes}
-    result = reader.write_pretrained(str(tmp_path), model, params, source.tokenizer, {})
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(
-        json.dumps(config | {"trainer": "finetune", "task": "rte"})
-    )
-    (tmp_path / "result.json").write_text(
-        json.dumps(result | {"trainer": "finetune", "best_step": 0, "model": model})
-    )
+    checkpoints = Checkpoints(tmp_path, {"tokenizer": source.tokenizer.fingerprint}, keep=1)
+    checkpoints.save(0, {"params": params, "opt_state": {"count": np.zeros(1)}})
+    checkpoints.close()
+    source.tokenizer.save(tmp_path / "tokenizer.json")
+    config = {"trainer": "finetune", "task": "rte"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "result.json").write_text(json.dumps(config | {"best_step": 0, "model": model}))
     found = written(tmp_path, ["the ship"], length=8, greedy=True).getvalue()
     assert found == written(pretrained(), ["the ship"], length=8, greedy=True).getvalue()
 
