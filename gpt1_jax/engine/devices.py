@@ -20,6 +20,10 @@ from gpt1_jax.errors import UserError
 AXIS = "data"
 # cuBLAS adds the biases and applies GELU in its products; XLA's own products for a GPU do not.
 XLA_FLAG = "--xla_gpu_enable_triton_gemm=false"
+# Processes of one machine meet where other machines cannot connect, and miss a dead one sooner than
+# after the 100 s that JAX allows for networks.
+LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
+LOCAL_JOB = {"heartbeat_timeout_seconds": 10}
 REPLICATED, BY_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
 
 
@@ -31,8 +35,9 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
 
     Args:
         multihost: "on" joins the processes of the job; "off" runs one process.
-        coordinator: host:port at which the processes meet. If it is empty, JAX detects the cluster
-            (Cloud TPU, Slurm, Open MPI, Kubernetes).
+        coordinator: host:port at which the processes meet; 127.0.0.1:port accepts connections of
+            this machine only. If it is empty, JAX detects the cluster (Cloud TPU, Slurm, Open MPI,
+            Kubernetes).
         processes: the number of processes; only with `coordinator`.
         process: the number of this process; only with `coordinator`.
 
@@ -49,7 +54,9 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
         return
     try:
         if coordinator:
-            jax.distributed.initialize(coordinator, processes, process)
+            local = coordinator.rpartition(":")[0] in LOOPBACK
+            options = {"coordinator_bind_address": coordinator} | LOCAL_JOB if local else {}
+            jax.distributed.initialize(coordinator, processes, process, **options)
         else:
             jax.distributed.initialize()
     except (ValueError, RuntimeError) as error:
