@@ -40,6 +40,9 @@ def atomic_writer(path: pathlib.Path, binary: bool = False) -> Iterator[IO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is reported without a name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

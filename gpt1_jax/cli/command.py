@@ -4,6 +4,7 @@ Each command has a separate `FlagValues`, so that all commands can be imported i
 Nothing heavy is imported here.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from absl import flags, logging
 from gpt1_jax import signals
 from gpt1_jax.errors import UserError
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no space, quota, limit of a file
 HELP = {"-h", "-help", "--help"}
 
 
@@ -44,8 +46,8 @@ def run(
     """Parse `argv`, call `main` with the positional arguments, and exit.
 
     Exit codes: 0 on success, and when the reader of the output closes it early; 2 after one line
-    about a mistake; 128 + signal after SIGINT (Ctrl-C), SIGTERM or SIGHUP. Text is read and written
-    as UTF-8.
+    about a mistake or a full disk; 128 + signal after SIGINT (Ctrl-C), SIGTERM or SIGHUP. Text is
+    read and written as UTF-8.
 
     Args:
         main: receives the positional arguments.
@@ -73,7 +75,21 @@ def run(
         # The interpreter flushes standard output once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if (message := _full_disk(error)) is None:
+            raise
+        print(f"gpt1_jax: {message}; make room and repeat the command", file=sys.stderr)
+        sys.exit(2)
     sys.exit(0)
+
+
+def _full_disk(error: OSError) -> str | None:
+    """Return the line for an error of a full disk; None for other errors."""
+    if "No usable temporary directory" in str(error):  # tempfile has tried to write everywhere
+        return error.strerror
+    if error.errno in DISK_ERRORS:
+        return f"{error.filename or 'a file'}: cannot be written ({error.strerror})"
+    return None
 
 
 def _flags_help(values: flags.FlagValues) -> str:

@@ -21,21 +21,24 @@ ITEM, FILE = "meta", "metadata"  # the file ITEM/FILE in the folder of a checkpo
 WITHOUT_CHECKSUM = {"tokenizer", "step", "crc32"}
 
 
-def build(run: Mapping[str, Any], step: int, score: float | None, items: Mapping) -> dict[str, Any]:
+def build(
+    values: Mapping[str, Any], step: int, score: float | None, items: Mapping
+) -> dict[str, Any]:
     """Return the metadata of a checkpoint.
 
     Args:
-        run: JSON values that are equal in all checkpoints of a run and differ in other runs.
+        values: JSON values, among them those that are equal in all checkpoints of a run and
+            differ in other runs.
         step: finished steps.
         score: the score of this step; higher is better.
         items: the nested dict of NumPy arrays.
 
     Returns:
-        `run` with "step", "score", "crc32" and "arrays" (both by the slash-joined name of the
+        `values` with "step", "score", "crc32" and "arrays" (both by the slash-joined name of the
         array), and "checksum" over all of this.
     """
     meta = {
-        **run,
+        **values,
         "step": step,
         "score": score,
         "crc32": checksums(items),
@@ -74,7 +77,7 @@ def read(
 
 
 def check_run(folder: pathlib.Path, meta: Mapping[str, Any], run: Mapping[str, Any]) -> None:
-    """Raise UserError if the checkpoint is not of the run with the values `run` (as in `build`)."""
+    """Raise UserError if the checkpoint does not hold the values `run` that its run shares."""
     if "checksum" not in meta or run.keys() - meta.keys():
         raise UserError(
             f"{folder}: an earlier version wrote this checkpoint without the settings of its run, "

@@ -4,6 +4,7 @@ The state of a step is replicated (`replicate`). The batch is divided among the 
 every process passes the rows of its local devices.
 """
 
+import itertools
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -24,7 +26,10 @@ XLA_FLAG = "--xla_gpu_enable_triton_gemm=false"
 # after the 100 s that JAX allows for networks.
 LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
 LOCAL_JOB = {"heartbeat_timeout_seconds": 10}
+LONGEST_WAIT = 24 * 3600 * 1000  # milliseconds
 REPLICATED, BY_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
+
+_calls = itertools.count()  # of `from_first_process`, which all processes call equally often
 
 
 def initialize(multihost: str, coordinator: str = "", processes: int = 0, process: int = 0) -> None:
@@ -80,6 +85,9 @@ def from_first_process(call: Callable[[], int]) -> int:
             value = call()
         except UserError as error:
             own_error = error
+    # The collective itself waits for half a minute only. Reading a checkpoint may take longer.
+    wait = ocp.multihost.get_barrier_sync_fn()
+    wait(key=f"from_first_process_{next(_calls)}", timeout_ms=LONGEST_WAIT)
     value, failed = multihost_utils.broadcast_one_to_all(
         np.array([value, own_error is not None], np.int32)
     )

@@ -25,6 +25,15 @@ def test_every_changed_byte_is_damage(saved):
     assert checkpoint_meta.read(folder, 1)["score"] == 0.5
 
 
+def test_values_of_a_step_are_stored_with_it(saved, reopen, make_state):
+    workdir = saved(1)
+    checkpoints = reopen(workdir)
+    checkpoints.save(2, make_state(2), values={"meter": {"loss": [0.5]}})
+    checkpoints.close()
+    assert checkpoint.read_meta(workdir, 2)["meter"] == {"loss": [0.5]}
+    assert reopen(workdir).restore(make_state(0))[0] == 2
+
+
 @pytest.mark.parametrize("edit", [{"score": 0.99}, {"step": 2, "score": 0.2}, {"seed": 7}])
 def test_edited_score_does_not_change_the_best_checkpoint(saved, reopen, make_state, edit):
     workdir, log_lines = saved(1, 2, 3, scores={1: 0.5, 2: 0.9, 3: 0.1}), []
