@@ -193,7 +193,8 @@ def test_dead_process_ends_the_others_in_seconds(gpt1, pretraining, tmp_path):
     )
     os.kill(second, signal.SIGKILL)
     job.communicate(timeout=20)
-    assert job.returncode == 128 + signal.SIGKILL
+    # Process 0 may have ended with an error of its collective before the script looks at both.
+    assert job.returncode in (1, 128 + signal.SIGKILL)
 
 
 def test_refused_process_ends_the_others_in_seconds(gpt1, pretraining, tmp_path):
