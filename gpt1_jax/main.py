@@ -11,6 +11,7 @@ configs/zero_shot.py, configs/ablations.py. The same command on the same --workd
 import importlib
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -40,7 +41,7 @@ HELP = "\n".join(
 )
 
 MAX_PROCESSES = 1_000_000
-
+TERMINATED = 128 + signal.SIGTERM  # the exit code of a run that saved its state and stopped
 FLAGS = flags.FlagValues()
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -164,6 +165,22 @@ def _report_unraisable(problem) -> None:
         sys.__unraisablehook__(problem)
 
 
+def _leave_job(error: BaseException) -> None:
+    """End this process at once if it is one of several and has failed.
+
+    JAX would wait at the exit for the other processes, which wait for this one in a collective.
+    They end when they lose the connection.
+    """
+    code = error.code if isinstance(error, SystemExit) else 1
+    if FLAGS["multihost"].value != "on" or code in (None, 0, TERMINATED):
+        return
+    if not isinstance(error, SystemExit):
+        sys.excepthook(type(error), error, error.__traceback__)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
 def run() -> None:
     """Run the command of `sys.argv` and exit.
 
@@ -175,7 +192,11 @@ def run() -> None:
         module = importlib.import_module(f"gpt1_jax.cli.{COMMANDS[name][0]}")
         command.run(module.main, module.FLAGS, [f"gpt1 {name}", *sys.argv[2:]], module.__doc__)
     sys.path.insert(0, os.getcwd())  # configs import each other as configs.*
-    command.run(main, FLAGS, sys.argv, HELP, _parse)
+    try:
+        command.run(main, FLAGS, sys.argv, HELP, _parse)
+    except BaseException as error:
+        _leave_job(error)
+        raise
 
 
 if __name__ == "__main__":

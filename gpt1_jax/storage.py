@@ -54,6 +54,9 @@ def atomic_writer(path: pathlib.Path, binary: bool = False) -> Iterator[IO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk is reported without a name
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -319,6 +322,11 @@ def is_locked_by(path: pathlib.Path, process: int) -> bool:
 def names(folder: pathlib.Path) -> list[str]:
     """Return the sorted names in a folder; [] if there is no folder."""
     return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+
+
+def move_folder(folder: pathlib.Path, target: pathlib.Path) -> None:
+    """Rename a folder; raise OSError if that fails, also if `target` is a folder with files."""
+    folder.rename(target)
 
 
 def _owner(process: int) -> str:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import resource
 import stat
 import subprocess
 import sys
@@ -106,6 +107,25 @@ def read_metrics(workdir: pathlib.Path) -> list[dict]:
 def gpt1() -> Program:
     """Return the command line."""
     return Program()
+
+
+@pytest.fixture
+def file_size_limit():
+    """Return file_size_limit(bytes): a context in which no file of this process grows larger.
+
+    Writing more fails, like on a full disk. A process that is started in it has the same limit.
+    """
+
+    @contextlib.contextmanager
+    def limited(size: int):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
 
 
 # With these settings a run finishes in seconds.

@@ -131,7 +131,8 @@ def test_run_with_only_damaged_checkpoints_never_restarts(gpt1, pretraining, use
             "all 2 checkpoints are damaged",
             f"remove the folder {used_folder}",
         )
-    assert sorted(path.name.split("-")[1] for path in used_folder.glob("bad-*")) == ["10", "20"]
+    steps = sorted(path.name for path in (used_folder / "checkpoints").iterdir())
+    assert steps == ["10", "20"] and not list(used_folder.glob("bad-*"))
 
 
 @pytest.mark.parametrize(
@@ -163,3 +164,23 @@ def test_resume_on_other_data_is_refused(
 
     (tmp_path / file).write_text(text)
     assert gpt1.run(*command).code == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (0, ""),  # which file is the first depends on the installed packages
+        (512, "/config.json: cannot be written (File too large)"),
+        (16_384, "/checkpoints: cannot save step 2 (File too large)"),
+    ],
+)
+def test_full_disk_gives_one_line_and_the_run_resumes(
+    size, message, gpt1, pretraining, pretrained, file_size_limit, tmp_path
+):
+    settings = pretraining() | {"checkpoint.every": 2, "checkpoint.keep": 20}
+    pretrained()  # fills the caches of tokens and programs
+    with file_size_limit(size):
+        process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
+    out, err = process.communicate(timeout=120)
+    assert_refused(CommandResult(process.returncode, out, err), message)
+    assert gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path, settings)).code == 0

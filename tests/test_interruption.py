@@ -1,5 +1,6 @@
 """Kill, terminate and break runs; a resumed run must equal an uninterrupted one bit by bit."""
 
+import fcntl
 import json
 import os
 import pty
@@ -169,3 +170,48 @@ def test_diverged_run_stops_and_saves_only_finite_params(settings, gpt1, pretrai
         params = checkpoint.read_params(tmp_path, step, checkpoint.param_names(tmp_path, step))
         assert all(np.isfinite(array).all() for array in params.values()), step
     assert not (tmp_path / "result.json").exists()
+
+
+def start_job(arguments: list[str]) -> subprocess.Popen:
+    """Start two processes that are joined like the hosts of a cluster."""
+    return subprocess.Popen(
+        ["bash", REPOSITORY / "launch/local_multi.sh", "2", *arguments],
+        env=os.environ | {"PYTHON": sys.executable},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_metrics(job: subprocess.Popen, workdir: Path) -> None:
+    """Wait until a run has logged a step."""
+    deadline = time.monotonic() + 120
+    while not read_metrics(workdir):
+        assert job.poll() is None and time.monotonic() < deadline, job.communicate()
+        time.sleep(0.05)
+
+
+def test_dead_process_ends_the_others_in_seconds(gpt1, pretraining, tmp_path):
+    settings = pretraining() | LONG | {"steps": 100_000}
+    job = start_job(gpt1.command("pretrain.py:tiny", tmp_path, settings))
+    wait_for_metrics(job, tmp_path)
+    children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    (second,) = (
+        int(child)
+        for child in children
+        if "--process_id=1" in Path(f"/proc/{child}/cmdline").read_text().split("\0")
+    )
+    os.kill(second, signal.SIGKILL)
+    job.communicate(timeout=20)
+    # Process 0 may have ended with an error of its collective before the script looks at both.
+    assert job.returncode in (1, 128 + signal.SIGKILL)
+
+
+def test_refused_process_ends_the_others_in_seconds(gpt1, pretraining, tmp_path):
+    """Process 0 is refused at the start. The other one waits for it in a collective."""
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        job = start_job(gpt1.command("pretrain.py:tiny", tmp_path, pretraining()))
+        _, err = job.communicate(timeout=60)
+    assert job.returncode == 2
+    assert "gpt1_jax: --workdir: another process runs in" in err and "Traceback" not in err

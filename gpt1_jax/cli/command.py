@@ -14,6 +14,7 @@ from absl import flags, logging
 from gpt1_jax import signals
 from gpt1_jax.errors import UserError, printable
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no space, quota, limit of a file
 HELP = {"-h", "-help", "--help"}
 
 
@@ -76,14 +77,10 @@ def run(
         _discard_output()
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if (message := _full_disk(error)) is None:
             raise
-        where = printable(str(error.filename or "the output"), keep="")
-        print(
-            f"gpt1_jax: {where}: cannot be written ({error.strerror}); free space, or write "
-            "elsewhere",
-            file=sys.stderr,
-        )
+        message = printable(message, keep="")
+        print(f"gpt1_jax: {message}; free space, or write elsewhere", file=sys.stderr)
         _discard_output()
         sys.exit(2)
     sys.exit(0)
@@ -92,6 +89,15 @@ def run(
 def _discard_output() -> None:
     """Discard what standard output still holds: the interpreter flushes it when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _full_disk(error: OSError) -> str | None:
+    """Return the line for an error of a full disk; None for other errors."""
+    if "No usable temporary directory" in str(error):  # tempfile has tried to write everywhere
+        return error.strerror
+    if error.errno in DISK_ERRORS:
+        return f"{error.filename or 'the output'}: cannot be written ({error.strerror})"
+    return None
 
 
 def _flags_help(values: flags.FlagValues) -> str:

@@ -6,8 +6,8 @@ with the checkpoint and compared after reading. `checkpoint_manager.py` writes t
 
 import contextlib
 import pathlib
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -15,6 +15,8 @@ import orbax.checkpoint as ocp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint import args
 
+from gpt1_jax.engine import checkpoint_meta
+from gpt1_jax.engine.checkpoint_errors import DamagedError, read_with_retries
 from gpt1_jax.errors import UserError
 
 FOLDER = "checkpoints"
@@ -26,55 +28,59 @@ def steps(workdir: pathlib.Path, flag: str = "config.init.path") -> list[int]:
     Raises:
         UserError: the run has none; the message names the setting `flag`.
     """
-    folder = workdir / FOLDER
-    numbers = sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
+    numbers = saved_steps(workdir / FOLDER)
     if not numbers:
         raise UserError(f"{flag}: {workdir} has no {FOLDER}/; name the folder of a run")
     return numbers
 
 
+def saved_steps(folder: pathlib.Path) -> list[int]:
+    """Return the steps of the checkpoints in a folder checkpoints/, ascending; [] without a folder.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    try:
+        return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be read ({error.strerror}); mend the cause and repeat the command"
+        ) from None
+
+
 def param_names(workdir: pathlib.Path, step: int) -> list[str]:
     """Return the slash-joined names of the params of a checkpoint; reads only its metadata."""
-    return sorted(flatten_dict(_metadata(_item(workdir, step, "params")), sep="/"))
+    return _param_names(read_meta(workdir, step)["crc32"])
 
 
 def read_meta(workdir: pathlib.Path, step: int) -> dict:
-    """Return the JSON values stored with a checkpoint, with "step" and "crc32" (by array name)."""
-    path = _item(workdir, step, "meta")
-    with _damage_as_user_error(path), ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        return reader.restore(path)
+    """Return the metadata of a checkpoint as `checkpoint_meta.build` describes it, verified.
+
+    Raises:
+        UserError: the metadata is damaged, cannot be read, or is that of another step.
+    """
+    folder = _folder(workdir, step)
+    with _damage_as_user_error(folder / checkpoint_meta.ITEM):
+        return checkpoint_meta.read(folder, step)
 
 
 def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the params called `names` (slash-joined), verified; read no other array.
 
     Raises:
-        UserError: the checkpoint has no param of a name, or its bytes are damaged.
+        UserError: the checkpoint has no param of a name, cannot be read, or its bytes are damaged.
     """
     if not names:
         return {}
-    path = _item(workdir, step, "params")
-    stored = flatten_dict(_metadata(path), sep="/")
+    folder = _folder(workdir, step)
+    stored = param_names(workdir, step)
     if missing := [name for name in names if name not in stored]:
         raise UserError(
-            f"{path}: has no {', '.join(missing[:3])}; "
-            f"it holds {', '.join(sorted(stored)[:6])}, ..."
+            f"{folder / 'params'}: has no {', '.join(missing[:3])}; "
+            f"it holds {', '.join(stored[:6])}, ..."
         )
-    target = unflatten_dict(
-        {name: np.empty(stored[name].shape, stored[name].dtype) for name in names}, sep="/"
-    )
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
-    stored_checksums = read_meta(workdir, step)["crc32"]
-    with (
-        _damage_as_user_error(path),
-        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader,
-    ):
-        params = reader.restore(
-            path,
-            args=args.PyTreeRestore(item=target, restore_args=as_numpy, partial_restore=True),
-        )
-        verify({"params": params}, stored_checksums)
-    return flatten_dict(params, sep="/")
+    with _damage_as_user_error(folder / "params"):
+        return flatten_dict(read_verified_params(folder, step, names), sep="/")
 
 
 def read_all_params(workdir: pathlib.Path, step: int) -> dict:
@@ -82,51 +88,75 @@ def read_all_params(workdir: pathlib.Path, step: int) -> dict:
     return unflatten_dict(read_params(workdir, step, param_names(workdir, step)), sep="/")
 
 
-def checksums(items: Mapping) -> dict[str, int]:
-    """Return slash-joined name -> CRC-32 of every array of a nested dict."""
-    return {
-        name: zlib.crc32(np.ascontiguousarray(leaf))
-        for name, leaf in flatten_dict(items, sep="/").items()
-    }
-
-
-def verify(items: Mapping, stored: Mapping[str, int]) -> None:
-    """Check the arrays of a nested dict against their stored checksums.
+def read_verified_params(
+    folder: pathlib.Path,
+    step: int,
+    names: Sequence[str] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict:
+    """Return the params of the checkpoint in `folder` as a tree: those called `names`, or all.
 
     Raises:
-        ValueError: an array was damaged.
+        DamagedError: the checkpoint is damaged.
+        UserError: it cannot be read.
     """
-    for name, checksum in checksums(items).items():
-        if checksum != stored[name]:
-            raise ValueError(
-                f"{name} is not what was written: checksum {checksum:08x}, "
-                f"expected {stored[name]:08x}"
+    path, stored_checksums = folder / "params", checkpoint_meta.read(folder, step, sleep)["crc32"]
+    wanted = _param_names(stored_checksums) if names is None else names
+
+    def read():
+        # Orbax's checkpointers wait for all processes of a job; its handlers do not.
+        with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
+            stored = flatten_dict(handler.metadata(path).tree, sep="/")
+            target = unflatten_dict(
+                {name: np.empty(stored[name].shape, stored[name].dtype) for name in wanted},
+                sep="/",
             )
+            as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
+            restore = args.PyTreeRestore(item=target, restore_args=as_numpy, partial_restore=True)
+            params = handler.restore(path, args=restore)
+        checkpoint_meta.verify({"params": params}, stored_checksums)
+        return params
+
+    return read_with_retries(path, read, sleep)
 
 
-def error_summary(error: BaseException) -> str:
-    """Return the class and the first line of an error, at most 200 characters."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+def read_state(
+    folder: pathlib.Path,
+    target: Mapping,
+    stored_checksums: Mapping[str, int],
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict:
+    """Return the arrays of the checkpoint in `folder`, verified, as a nested dict like `target`.
+
+    Raises:
+        DamagedError: the checkpoint is damaged.
+        UserError: it cannot be read.
+    """
+
+    def read():
+        items = {}
+        for item, arrays in target.items():
+            with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
+                items[item] = handler.restore(folder / item, args=args.StandardRestore(arrays))
+        checkpoint_meta.verify(items, stored_checksums)
+        return items
+
+    return read_with_retries(folder, read, sleep)
 
 
-def _item(workdir: pathlib.Path, step: int, item: str) -> pathlib.Path:
-    return (workdir / FOLDER / str(step) / item).absolute()
+def _param_names(stored_checksums: Mapping[str, int]) -> list[str]:
+    prefix = "params/"
+    return sorted(name[len(prefix) :] for name in stored_checksums if name.startswith(prefix))
 
 
-def _metadata(path: pathlib.Path) -> dict:
-    with _damage_as_user_error(path):
-        return ocp.PyTreeCheckpointHandler().metadata(path).tree
+def _folder(workdir: pathlib.Path, step: int) -> pathlib.Path:
+    return (workdir / FOLDER / str(step)).absolute()
 
 
 @contextlib.contextmanager
 def _damage_as_user_error(path: pathlib.Path) -> Iterator[None]:
-    """Raise UserError "`path` is damaged" for any error of the block.
-
-    Orbax has no common class for the errors of damaged files.
-    """
+    """Raise UserError "`path` is damaged" for a DamagedError of the block."""
     try:
         yield
-    except Exception as error:
-        raise UserError(
-            f"{path}: damaged ({error_summary(error)}); name another run or another step"
-        ) from error
+    except DamagedError as error:
+        raise UserError(f"{path}: damaged ({error}); name another run or another step") from error

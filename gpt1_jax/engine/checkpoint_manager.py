@@ -1,67 +1,70 @@
 """Save and restore the checkpoints of a run, by orbax: asynchronous, atomic and verified.
 
-`checkpoint.py` reads single checkpoints, also those of other runs.
+In a job of several processes, process 0 alone writes, verifies and renames checkpoints. The others
+read the step that process 0 has chosen. `checkpoint.py` reads single checkpoints, also those of
+other runs.
 """
 
 import pathlib
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from flax import serialization
-from orbax.checkpoint import args
-from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
-from gpt1_jax.engine.checkpoint import FOLDER, checksums, error_summary, verify
+from gpt1_jax import storage
+from gpt1_jax.engine import checkpoint_meta, devices
+from gpt1_jax.engine.checkpoint import FOLDER, read_state, read_verified_params, saved_steps
+from gpt1_jax.engine.checkpoint_errors import DamagedError
+from gpt1_jax.engine.checkpoint_writer import Writer, best_step
 from gpt1_jax.errors import UserError
 
-ITEMS = ("params", "opt_state")
+Content = TypeVar("Content")
+NO_STEP = -1
+SET_ASIDE = re.compile(r"bad-(\d+)-\d+")
 
 
 class Checkpoints:
     """Manage the folder checkpoints/ of one run.
 
     Besides the newest checkpoints, keep the one with the best score: the earliest one on a tie.
+    All processes of a job call `restore`, `wait` and `best` in the same order.
 
     Args:
         workdir: the run's folder.
+        run: JSON values that are equal in all checkpoints of this run and differ in other runs
+            (the tokenizer's fingerprint, the seed). They are stored with every checkpoint.
         keep: the number of newest checkpoints to keep.
         keep_steps: steps whose checkpoints are never deleted.
         log_line: write a line to the log.
+        sleep: wait for a number of seconds, between two attempts to read.
     """
 
     def __init__(
         self,
         workdir: pathlib.Path,
+        run: Mapping[str, Any],
         *,
         keep: int,
         keep_steps: Sequence[int] = (),
         log_line: Callable[[str], None] = print,
+        sleep: Callable[[float], None] = time.sleep,
     ):
-        self._folder = (workdir / FOLDER).absolute()
-        self._log_line = log_line
-        policies = [
-            policy.LatestN(keep),
-            policy.CustomSteps(tuple(keep_steps)),
-            policy.BestN(get_metric_fn=_rank, n=1, keep_checkpoints_without_metrics=False),
-        ]
-        self._options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy.AnyPreservationPolicy(policies),
-            best_fn=_rank,  # without it orbax does not store the scores
-            cleanup_tmp_directories=True,
-        )
-        self._manager = self._open()
-
-    def _open(self) -> ocp.CheckpointManager:
-        handlers = {item: ocp.StandardCheckpointHandler() for item in ITEMS}
-        handlers["meta"] = ocp.JsonCheckpointHandler()
-        return ocp.CheckpointManager(self._folder, options=self._options, item_handlers=handlers)
+        self._workdir, self._folder = workdir, (workdir / FOLDER).absolute()
+        self._run, self._log_line, self._sleep = dict(run), log_line, sleep
+        self._scores: dict[int, float] = {}  # step -> score, of the checkpoints that have one
+        self._writer = Writer(self._folder, keep, keep_steps, self._scores)
 
     def save(
-        self, step: int, state: Mapping, meta: Mapping[str, Any], score: float | None = None
+        self,
+        step: int,
+        state: Mapping,
+        score: float | None = None,
+        values: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Start to write the state after `step` steps; do nothing if this step is saved already.
 
@@ -69,79 +72,22 @@ class Checkpoints:
             step: finished steps.
             state: {"params", "opt_state"}. It is copied to the host before this returns, so its
                 memory may be reused.
-            meta: JSON values that readers need (the tokenizer's fingerprint).
             score: the score of this step; higher is better.
+            values: JSON values that belong to this step; `checkpoint.read_meta` returns them.
 
         Raises:
             UserError: this checkpoint or an earlier one cannot be written.
         """
-        if step in self._manager.all_steps():
+        if jax.process_index() != 0:
+            return
+        self._writer.finish()
+        if step in saved_steps(self._folder):
             return
         items = _to_host(state)
-        metrics = None if score is None else {"score": score, "step": step}
-        composite = args.Composite(
-            **{item: args.StandardSave(items[item]) for item in ITEMS},
-            meta=args.JsonSave({**meta, "step": step, "crc32": checksums(items)}),
-        )
-        try:
-            saved = self._manager.save(step, args=composite, metrics=metrics)
-        except (
-            Exception
-        ) as error:  # may concern an earlier write; orbax has no common class for these errors
-            raise UserError(
-                f"{self._folder}: could not save step {step} ({error_summary(error)}); "
-                "is the disk full?"
-            ) from error
-        if not saved:
-            raise RuntimeError(f"{self._folder}: orbax declined to save step {step}")
-
-    def restore(self, state: Mapping) -> tuple[int, dict] | None:
-        """Return (step, state) of the newest intact checkpoint, on the host; None if there is none.
-
-        A damaged checkpoint is renamed to bad-<step>-<time> with a line in the log, and the one
-        before it is tried.
-
-        Args:
-            state: a state of the same structure.
-
-        Raises:
-            UserError: there are checkpoints, and all are damaged.
-        """
-        target = _to_host(state)
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            try:
-                items = self._read(step, target)
-            except Exception as error:  # orbax raises many classes for damaged files
-                self._rename_damaged(step, error)
-                continue
-            opt_state = serialization.from_state_dict(state["opt_state"], items["opt_state"])
-            return step, {"params": items["params"], "opt_state": opt_state}
-        workdir = self._folder.parent
-        if bad := list(workdir.glob("bad-*")):  # also those that an earlier start has renamed
-            raise UserError(
-                f"{self._folder}: all {len(bad)} checkpoints are damaged; "
-                f"remove the folder {workdir} to start from scratch"
-            )
-        return None
-
-    def _read(self, step: int, target: Mapping) -> dict:
-        composite = args.Composite(
-            **{item: args.StandardRestore(target[item]) for item in ITEMS},
-            meta=args.JsonRestore(),
-        )
-        restored = self._manager.restore(step, args=composite)
-        items = {item: restored[item] for item in ITEMS}
-        verify(items, restored["meta"]["crc32"])
-        return items
-
-    def _rename_damaged(self, step: int, error: Exception) -> None:
-        self._manager.close()
-        bad = self._folder.parent / f"bad-{step}-{int(time.time())}"
-        (self._folder / str(step)).rename(bad)
-        self._log_line(
-            f"checkpoint of step {step} is damaged ({error_summary(error)}); renamed to {bad}"
-        )
-        self._manager = self._open()
+        if score is not None:
+            self._scores[step] = score
+        meta = checkpoint_meta.build({**self._run, **values}, step, score, items)
+        self._writer.write(step, items, meta)
 
     def wait(self) -> None:
         """Wait until everything is on the disk.
@@ -149,26 +95,184 @@ class Checkpoints:
         Raises:
             UserError: a checkpoint cannot be written.
         """
-        try:
-            self._manager.wait_until_finished()
-        except Exception as error:
-            raise UserError(
-                f"{self._folder}: could not save a checkpoint ({error_summary(error)}); "
-                "is the disk full?"
-            ) from error
 
-    def best_step(self) -> int | None:
-        """Return the step with the best score, the earliest of equals; None without scores."""
-        return self._manager.best_step()
+        def finish() -> int:
+            self._writer.finish()
+            return NO_STEP
+
+        devices.from_first_process(finish)
 
     def close(self) -> None:
-        """Wait as `wait` does, then release the folder."""
-        self.wait()
-        self._manager.close()
+        """Release the folder after the last save has ended, on this process only.
 
+        Raises:
+            UserError: a checkpoint cannot be written.
+        """
+        self._writer.close()
 
-def _rank(metrics: Mapping[str, float]) -> tuple[float, int]:
-    return metrics["score"], -metrics["step"]
+    def restore(self, state: Mapping) -> tuple[int, dict] | None:
+        """Return (step, state) of the newest intact checkpoint, on the host; None if there is none.
+
+        If a checkpoint is intact, the damaged ones are renamed to bad-<step>-<time>, with a line in
+        the log. If none is, the newest folder bad-* that is intact is renamed back. An error of the
+        system renames nothing, nor do arrays of another structure.
+
+        Args:
+            state: a state of the same structure.
+
+        Raises:
+            UserError: there are checkpoints, and all are damaged; one cannot be read; one is of
+                another run, another step or another structure.
+        """
+        target = _to_host(state)
+        chosen = self._choose(
+            lambda: self._newest_intact(target),
+            lambda step: self._read(step, self._folder / str(step), target),
+        )
+        if chosen is None:
+            return None
+        step, items = chosen
+        opt_state = serialization.from_state_dict(state["opt_state"], items["opt_state"])
+        return step, {"params": items["params"], "opt_state": opt_state}
+
+    def best(self) -> tuple[int, dict] | None:
+        """Return (step, params) of the best score, the earliest of equals; None without scores.
+
+        If it is damaged, rename it as `restore` does, and return the next best one.
+
+        Raises:
+            UserError: all checkpoints with a score are damaged, or one cannot be read.
+        """
+        return self._choose(self._best_intact, self._read_params)
+
+    def _choose(
+        self,
+        choose: Callable[[], tuple[int, Content] | None],
+        read: Callable[[int], Content],
+    ) -> tuple[int, Content] | None:
+        """Return `choose()` of process 0: a step and its content. The others call `read(step)`."""
+        chosen = None
+
+        def choose_step() -> int:
+            nonlocal chosen
+            chosen = choose()
+            return NO_STEP if chosen is None else chosen[0]
+
+        step = devices.from_first_process(choose_step)
+        if chosen is not None or step == NO_STEP:
+            return chosen
+        try:
+            return step, read(step)
+        except DamagedError as error:
+            raise UserError(
+                f"{self._folder / str(step)}: process {jax.process_index()} does not read what "
+                f"process 0 reads ({error}); all hosts must share the folder"
+            ) from error
+
+    def _newest_intact(self, target: Mapping) -> tuple[int, dict] | None:
+        """Return the newest intact checkpoint, else the newest intact folder bad-*."""
+        steps, damaged = self._read_scores()
+        candidates = [(step, self._folder / str(step)) for step in reversed(steps)]
+        for step, folder in [*candidates, *self._folders_set_aside()]:
+            try:
+                items = self._read(step, folder, target)
+            except DamagedError as error:
+                damaged[folder] = error
+                continue
+            self._set_aside(damaged)
+            if folder.parent != self._folder:
+                self._move(folder, self._folder / str(step))
+                self._log_line(f"{folder} is intact; renamed to {self._folder / str(step)}")
+                self._read_scores()
+            return step, items
+        self._check_some_intact(damaged)
+        return None
+
+    def _best_intact(self) -> tuple[int, dict] | None:
+        """Return the step and the params of the intact checkpoint with the best score."""
+        steps, damaged = self._read_scores()
+        while (step := best_step(self._scores, steps)) is not None:
+            try:
+                params = self._read_params(step)
+            except DamagedError as error:
+                damaged[self._folder / str(step)] = error
+                steps.remove(step)
+                continue
+            self._set_aside(damaged)
+            if damaged:
+                self._log_line(f"the best intact checkpoint is that of step {step}")
+            return step, params
+        self._check_some_intact(damaged)
+        return None
+
+    def _read_scores(self) -> tuple[list[int], dict[pathlib.Path, DamagedError]]:
+        """Read the scores from all verified metadata; return their steps, and what is damaged."""
+        steps, damaged = [], {}
+        self._scores.clear()
+        for step in saved_steps(self._folder):
+            folder = self._folder / str(step)
+            try:
+                score = self._read_meta(step, folder)["score"]
+            except DamagedError as error:
+                damaged[folder] = error
+                continue
+            steps.append(step)
+            if score is not None:
+                self._scores[step] = score
+        return steps, damaged
+
+    def _read_meta(self, step: int, folder: pathlib.Path) -> dict[str, Any]:
+        """Return the verified metadata of a checkpoint of this run."""
+        meta = checkpoint_meta.read(folder, step, self._sleep)
+        checkpoint_meta.check_run(folder, meta, self._run)
+        return meta
+
+    def _read(self, step: int, folder: pathlib.Path, target: Mapping) -> dict:
+        """Return the verified arrays of a checkpoint of this run."""
+        meta = self._read_meta(step, folder)
+        checkpoint_meta.check_structure(folder, meta, target)
+        return read_state(folder, target, meta["crc32"], self._sleep)
+
+    def _read_params(self, step: int) -> dict:
+        return read_verified_params(self._folder / str(step), step, sleep=self._sleep)
+
+    def _folders_set_aside(self) -> list[tuple[int, pathlib.Path]]:
+        """Return (step, folder) of the damaged checkpoints of earlier starts, newest first."""
+        folders = [self._workdir / name for name in storage.names(self._workdir)]
+        matches = [(SET_ASIDE.fullmatch(folder.name), folder) for folder in folders]
+        return sorted(((int(match[1]), folder) for match, folder in matches if match), reverse=True)
+
+    def _check_some_intact(self, damaged: Mapping[pathlib.Path, DamagedError]) -> None:
+        """Raise UserError if there are damaged checkpoints."""
+        if damaged:
+            folder, error = next(iter(damaged.items()))
+            raise UserError(
+                f"{self._folder}: all {len(damaged)} checkpoints are damaged "
+                f"({folder.name}: {error}); "
+                f"remove the folder {self._workdir} to start from scratch"
+            )
+
+    def _set_aside(self, damaged: Mapping[pathlib.Path, DamagedError]) -> None:
+        """Rename damaged checkpoints, so that their steps can be saved again."""
+        for folder, error in damaged.items():
+            if folder.parent == self._folder:
+                self._writer.close()  # orbax's manager has a list of the steps
+                self._scores.pop(int(folder.name), None)
+                bad = self._workdir / f"bad-{folder.name}-{int(time.time())}"
+                self._move(folder, bad)
+                self._log_line(
+                    f"checkpoint of step {folder.name} is damaged ({error}); renamed to {bad}"
+                )
+
+    @staticmethod
+    def _move(folder: pathlib.Path, target: pathlib.Path) -> None:
+        try:
+            storage.move_folder(folder, target)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be renamed to {target} ({error.strerror}); "
+                "rename it and repeat the command"
+            ) from None
 
 
 def _to_host(state: Mapping) -> dict:

@@ -4,6 +4,7 @@ The state of a step is replicated (`replicate`). The batch is divided among the 
 every process passes the rows of its local devices.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from gpt1_jax.errors import UserError
@@ -18,7 +21,14 @@ from gpt1_jax.errors import UserError
 AXIS = "data"
 # cuBLAS adds the biases and applies GELU in its products; XLA's own products for a GPU do not.
 XLA_FLAG = "--xla_gpu_enable_triton_gemm=false"
+# Processes of one machine meet where other machines cannot connect, and miss a dead one sooner than
+# after the 100 s that JAX allows for networks.
+LOOPBACK = {"127.0.0.1", "localhost", "[::1]"}
+LOCAL_JOB = {"heartbeat_timeout_seconds": 10}
+LONGEST_WAIT = 24 * 3600 * 1000  # milliseconds
 REPLICATED, BY_DEVICE = PartitionSpec(), PartitionSpec(AXIS)
+
+_calls = itertools.count()  # of `from_first_process`, which all processes call equally often
 
 
 def initialize(multihost: str, coordinator: str = "", processes: int = 0, process: int = 0) -> None:
@@ -29,8 +39,9 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
 
     Args:
         multihost: "on" joins the processes of the job; "off" runs one process.
-        coordinator: host:port at which the processes meet. If it is empty, JAX detects the cluster
-            (Cloud TPU, Slurm, Open MPI, Kubernetes).
+        coordinator: host:port at which the processes meet; 127.0.0.1:port accepts connections of
+            this machine only. If it is empty, JAX detects the cluster (Cloud TPU, Slurm, Open MPI,
+            Kubernetes).
         processes: the number of processes; only with `coordinator`.
         process: the number of this process; only with `coordinator`.
 
@@ -48,7 +59,9 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
         return
     try:
         if coordinator:
-            jax.distributed.initialize(coordinator, processes, process)
+            local = coordinator.rpartition(":")[0] in LOOPBACK
+            options = {"coordinator_bind_address": coordinator} | LOCAL_JOB if local else {}
+            jax.distributed.initialize(coordinator, processes, process, **options)
         else:
             jax.distributed.initialize()
     except (ValueError, RuntimeError) as error:
@@ -56,6 +69,33 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
             f"--multihost=on: no cluster to join ({error}); "
             "give --coordinator, --num_processes and --process_id"
         ) from None
+
+
+def from_first_process(call: Callable[[], int]) -> int:
+    """Return on every process of the job what `call()` returns on process 0; call it there only.
+
+    Raises:
+        UserError: `call` raised one on process 0, which raises the same. The others name process 0.
+    """
+    if jax.process_count() == 1:
+        return call()
+    value, own_error = 0, None
+    if jax.process_index() == 0:
+        try:
+            value = call()
+        except UserError as error:
+            own_error = error
+    # The collective itself waits for half a minute only. Reading a checkpoint may take longer.
+    wait = ocp.multihost.get_barrier_sync_fn()
+    wait(key=f"from_first_process_{next(_calls)}", timeout_ms=LONGEST_WAIT)
+    value, failed = multihost_utils.broadcast_one_to_all(
+        np.array([value, own_error is not None], np.int32)
+    )
+    if own_error is not None:
+        raise own_error
+    if failed:
+        raise UserError("process 0 of this job stopped with an error; see its output")
+    return int(value)
 
 
 def split(batch: Mapping[str, Any]) -> dict[str, Any]:

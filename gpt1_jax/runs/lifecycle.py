@@ -4,6 +4,7 @@ The folder holds config.json, log.txt, metrics.jsonl, tb/, checkpoints/ and resu
 """
 
 import contextlib
+import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,6 +182,16 @@ def _changed(workdir: pathlib.Path, config: Mapping) -> dict[str, tuple[Any, Any
 def _is_one_of(name: str, settings: Sequence[str]) -> bool:
     """Return whether the dotted name is one of `settings`, in any section."""
     return any(f".{name}".endswith(f".{setting}") for setting in settings)
+
+
+def config_fingerprint(config: Mapping, changeable: Sequence[str] = CHANGEABLE) -> str:
+    """Return the SHA-256, in hexadecimal, of the settings that all starts of a run share."""
+    fixed = {
+        name: value
+        for name, value in flatten(config).items()
+        if name.split(".")[0] not in changeable and not _is_one_of(name, PATHS)
+    }
+    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
 def check_data(workdir: pathlib.Path, fingerprints: Mapping[str, Any]) -> None:

@@ -1,13 +1,16 @@
 """Write the log of a run to the console and to its files. Never import jax."""
 
 import contextlib
-import errno
+import os
 import pathlib
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO
 
 import rich.console
 from tensorboardX import SummaryWriter
+from tensorboardX.record_writer import register_writer_factory
 
 from gpt1_jax import progress, storage
 from gpt1_jax.errors import printable
@@ -17,6 +20,8 @@ METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 
 class Log:
     """Write lines and metrics to the folder of a run and to the console.
+
+    A file that cannot be written does not end the run: the first failure is a line on the console.
 
     Args:
         workdir: folder of the run.
@@ -31,8 +36,9 @@ class Log:
         self._enabled, self._workdir = enabled, workdir
         self.started = False
         self._files = contextlib.ExitStack()
+        self._first_failure = threading.Lock()  # acquired once; TensorBoard's writer has a thread
         if enabled:
-            self._text = self._files.enter_context(storage.appender(workdir / "log.txt"))
+            self._text = self._files.enter_context(self._appender(workdir / "log.txt"))
 
     def start(self, step: int) -> None:
         """Open the files of metrics and samples to continue after `step`.
@@ -46,20 +52,20 @@ class Log:
         for path in (self._workdir / METRICS, self._workdir / SAMPLES):
             rows = [row for row in storage.read_json_lines(path) if row["step"] <= step]
             if path.exists():
-                storage.write_json_lines(path, rows)
-        self._metrics = self._files.enter_context(storage.appender(self._workdir / METRICS))
-        board = SummaryWriter(str(self._workdir / "tb"), purge_step=step + 1)
+                with self._report_failure(path):
+                    storage.write_json_lines(path, rows)
+        self._metrics = self._files.enter_context(self._appender(self._workdir / METRICS))
+        scheme = f"log-{id(self)}"  # makes TensorBoard's writer open its files here
+        register_writer_factory(scheme, _BoardFiles(self._report_failure))
+        board = SummaryWriter(f"{scheme}:{self._workdir / 'tb'}", purge_step=step + 1)
         self._board = self._files.enter_context(board)
 
     def line(self, text: str) -> None:
         """Write one or more lines to the console and to log.txt."""
         if self._enabled:
             text = printable(text)  # it may quote a text of a model or of a data set
-            try:
+            with self._report_failure(pathlib.Path("standard output")):
                 self._console.print(text)
-            except OSError as error:
-                if error.errno != errno.EIO:  # of a terminal that is closed; SIGHUP follows
-                    raise
             self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -76,7 +82,7 @@ class Log:
         """Write a text that the model generated after step `step`, also to samples.jsonl."""
         if not self._enabled:
             return
-        with storage.appender(self._workdir / SAMPLES) as file:
+        with self._appender(self._workdir / SAMPLES) as file:
             storage.append_json_line(file, {"step": step, "text": text})
         self._board.add_text("sample", text, step)
         self.line(f"step {step}  sample: {text}")
@@ -85,6 +91,25 @@ class Log:
         """Flush and close all files."""
         self._files.close()
 
+    def _appender(self, path: pathlib.Path) -> "_LogFile":
+        return _LogFile(path, storage.appender, self._report_failure)
+
+    @contextlib.contextmanager
+    def _report_failure(self, path: pathlib.Path) -> Iterator[None]:
+        """Catch the OSError of the block; print a line on the console if it is the first one."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # nobody reads the console any more
+        except OSError as error:
+            if self._first_failure.acquire(blocking=False):
+                # The console may be a file on the same disk, or a terminal that was closed.
+                with contextlib.suppress(OSError):
+                    self._console.print(
+                        f"{path}: cannot be written ({error.strerror}); the run goes on, "
+                        "and what cannot be written to the log is lost"
+                    )
+
     def bar(self, title: str):
         """Return a progress bar (`progress.bar`) that is shown on a terminal only.
 
@@ -92,3 +117,67 @@ class Log:
         """
         console = self._console if self._enabled else None
         return progress.bar(title, console=console, plain_every=float("inf"))
+
+
+class _LogFile:
+    """Write to a file. Errors of the system, also when it is opened, are reported and not raised.
+
+    Args:
+        path: the file.
+        open_file: path -> the open file.
+        report_failure: path -> the context that catches and reports an error.
+    """
+
+    def __init__(
+        self,
+        path: pathlib.Path,
+        open_file: Callable[[pathlib.Path], IO],
+        report_failure: Callable[[pathlib.Path], contextlib.AbstractContextManager],
+    ):
+        self.name = str(path)
+        self._report_failure = lambda: report_failure(path)
+        self._file = None
+        with self._report_failure():
+            self._file = open_file(path)
+
+    def write(self, data) -> None:
+        if self._file is not None:
+            with self._report_failure():
+                self._file.write(data)
+
+    def flush(self) -> None:
+        if self._file is not None:
+            with self._report_failure():
+                self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            with self._report_failure():
+                self._file.close()
+
+    def __enter__(self) -> "_LogFile":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class _BoardFiles:
+    """Open the files of TensorBoard's writer.
+
+    The writer has a thread, which an error would end; the run would then wait for the thread.
+    """
+
+    def __init__(self, report_failure: Callable):
+        self._report_failure = report_failure
+
+    def open(self, path: str) -> _LogFile:
+        """Open SCHEME:PATH for writing."""
+        path = pathlib.Path(path.partition(":")[2])
+        return _LogFile(path, lambda path: open(path, "wb"), self._report_failure)
+
+    def directory_check(self, path: str) -> None:
+        """Create the folder SCHEME:PATH."""
+        path = pathlib.Path(path.partition(":")[2])
+        with self._report_failure(path):
+            os.makedirs(path, exist_ok=True)

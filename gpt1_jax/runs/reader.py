@@ -88,9 +88,16 @@ class SavedRun:
         """Return the metadata of the checkpoint of step `step`.
 
         Raises:
-            UserError: the checkpoint was made with another tokenizer than tokenizer.json.
+            UserError: the checkpoint was made with another tokenizer than tokenizer.json, or with
+                another config than config.json.
         """
         meta = checkpoint.read_meta(self.workdir, step)
+        settings = lifecycle.config_fingerprint(self.config)
+        if meta.get("config", settings) != settings:  # earlier versions stored none
+            raise UserError(
+                f"{self.workdir / checkpoint.FOLDER / str(step)}: is a checkpoint of another run "
+                "than that of config.json; name another step or another run"
+            )
         if meta["tokenizer"] != self.tokenizer.fingerprint:
             path = self.workdir / "tokenizer.json"
             raise UserError(
@@ -213,10 +220,14 @@ def write_pretrained(
             return run.result
         tokenizer.save(run.new_path("tokenizer.json"))
         run.new_path(checkpoint.FOLDER)
-        checkpoints = Checkpoints(run.workdir, keep=1, log_line=run.log.line)
+        identity = {
+            "tokenizer": tokenizer.fingerprint,
+            "config": lifecycle.config_fingerprint(config),
+        }
+        checkpoints = Checkpoints(run.workdir, identity, keep=1, log_line=run.log.line)
         opt_state = {"count": np.zeros((), np.int32)}  # no optimizer has updated these params
         state = {"params": params, "opt_state": opt_state}
-        checkpoints.save(0, state, {"tokenizer": tokenizer.fingerprint})
+        checkpoints.save(0, state)
         checkpoints.close()
         result = {"trainer": "pretrain", "steps": 0}
         return run.finish({**result, "origin": origin, "params_sha256": params_sha256})

@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 
 from gpt1_jax.analysis.stats import metrics
-from gpt1_jax.engine import checkpoint, devices, fingerprint, optim, order
+from gpt1_jax.engine import devices, fingerprint, optim, order
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs import lifecycle, predictions
@@ -61,7 +61,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
             _score_splits, data, model.programs.predict, config.regression, config.batch_size
         )
         fitted = _fit(config, run, data, model, score_splits)
-        scores = _evaluate(run, fitted.best_step, data, score_splits)
+        scores = _evaluate(run, fitted, data, score_splits)
         pretrained = data.pretrained
         init = {"path": config.init.path, "step": pretrained.step, "layers": pretrained.layers}
         sizes = {**pretrained.sizes, "context": model.classifier.body.context}
@@ -147,17 +147,17 @@ def _fit(
 
 def _evaluate(
     run: lifecycle.OpenRun,
-    best_step: int,
+    fitted: Fitted,
     data: FinetuneData,
     score_splits: Callable[..., Scores],
 ) -> Scores:
     """Score the best checkpoint on every split but the training one; write its predictions."""
-    params = devices.replicate(checkpoint.read_all_params(run.workdir, best_step))
+    params = devices.replicate(fitted.best_params)
     splits = [split for split in data.packed if split != "train"]
     scores = score_splits(params, splits, run.workdir / "predictions")
     for split, values in scores.items():
         formatted = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        run.log.line(f"{split} (step {best_step})  {formatted}")
+        run.log.line(f"{split} (step {fitted.best_step})  {formatted}")
     return scores
 
 

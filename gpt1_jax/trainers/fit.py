@@ -17,6 +17,7 @@ from gpt1_jax.engine.meter import Meter
 from gpt1_jax.engine.replay import replayed
 from gpt1_jax.engine.save_timer import SaveTimer
 from gpt1_jax.engine.step_trace import StepTrace
+from gpt1_jax.runs import lifecycle
 from gpt1_jax.runs.lifecycle import OpenRun
 from gpt1_jax.trainers.optim_config import OptimConfig
 
@@ -69,10 +70,17 @@ class Evaluation(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """Hold the params after the last step, on the devices, and the step with the best score."""
+    """Hold the params after the last step, and the step with the best score and its params.
+
+    Attributes:
+        params: the params after the last step, on the devices.
+        best_step: the step with the best score; None without scores.
+        best_params: the params after that step, on the host; None without scores.
+    """
 
     params: Mapping
-    best_step: int | None  # None without scores
+    best_step: int | None
+    best_params: Mapping | None
 
 
 class RunState(NamedTuple):
@@ -113,15 +121,16 @@ def fit(
         batch_at: step -> the global batch.
         flops: (tokens, length) -> floating-point operations of a training step.
         derive: averaged metrics -> further metrics for the log.
-        meta: JSON values that are stored with every checkpoint.
+        meta: JSON values that are stored with every checkpoint, besides the seed and a fingerprint
+            of the config. A checkpoint with other values is not resumed.
         keep_steps: steps whose checkpoints are never deleted.
 
     Raises:
         Preempted: a signal arrived; the run has saved itself.
     """
     meter = _meter(config, run, training, derive)
-    start = _restore(config, run, params, training, meter, keep_steps)
-    hooks = _hooks(config, run, start, evaluation, meta, keep_steps)
+    start = _restore(config, run, params, training, meter, meta, keep_steps)
+    hooks = _hooks(config, run, start, evaluation, keep_steps)
     final = training.optim_config.steps
     step_trace = _step_trace(config, run, start.step, final)
 
@@ -131,7 +140,7 @@ def fit(
     if config.check.replay_every:
         train_step = replayed(train_step, config.check.replay_every, config.backend)
 
-    # Closing waits for the last save, also on the way out after a signal.
+    # Closing waits for the last save of this process, also on the way out after a signal.
     with (
         _report_preemption(run.log.line),
         preemption.PreemptionHandler() as preemption_handler,
@@ -141,22 +150,27 @@ def fit(
     ):
         state = devices.replicate(start.state)
         step_trace.start(start.step, state)
-        state = loop.train(
-            train_step,
-            state,
-            batch_at,
-            start=start.step,
-            steps=final,
-            flops=flops,
-            meter=meter,
-            hooks=step_trace.around(hooks),
-            advance=advance,
-            preemption_handler=preemption_handler,
-        )
+        try:
+            state = loop.train(
+                train_step,
+                state,
+                batch_at,
+                start=start.step,
+                steps=final,
+                flops=flops,
+                meter=meter,
+                hooks=step_trace.around(hooks),
+                advance=advance,
+                preemption_handler=preemption_handler,
+            )
+        except preemption.Preempted:  # on all processes, after the same step
+            checkpoints.wait()
+            raise
         checkpoints.wait()
         if preemption_handler.pending:  # it came during the last hooks
             raise preemption.Preempted(preemption_handler.pending, final)
-        return Fitted(state["params"], checkpoints.best_step())
+        best_step, best_params = checkpoints.best() or (None, None)
+        return Fitted(state["params"], best_step, best_params)
 
 
 @contextlib.contextmanager
@@ -194,14 +208,20 @@ def _restore(
     params: Mapping,
     training: Training,
     meter: Meter,
+    meta: Mapping[str, Any],
     keep_steps: Sequence[int],
 ) -> RunState:
     """Return the run's state at its newest checkpoint, else its initial state."""
     state = {"params": params, "opt_state": training.optimizer.init(params)}
     run.log.line(parameter_overview.get_parameter_overview(params, include_stats=False))
     run.new_path(checkpoint.FOLDER)
+    settings = lifecycle.config_fingerprint(config.to_dict())
     checkpoints = Checkpoints(
-        run.workdir, keep=config.checkpoint.keep, keep_steps=keep_steps, log_line=run.log.line
+        run.workdir,
+        {**meta, "seed": config.seed, "config": settings},
+        keep=config.checkpoint.keep,
+        keep_steps=keep_steps,
+        log_line=run.log.line,
     )
     restored, start = checkpoints.restore(state), 0
     if restored is not None:
@@ -229,7 +249,6 @@ def _hooks(
     run: OpenRun,
     start: RunState,
     evaluation: Evaluation,
-    meta: Mapping,
     keep_steps: Sequence[int],
 ) -> list[loop.Hook]:
     """Return the hooks that evaluate and save.
@@ -247,7 +266,7 @@ def _hooks(
 
     def save(number, state, score=None):
         timer.restart()
-        start.checkpoints.save(number, state, {**meta, "meter": start.meter.state()}, score)
+        start.checkpoints.save(number, state, score, {"meter": start.meter.state()})
 
     return [
         loop.Hook(evaluation.every, evaluate, on_preemption=False),

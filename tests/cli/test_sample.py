@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpt1_jax.cli import sample
+from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.errors import UserError
 from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
@@ -114,13 +115,15 @@ def test_special_tokens_are_never_sampled(pretrained, tmp_path):
     params["tokens"] = np.concatenate([params["tokens"], special])
     params["clf"] = {"kernel": np.zeros((16, 2), np.float32), "bias": np.zeros(2, np.float32)}
     model = {"name": source.body, **source.sizes}
-    result = reader.write_pretrained(str(tmp_path), model, params, source.tokenizer, {})
-    config = json.loads((tmp_path / "config.json").read_text())
-    config |= {"trainer": "finetune", "task": "rte", "regression": False}
+    checkpoints = Checkpoints(tmp_path, {"tokenizer": source.tokenizer.fingerprint}, keep=1)
+    checkpoints.save(0, {"params": params, "opt_state": {"count": np.zeros(1)}})
+    checkpoints.close()
+    source.tokenizer.save(tmp_path / "tokenizer.json")
+    config = {"trainer": "finetune", "task": "rte", "regression": False, "model": model}
     config |= {"backend": "pmap", "clf_dropout": 0.1}
     (tmp_path / "config.json").write_text(json.dumps(config))
     streams = {"format": "pair", "labels": ["a", "b"], "context": 32}
-    result |= {"trainer": "finetune", "best_step": 0, "model": model, "streams": streams}
+    result = {"trainer": "finetune", "best_step": 0, "model": model, "streams": streams}
     (tmp_path / "result.json").write_text(json.dumps(result))
     found = written(tmp_path, ["the ship"], length=8, greedy=True).getvalue()
     assert found == written(pretrained(), ["the ship"], length=8, greedy=True).getvalue()

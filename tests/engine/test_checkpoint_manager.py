@@ -1,66 +1,54 @@
 """Test that checkpoints restore bit for bit, which ones are kept, and how damage is handled."""
 
-import pathlib
 import shutil
 import signal
 import subprocess
 import sys
 
 import jax
-import numpy as np
 import pytest
 
 from gpt1_jax.engine import checkpoint
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.errors import UserError
 
-META = {"tokenizer": "abc"}
+RUN = {"tokenizer": "abc", "seed": 0, "config": "c0"}
 
 
-def reopen(workdir: pathlib.Path, log_lines: list[str] | None = None) -> Checkpoints:
-    return Checkpoints(
-        workdir, keep=10, log_line=(log_lines if log_lines is not None else []).append
-    )
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        assert x.dtype == y.dtype and np.asarray(x).tobytes() == np.asarray(y).tobytes()
-
-
-def test_restore_is_bit_exact_with_optax_types(saved, make_state):
+def test_restore_is_bit_exact_with_optax_types(saved, make_state, reopen, assert_same):
     step, state = reopen(saved(1, 2)).restore(make_state(0))
     assert step == 2
     assert_same(state, make_state(2))
 
 
-def test_empty_folder_restores_nothing(tmp_path, make_state):
+def test_empty_folder_restores_nothing(tmp_path, make_state, reopen):
     assert reopen(tmp_path).restore(make_state(0)) is None
-    assert reopen(tmp_path).best_step() is None
+    assert reopen(tmp_path).best() is None
 
 
 def test_newest_and_chosen_steps_are_kept(saved):
     assert checkpoint.steps(saved(1, 2, 3, 4, 5, keep=2, keep_steps=(1, 3))) == [1, 3, 4, 5]
 
 
-def test_earliest_of_equally_best_steps_is_kept(saved):
+def test_earliest_of_equally_best_steps_is_kept(saved, make_state, reopen, assert_same):
     workdir = saved(1, 2, 3, 4, 5, keep=1, scores={1: 0.5, 2: 0.9, 3: 0.9, 4: 0.1, 5: 0.2})
     assert checkpoint.steps(workdir) == [2, 5]
-    assert reopen(workdir).best_step() == 2
+    step, params = reopen(workdir).best()
+    assert step == 2
+    assert_same(params, make_state(2)["params"])
 
 
-def test_saved_step_is_not_written_again(saved, make_state):
+def test_saved_step_is_not_written_again(saved, make_state, reopen, assert_same):
     checkpoints = reopen(saved(1))
-    checkpoints.save(1, make_state(7), META)
+    checkpoints.save(1, make_state(7))
     checkpoints.wait()
     assert_same(checkpoints.restore(make_state(0))[1], make_state(1))
 
 
-def test_state_may_be_deleted_as_soon_as_save_returns(tmp_path, make_state):
-    checkpoints = Checkpoints(tmp_path, keep=1)
+def test_state_may_be_deleted_as_soon_as_save_returns(tmp_path, make_state, assert_same):
+    checkpoints = Checkpoints(tmp_path, RUN, keep=1)
     state = make_state(1)
-    checkpoints.save(1, state, META)
+    checkpoints.save(1, state)
     jax.tree.map(lambda leaf: leaf.delete(), state)
     checkpoints.wait()
     assert_same(checkpoints.restore(make_state(0))[1], make_state(1))
@@ -68,7 +56,7 @@ def test_state_may_be_deleted_as_soon_as_save_returns(tmp_path, make_state):
 
 @pytest.mark.parametrize("item", ["params", "opt_state"])
 def test_flipped_bit_sets_a_checkpoint_aside_and_restores_the_one_before(
-    saved, make_state, flip_bit, item
+    saved, make_state, flip_bit, item, reopen, assert_same
 ):
     workdir, log_lines = saved(1, 2), []
     flip_bit(workdir, 2, item)
@@ -78,7 +66,7 @@ def test_flipped_bit_sets_a_checkpoint_aside_and_restores_the_one_before(
     assert_same(state, make_state(1))
     assert len(list(workdir.glob("bad-2-*"))) == 1 and checkpoint.steps(workdir) == [1]
     assert len(log_lines) == 1 and "checkpoint of step 2 is damaged" in log_lines[0]
-    checkpoints.save(2, make_state(2), META)  # the run that resumes can save this step again
+    checkpoints.save(2, make_state(2))  # the run that resumes can save this step again
     checkpoints.wait()
     assert reopen(workdir).restore(make_state(0))[0] == 2
 
@@ -87,31 +75,83 @@ def test_flipped_bit_sets_a_checkpoint_aside_and_restores_the_one_before(
     ("item", "damage"),
     [("params", "manifest.ocdbt"), ("params", "d"), ("opt_state", "d"), ("meta", "metadata")],
 )
-def test_missing_files_set_a_checkpoint_aside(saved, make_state, item, damage):
+def test_missing_files_set_a_checkpoint_aside(saved, make_state, item, damage, reopen):
     workdir = saved(1, 2)
     for path in list((workdir / "checkpoints" / "2" / item).rglob(damage)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert reopen(workdir).restore(make_state(0))[0] == 1
 
 
-def test_run_with_only_damaged_checkpoints_does_not_start_from_scratch(saved, make_state, flip_bit):
+def test_run_with_only_damaged_checkpoints_does_not_start_from_scratch(
+    saved, make_state, flip_bit, reopen
+):
     workdir = saved(1, 2)
     flip_bit(workdir, 1)
     flip_bit(workdir, 2)
-    for _ in range(2):  # the second start finds both checkpoints renamed
-        with pytest.raises(UserError, match="all 2 checkpoints are damaged; remove the folder"):
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=r"all 2 checkpoints are damaged \(2: .*remove the folder"
+        ):
             reopen(workdir).restore(make_state(0))
+    assert checkpoint.steps(workdir) == [1, 2]  # nothing is renamed if nothing can be restored
 
 
-def test_kill_during_a_save_leaves_the_earlier_step(saved, make_state):
+def test_intact_folder_that_was_set_aside_is_used_if_nothing_else_is_intact(
+    saved, make_state, flip_bit, reopen, assert_same
+):
+    workdir, log_lines = saved(1, 2, scores={1: 0.9, 2: 0.1}), []
+    flip_bit(workdir, 1)
+    (workdir / "checkpoints/2").rename(workdir / "bad-2-1700000000")
+    checkpoints = reopen(workdir, log_lines)
+    step, state = checkpoints.restore(make_state(0))
+    assert step == 2
+    assert_same(state, make_state(2))
+    assert checkpoint.steps(workdir) == [2] and len(list(workdir.glob("bad-*"))) == 1
+    assert "checkpoint of step 1 is damaged" in log_lines[0]
+    assert "bad-2-1700000000 is intact; renamed to" in log_lines[1]
+    assert checkpoints.best()[0] == 2
+
+
+def test_damaged_best_checkpoint_is_set_aside_and_the_next_best_is_taken(
+    saved, reopen, make_state, flip_bit, assert_same
+):
+    workdir, log_lines = saved(1, 2, 3, scores={1: 0.5, 2: 0.9, 3: 0.1}), []
+    flip_bit(workdir, 2)
+    step, params = reopen(workdir, log_lines).best()
+    assert step == 1
+    assert_same(params, make_state(1)["params"])
+    assert checkpoint.steps(workdir) == [1, 3] and len(list(workdir.glob("bad-2-*"))) == 1
+    assert "checkpoint of step 2 is damaged" in log_lines[0]
+    assert log_lines[1:] == ["the best intact checkpoint is that of step 1"]
+
+
+def test_best_checkpoints_that_are_all_damaged_stay_and_are_reported(saved, reopen, flip_bit):
+    workdir = saved(1, 2, scores={1: 0.5, 2: 0.9})
+    for step in (1, 2):
+        flip_bit(workdir, step)
+    with pytest.raises(UserError, match="all 2 checkpoints are damaged"):
+        reopen(workdir).best()
+    assert checkpoint.steps(workdir) == [1, 2]
+
+
+def test_best_checkpoint_of_an_earlier_start_is_kept(saved, reopen, make_state):
+    checkpoints = reopen(saved(1, 2, keep=1, scores={1: 0.9, 2: 0.5}), keep=1)
+    checkpoints.restore(make_state(0))
+    for step in (3, 4):
+        checkpoints.save(step, make_state(step), 0.6)
+    checkpoints.wait()
+    assert checkpoints.best()[0] == 1
+
+
+def test_kill_during_a_save_leaves_the_earlier_step(saved, make_state, reopen, assert_same):
     workdir = saved(1)
     script = f"""
 import os, pathlib, signal
 import numpy as np
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
-checkpoints = Checkpoints(pathlib.Path({str(workdir)!r}), keep=10)
+checkpoints = Checkpoints(pathlib.Path({str(workdir)!r}), {RUN!r}, keep=10)
 large = {{"tokens": np.random.default_rng(0).standard_normal((4_000, 2_000))}}
-checkpoints.save(2, {{"params": large, "opt_state": {{"mu": large}}}}, {{}})
+checkpoints.save(2, {{"params": large, "opt_state": {{"mu": large}}}})
 os.kill(os.getpid(), signal.SIGKILL)
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True)
@@ -121,6 +161,6 @@ os.kill(os.getpid(), signal.SIGKILL)
     step, state = checkpoints.restore(make_state(0))
     assert step == 1
     assert_same(state, make_state(1))
-    checkpoints.save(2, make_state(2), META)
+    checkpoints.save(2, make_state(2))
     checkpoints.wait()
     assert checkpoint.steps(workdir) == [1, 2]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cli_fixtures import REPOSITORY
+from mistakes.mistake import damage_checkpoint
 
 from gpt1_jax.engine import checkpoint, devices
 from gpt1_jax.errors import UserError
@@ -102,8 +102,9 @@ def test_two_processes_give_the_same_bits_with_both_backends(gpt1, pretraining, 
 
     expected = pretrain("pmap")
     assert pretrain("shard_map") == expected and set(expected[1]) == {10, 20}
-    # Resume with shard_map from the checkpoint of step 10.
-    shutil.rmtree(tmp_path / "shard_map/checkpoints/20")
+    # Resume with shard_map from the checkpoint of step 10: process 0 finds that of step 20 damaged.
+    damage_checkpoint(tmp_path / "shard_map", 20)
     (tmp_path / "shard_map/result.json").unlink()
     assert pretrain("shard_map") == expected
     assert "resumes from step 10\n" in (tmp_path / "shard_map/log.txt").read_text()
+    assert len(list((tmp_path / "shard_map").glob("bad-20-*"))) == 1

@@ -179,3 +179,21 @@ def test_json_files_are_written_atomically_and_checked(tmp_path):
 
 def test_flatten_gives_dotted_names():
     assert lifecycle.flatten({"a": 1, "b": {"c": {"d": 2}}, "e": {}}) == {"a": 1, "b.c.d": 2}
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"log": {"every": 1}}, True),
+        ({"checkpoint": {"keep_steps": (5,)}}, True),
+        ({"data": {"path": "elsewhere", "source": "files"}}, True),
+        ({"data": {"path": "books", "source": "hub"}}, False),
+        ({"seed": 1}, False),
+        ({"model": {"width": 16, "name": "lstm"}}, False),
+    ],
+)
+def test_fingerprint_of_the_config_covers_what_starts_of_a_run_share(change, same):
+    config = CONFIG | {"data": {"path": "books", "source": "files"}}
+    fingerprint = lifecycle.config_fingerprint(config)
+    assert lifecycle.config_fingerprint(json.loads(json.dumps(config))) == fingerprint
+    assert (lifecycle.config_fingerprint(config | change) == fingerprint) == same

@@ -83,6 +83,37 @@ def test_square_brackets_are_not_markup(tmp_path, capsys):
     assert capsys.readouterr().out == "[bold]x[/bold] " + "y" * 300 + "\n"
 
 
+@pytest.mark.parametrize("size", [64, 1_000, 4_000])
+def test_log_that_cannot_be_written_does_not_end_the_run(tmp_path, capsys, file_size_limit, size):
+    with file_size_limit(size), open_log(tmp_path, 0) as run:
+        for step in range(1, 100):  # more than the queue of TensorBoard's writer holds
+            run.metrics(step, {"loss": 1.0})
+        run.sample(100, "text")
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert sum("cannot be written (File too large); the run goes on" in line for line in lines) == 1
+    assert "step 99  loss 1" in lines and "step 100  sample: text" in lines and err == ""
+
+
+def test_log_is_continued_when_there_is_space_again(tmp_path, file_size_limit):
+    with open_log(tmp_path, 0) as run:
+        with file_size_limit(0):  # the console of this test is a file, too
+            run.metrics(1, {"loss": 1.0})
+        run.metrics(2, {"loss": 2.0})
+    assert read_metrics(tmp_path)[-1] == {"step": 2, "loss": 2.0}
+
+
+def test_log_that_cannot_be_opened_does_not_end_the_run(tmp_path, capsys):
+    (tmp_path / "log.txt").mkdir()
+    (tmp_path / "tb").touch()
+    with open_log(tmp_path, 0) as run:
+        run.metrics(1, {"loss": 1.0})
+        run.sample(1, "text")
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("log.txt: cannot be written (Is a directory)" in line for line in lines) == 1
+    assert len(lines) == 3
+
+
 def test_other_processes_write_nothing(tmp_path, capsys):
     with contextlib.closing(log.Log(tmp_path, enabled=False)) as run:
         run.start(0)

@@ -1,5 +1,8 @@
 """Check the folders of runs as other programs read them, and a folder of imported params."""
 
+import json
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,3 +77,14 @@ def test_imported_params_are_a_finished_run(gpt1, pretrained, finetuning, tmp_pa
     settings = finetuning() | {"init.path": tmp_path / "run"}
     result = gpt1.result("finetune.py:rte", tmp_path / "rte", settings)
     assert result["init"]["step"] == 0 and result["init"]["origin"] == run.config["origin"]
+
+
+def test_checkpoint_of_another_run_is_refused(pretrained, tmp_path):
+    run, config = shutil.copytree(pretrained(), tmp_path / "run"), pretrained() / "config.json"
+    settings = json.loads(config.read_text())
+    (run / "config.json").write_text(json.dumps(settings | {"log": {"every": 1}}))
+    reader.PretrainedRun(str(run)).meta(20)  # this setting may change between the starts of a run
+    (run / "config.json").write_text(json.dumps(settings | {"seed": 7}))
+    message = r"checkpoints/20: is a checkpoint of another run than that of config\.json"
+    with pytest.raises(UserError, match=message):
+        reader.PretrainedRun(str(run)).meta(20)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from mistakes.mistake import damage_checkpoint, renumber_checkpoint
 
 from gpt1_jax.engine import checkpoint
 from gpt1_jax.trainers.pretrained import read_pretrained
@@ -58,7 +59,7 @@ def test_frozen_run_trains_only_what_was_not_transferred(gpt1, finetuning, pretr
 
 def test_step_zero_is_a_step(pretrained, tmp_path):
     run = shutil.copytree(pretrained(), tmp_path / "run")
-    (run / "checkpoints/10").rename(run / "checkpoints/0")
+    renumber_checkpoint(run, 10, 0)
     model = json.loads((run / "config.json").read_text())["model"]
     for path, step, expected in (
         (run, 0, 0),
@@ -101,7 +102,20 @@ def test_resumed_run_refuses_other_pretrained_params(change, begun, gpt1):
     shutil.rmtree(source / "checkpoints/10")
     message = f"{source} has no checkpoint of step 10, from which this run began"
     if change == "replaced":
-        (source / "checkpoints/20").rename(source / "checkpoints/10")
+        renumber_checkpoint(source, 20, 10)
         message = f"{run}/data.json: pretrained params changed since this run began"
     completed = gpt1.run(*gpt1.command("finetune.py:rte", run, settings))
     assert completed.code == 2 and message in completed.err
+
+
+def test_damaged_best_checkpoint_gives_the_scores_of_the_next_best(gpt1, finetuning, tmp_path):
+    settings = finetuning() | {"epochs": 4}
+    result = gpt1.result("finetune.py:sst2", tmp_path, settings)
+    best, last = result["best_step"], result["steps"]
+    assert best < last and checkpoint.steps(tmp_path) == [best, last]
+    damage_checkpoint(tmp_path, best)
+    (tmp_path / "result.json").unlink()
+    assert gpt1.result("finetune.py:sst2", tmp_path, settings)["best_step"] == last
+    log = (tmp_path / "log.txt").read_text()
+    assert f"checkpoint of step {best} is damaged" in log
+    assert f"the best intact checkpoint is that of step {last}" in log

@@ -183,12 +183,10 @@ def copy_with_checkpoint(pretrained, tmp_path):
         run = shutil.copytree(pretrained(body), tmp_path / "changed")
         params = checkpoint.read_all_params(run, 20)
         change(params)
-        checkpoints = Checkpoints(run, keep=5)
-        checkpoints.save(
-            30,
-            {"params": params, "opt_state": {"count": np.zeros(1)}},
-            {"tokenizer": PretrainedRun(str(run)).tokenizer.fingerprint},
-        )
+        meta = checkpoint.read_meta(run, 20)
+        identity = {name: meta[name] for name in ("tokenizer", "seed", "config")}
+        checkpoints = Checkpoints(run, identity, keep=5)
+        checkpoints.save(30, {"params": params, "opt_state": {"count": np.zeros(1)}})
         checkpoints.close()
         return run
 
