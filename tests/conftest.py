@@ -69,6 +69,24 @@ def parity(record_property):
     return hold
 
 
+LONGEST = {"test_readme.py", "test_interruption.py", "test_ablate.py", "test_devices.py"}
+MEMORY = 3 << 30  # bytes
+
+
+def pytest_collection_modifyitems(items):
+    """Run the longest files first, so that no process ends long after the others."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """Drop the compiled programs after a module if they fill the memory: they are on the disk."""
+    yield
+    pages = pathlib.Path("/proc/self/statm")
+    if pages.exists() and int(pages.read_text().split()[1]) * os.sysconf("SC_PAGESIZE") > MEMORY:
+        jax.clear_caches()
+
+
 def pytest_terminal_summary(terminalreporter):
     rows = {}
     for report in terminalreporter.getreports("passed"):

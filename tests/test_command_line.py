@@ -61,7 +61,7 @@ def test_installed_command_is_the_same_program():
     result = call(str(installed), "--config=configs/pretrain.py:tyni")
     assert result.returncode == 2
     assert (
-        result.stderr == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny; "
+        result.stderr == "gpt1_jax: --config: 'tyni' is not one of: gpt1, small, tiny, world; "
         "transformer, lstm; published, modern, huggingface\n"
     )
 

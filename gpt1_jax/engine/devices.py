@@ -6,6 +6,7 @@ every process passes the rows of its local devices.
 
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,8 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
         home = os.path.expanduser("~")
         if home != "~":  # a user without a home has no cache
             jax.config.update("jax_compilation_cache_dir", f"{home}/.cache/gpt1_jax/xla")
+    # A full disk stops the cache, not the run, whose own error is the one to read.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     flags = os.environ.get("XLA_FLAGS", "")
     if XLA_FLAG.partition("=")[0] not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {XLA_FLAG}".strip()
