@@ -69,7 +69,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # data_dir.
     config.data.path = ""
     config.data.test = True  # predict the test splits that are available
-    config.data.examples = 0  # use the first training rows only; 0 uses all
+    # Train on so many rows, drawn by config.seed with the label frequencies of all; 0 uses all.
+    config.data.examples = 0
     config.data.max_bad_rows = 0  # malformed rows of a split that are dropped with a warning
 
     config.checkpoint = ConfigDict()

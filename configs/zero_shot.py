@@ -55,7 +55,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = "files"  # the authors' distributions; or hub, tfds
     config.data.path = ""  # as for configs/finetune.py
-    config.data.examples = 0  # use the first rows of every split only; 0 uses all
+    # Use so many rows of every split, drawn with the label frequencies of all; 0 uses all.
+    config.data.examples = 0
     config.data.max_bad_rows = 0  # malformed rows of a split that are dropped with a warning
     if recipe == "world":
         config.sst2.words = ("bad", "good")  # negative and positive in the microworld

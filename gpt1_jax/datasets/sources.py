@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -137,6 +137,29 @@ def has(task: Task, split: str, *, source: str, path: str) -> bool:
     The arguments and errors are those of `load`.
     """
     return _open(task, source, path).has_split(split)
+
+
+def subset(task: Task, examples: Sequence[Example], size: int, seed: int) -> list[Example]:
+    """Return a random subset with the label frequencies of the whole, in the order of the whole.
+
+    Published files are sorted by source or by topic, so their first rows are no random sample.
+
+    Args:
+        task: the task. The labels of a graded task are rounded to whole scores.
+        examples: all rows of a split.
+        size: the number of rows to draw; all rows if it is 0 or there are no more.
+        seed: the seed of the draw.
+    """
+    if not size or size >= len(examples):
+        return list(examples)
+    strata = np.array([_label_name(task, example.label) for example in examples])
+    generator = np.random.default_rng(seed)
+    rank = np.zeros(len(examples))  # of a row in its class, shuffled: from 0 to 1
+    for name in np.unique(strata):
+        rows = generator.permutation(np.flatnonzero(strata == name))
+        rank[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    drawn = np.sort(np.argsort(rank, kind="stable")[:size])
+    return [examples[row] for row in drawn]
 
 
 def describe(task: Task, split: str, rows: Rows) -> dict:

@@ -53,7 +53,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
     pretrained = read_pretrained(
         init.path, init.step, init.layers, config.model.to_dict(), _first_start(run.workdir)
     )
-    examples, about = read_splits(config.data, task, run.log.line)
+    examples, about = read_splits(config.data, task, config.seed, run.log.line)
     packed = pack(config, task, examples, pretrained.tokenizer, pretrained.sizes["context"])
     fingerprints = {split: record["ordered_sha256"] for split, record in about["splits"].items()}
     fingerprints["tokenizer"] = pretrained.tokenizer.fingerprint
@@ -93,18 +93,25 @@ def find_task(name: str, regression: bool) -> Task:
 
 
 def read_splits(
-    data: ConfigDict, task: Task, log_line: Callable[[str], None]
+    data: ConfigDict, task: Task, seed: int, log_line: Callable[[str], None]
 ) -> tuple[dict[str, list[Example]], dict[str, Any]]:
-    """Return split -> examples, and the record of what was read."""
+    """Return split -> examples, and the record of what was read.
+
+    With data.examples, `seed` draws the training rows. The hashes in the record are those of all
+    rows, because seeds do not make other data.
+    """
     location = {"source": data.source, "path": data.path}
     examples, records = {}, {}
     for name, (owner, split) in _available_splits(task, location, data.test).items():
         rows = sources.load(
             owner, split, **location, max_bad_rows=data.max_bad_rows, log_line=log_line
         )
-        if split == "train" and data.examples:
-            rows = rows._replace(examples=rows.examples[: data.examples])
         record = sources.describe(owner, split, rows)
+        if split == "train" and data.examples:
+            drawn = sources.subset(owner, rows.examples, data.examples, seed)
+            rows = rows._replace(examples=drawn)
+            hashes = {name: record[name] for name in ("sha256", "ordered_sha256")}
+            record = sources.describe(owner, split, rows) | hashes
         line = f"{owner.name} {split}: {record['rows']} rows, {record['labels']}"
         if record["unlabeled"]:
             line += f", {record['unlabeled']} without a gold label left out"

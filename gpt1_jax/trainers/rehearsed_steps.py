@@ -159,7 +159,7 @@ def _batches(config: ConfigDict, task: Task, source: _Source) -> _Batches:
     """Return the examples of the run, or examples of typical length."""
     rows = config.batch_size
     if source.tokenizer is not None and config.data.path:
-        examples, _ = finetune_data.read_splits(config.data, task, lambda line: None)
+        examples, _ = finetune_data.read_splits(config.data, task, config.seed, lambda line: None)
         context = source.model["context"]
         packed = finetune_data.pack(config, task, examples, source.tokenizer, context)
         train, longest = packed["train"], max(split.longest for split in packed.values())

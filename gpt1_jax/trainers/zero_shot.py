@@ -191,7 +191,7 @@ def _load_split(
         _check_words(config, source)
     split = probing.encode_split(
         task,
-        rows.examples[: data.examples or None],
+        sources.subset(task, rows.examples, data.examples, seed=0),  # the same for all runs
         f"{task.name} {name}",
         tokenizer=source.tokenizer,
         opening=probes.start(config.start, source.tokenizer),

@@ -13,7 +13,7 @@ import pytest
 
 from gpt1_jax.datasets.readers.records import Example, Rows
 from gpt1_jax.datasets.readers.tables import Tsv
-from gpt1_jax.datasets.sources import describe, load
+from gpt1_jax.datasets.sources import describe, load, subset
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
@@ -88,6 +88,24 @@ OF_SNLI = {
     "id": "pairID",
 }
 JSON, HUB = ("jsonl", "race"), ("hub jsonl", "hub parquet")
+
+
+@pytest.mark.parametrize(("task", "frequencies"), [("sst2", {0: 0.25, 1: 0.75}), ("stsb", {})])
+def test_subset_has_the_label_frequencies_of_the_whole(task, frequencies):
+    """The rows are sorted by label, as in some published files."""
+    labels = sorted([0, 1, 1, 1] * 100) if task == "sst2" else [row / 80 for row in range(400)]
+    examples = [Example(str(row), (str(row),), label) for row, label in enumerate(labels)]
+    drawn = subset(TASKS[task], examples, 40, seed=3)
+    assert len(drawn) == len(set(drawn)) == 40
+    assert drawn == sorted(drawn, key=examples.index)
+    for label, frequency in frequencies.items():
+        assert sum(example.label == label for example in drawn) == 40 * frequency
+    whole, part = (sum(row.label for row in rows) / len(rows) for rows in (examples, drawn))
+    assert abs(whole - part) < 0.2
+    assert subset(TASKS[task], examples, 40, seed=3) == drawn
+    assert subset(TASKS[task], examples, 40, seed=4) != drawn
+    assert subset(TASKS[task], examples, 0, seed=3) == examples
+    assert subset(TASKS[task], examples, 400, seed=3) == examples
 
 
 @pytest.mark.parametrize(

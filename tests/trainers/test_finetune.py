@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 from mistakes.mistake import damage_checkpoint, renumber_checkpoint
+from ml_collections import ConfigDict
 
 from gpt1_jax.engine import checkpoint
+from gpt1_jax.registry import TASKS
+from gpt1_jax.trainers import finetune_data
 from gpt1_jax.trainers.pretrained import read_pretrained
 
 
@@ -119,3 +122,14 @@ def test_damaged_best_checkpoint_gives_the_scores_of_the_next_best(gpt1, finetun
     log = (tmp_path / "log.txt").read_text()
     assert f"checkpoint of step {best} is damaged" in log
     assert f"the best intact checkpoint is that of step {last}" in log
+
+
+def test_seeds_draw_other_rows_of_the_same_data(glue):
+    data = ConfigDict({"source": "files", "path": str(glue), "test": False, "max_bad_rows": 0})
+    data.examples = 6
+    (first, first_record), (second, second_record) = (
+        finetune_data.read_splits(data, TASKS["rte"], seed, lambda line: None) for seed in (0, 1)
+    )
+    assert len(first["train"]) == 6 and first["train"] != second["train"]
+    assert first["validation"] == second["validation"]
+    assert first_record == second_record  # of equal label frequencies, too

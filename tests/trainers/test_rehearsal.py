@@ -182,7 +182,7 @@ def test_largest_batch_is_that_of_the_run(task, finetuning):
     step = rehearsed_steps.finetuning(config)
     entry = TASKS[task]
     run = pretrained.read_pretrained(config.init.path, None, None, config.model.to_dict())
-    examples, _ = finetune_data.read_splits(config.data, entry, lambda line: None)
+    examples, _ = finetune_data.read_splits(config.data, entry, 0, lambda line: None)
     train = finetune_data.pack(config, entry, examples, run.tokenizer, 32)["train"]
     assert step.steps == len(train) // config.batch_size * config.epochs
     batches = [
