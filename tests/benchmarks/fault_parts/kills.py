@@ -1,6 +1,7 @@
 """Kill a pretraining run again and again, and compare its end with an undisturbed run."""
 
 import json
+import os
 import pathlib
 import random
 import signal
@@ -58,6 +59,7 @@ def _start(root: pathlib.Path, workdir: pathlib.Path) -> subprocess.Popen:
         + [f"--workdir={workdir}", "--config.data.validation=0"]
         + [f"--config.{name}={value}" for name, value in settings.items()],
         cwd=REPOSITORY,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
         stdout=subprocess.DEVNULL,
     )
 
