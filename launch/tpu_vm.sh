@@ -47,9 +47,9 @@ work() { # on each host: install, then run
   if [[ ! -e .venv ]]; then
     # The Ubuntu 22.04 images have Python 3.10. uv installs a newer one without root.
     export PATH="$HOME/.local/bin:$PATH" UV_MANAGED_PYTHON=1
-    command -v uv >/dev/null || curl -LsSf https://astral.sh/uv/install.sh | sh
-    uv python install 3.12
-    PYTHON=$(uv python find 3.12)
+    command -v uv >/dev/null || curl -LsSf https://astral.sh/uv/0.13.9/install.sh | sh
+    uv python install 3.12.16
+    PYTHON=$(uv python find 3.12.16)
     export PYTHON
   fi
   source launch/forward.sh
