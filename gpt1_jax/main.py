@@ -2,6 +2,7 @@
 
     gpt1 --config=FILE:PICKS [--workdir=DIR] [--config.SETTING=VALUE ...]
     gpt1 COMMAND [--FLAG=VALUE ...]
+    gpt1 --version
 
 The first form trains: `gpt1 --config=configs/pretrain.py:tiny --config.data.path=BOOKS` pretrains a
 small language model on a folder of texts. Configs: configs/pretrain.py, configs/finetune.py,
@@ -188,6 +189,11 @@ def run() -> None:
     """
     sys.unraisablehook = _report_unraisable
     name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name == "--version":
+        from gpt1_jax.runs import environment
+
+        print(environment.summary())
+        sys.exit(0)
     if name in COMMANDS:
         module = importlib.import_module(f"gpt1_jax.cli.{COMMANDS[name][0]}")
         command.run(module.main, module.FLAGS, [f"gpt1 {name}", *sys.argv[2:]], module.__doc__)

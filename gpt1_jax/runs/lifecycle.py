@@ -1,6 +1,7 @@
 """Manage the folder of a run, which has one process, one configuration and one result.
 
-The folder holds config.json, log.txt, metrics.jsonl, tb/, checkpoints/ and result.json.
+The folder holds config.json, environment.json, log.txt, metrics.jsonl, tb/, checkpoints/ and
+result.json.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import jax
 
 from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError
+from gpt1_jax.runs import environment
 from gpt1_jax.runs.log import Log
 
 # Settings that may change between the starts of one run. They decide what is written, not what is
@@ -88,13 +90,22 @@ def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
                 result = inputs.read_object(result_path, missing=None, damaged=REPEAT)
                 if result is not None:
                     log.line(f"finished before: {result_path}")
-                yield OpenRun(workdir, log, result, created, moved)
+                run = OpenRun(workdir, log, result, created, moved)
+                with _recorded_start(run) if is_primary else contextlib.nullcontext():
+                    yield run
         except UserError:
             if is_primary and not (log and log.started):
                 _remove(created)
                 if earlier is not None:
                     storage.write_json(workdir / "config.json", earlier)
             raise
+
+
+def _recorded_start(run: OpenRun) -> contextlib.AbstractContextManager:
+    """Return the block that records this start in environment.json, unless the run has finished."""
+    if run.result is not None:
+        return contextlib.nullcontext()
+    return environment.record_start(run.new_path(environment.FILE))
 
 
 def _remove(created: Sequence[pathlib.Path]) -> None:

@@ -13,7 +13,7 @@ from html_page import HTMLPage
 
 from gpt1_jax import storage
 from gpt1_jax.analysis.report import page as report_page
-from gpt1_jax.analysis.report import paper
+from gpt1_jax.analysis.report import paper, results, summary
 from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.registry import TASKS
 
@@ -141,6 +141,22 @@ def test_averages_of_the_paper_are_printed_or_over_the_given_tasks():
     assert paper.table5_average("full", ["rte", "snli"]) is None
     assert paper.table5_average("frozen", ["rte"]) is None
     assert paper.table5("lstm")["mnli"] == 73.7 and paper.table5("frozen") == {}
+
+
+def test_runs_of_different_versions_are_pointed_out(tmp_path):
+    for seed, version in enumerate(("0.10.2", "0.12.0")):
+        folder = tmp_path / f"rte_full_{seed}"
+        finished_runs.write_finetuning_run(folder, "rte", seed, 0.9)
+        start = {"commit": "a" * 40, "versions": {"gpt1_jax": "0.1.0", "jax": version}}
+        storage.write_json(folder / "environment.json", {"starts": [start]})
+    points = [
+        finished_runs.point("full", "rte", None, seed, f"rte_full_{seed}") for seed in range(2)
+    ]
+    cells = {"experiments": {"table5": {"setting": "", "points": points}}}
+    storage.write_json(tmp_path / "cells.json", cells | {"pretrain": {}, "zero_shot": {}})
+    sentences = " ".join(summary.runs(results.read(tmp_path)))
+    maker = "gpt1_jax 0.1.0, commit aaaaaaaaaa, jax"
+    assert f"different versions, so compare them with care: 1 by {maker} 0.10.2; 1 by" in sentences
 
 
 def test_runs_with_problems_are_listed(page):

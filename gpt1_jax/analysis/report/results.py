@@ -21,6 +21,7 @@ from gpt1_jax.analysis.report.cells import read_cells
 from gpt1_jax.analysis.report.fields import FINETUNING, PRETRAINING, ZERO_SHOT
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
+from gpt1_jax.runs import environment
 
 FINISHED, FAILED, UNFINISHED, MISSING = "finished", "failed", "unfinished", "missing"
 
@@ -93,6 +94,11 @@ class Folder:
     def lines(self) -> list[dict]:
         """Return the logged metrics by increasing step; damaged lines are left out."""
         return self._read_lines("metrics.jsonl")
+
+    @functools.cached_property
+    def starts(self) -> list[dict]:
+        """Return the starts of the run, as environment.json records them; [] without a record."""
+        return self.json(environment.FILE, environment.FIELDS).get("starts", [])
 
     @functools.cached_property
     def samples(self) -> list[dict]:

@@ -8,9 +8,17 @@ from collections.abc import Iterable
 
 from gpt1_jax.analysis.report import formatting, notes, paper
 from gpt1_jax.analysis.report.differences import Differences
-from gpt1_jax.analysis.report.results import FAILED, FINISHED, MISSING, UNFINISHED, Results
+from gpt1_jax.analysis.report.results import (
+    FAILED,
+    FINISHED,
+    MISSING,
+    UNFINISHED,
+    Folder,
+    Results,
+)
 from gpt1_jax.analysis.report.scores import Column, Condition, Scores, degenerate
 from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
+from gpt1_jax.runs import environment
 
 METHOD = (
     "Scores are 100 x the metric. Seeds, examples and their interaction make up the variance of a "
@@ -124,12 +132,26 @@ def runs(results: Results) -> list[str]:
             "includes these runs, because failed seeds are a property of the method."
         )
     others = (*results.pretrain.values(), *results.zero_shot.values())
+    sentences += _versions([*results.runs.values(), *others])
     incomplete = [f"{run.name} ({run.status})" for run in others if run.status != FINISHED]
     if incomplete:
         sentences.append(
             f"Pretraining and zero-shot runs without a result: {', '.join(incomplete)}."
         )
     return sentences
+
+
+def _versions(folders: Iterable[Folder]) -> list[str]:
+    """Return a sentence on what made the runs; [] without a record."""
+    makers = collections.Counter(
+        " and then ".join(dict.fromkeys(environment.title(start) for start in folder.starts))
+        for folder in folders
+        if folder.starts
+    )
+    if len(makers) < 2:
+        return [f"All runs were made by {maker}." for maker in makers]
+    counts = "; ".join(f"{number} by {maker}" for maker, number in sorted(makers.items()))
+    return [f"The runs were made by different versions, so compare them with care: {counts}."]
 
 
 def problems(results: Results) -> dict[str, list[str]]:

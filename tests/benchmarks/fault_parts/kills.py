@@ -47,7 +47,11 @@ def run(count: int, seed: int) -> bool:
             for _ in range(min(KILLS_A_RUN, count - kills)):
                 damaged += _kill(root, workdir, generator)
                 kills += 1
-            right += _finish(root, workdir) == expected
+            ended = _finish(root, workdir)
+            right += ended == expected
+            if ended != expected:
+                log = (workdir / "log.txt").read_text()
+                print(f"{workdir.name} ended with {ended}\n{log[-3_000:]}")
     print(f"{kills} kills, {damaged} damaged checkpoints: {right} of {runs} runs ended right")
     return right == runs
 
@@ -61,13 +65,17 @@ def _start(root: pathlib.Path, workdir: pathlib.Path) -> subprocess.Popen:
         cwd=REPOSITORY,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
 def _finish(root: pathlib.Path, workdir: pathlib.Path) -> str:
-    """Run to the end; return the fingerprint of the params, or "" after a failure."""
-    if _start(root, workdir).wait(timeout=600):
-        return ""
+    """Run to the end; return the fingerprint of the params, or the error after a failure."""
+    process = _start(root, workdir)
+    _, errors = process.communicate(timeout=600)
+    if process.returncode:
+        return f"exit code {process.returncode}: {errors}"
     return json.loads((workdir / "result.json").read_text())["params_sha256"]
 
 
@@ -76,7 +84,7 @@ def _kill(root: pathlib.Path, workdir: pathlib.Path, generator: random.Random) -
     process = _start(root, workdir)
     time.sleep(generator.uniform(3, 15))
     process.send_signal(generator.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
-    process.wait(timeout=60)
+    process.communicate(timeout=60)
     steps = [path for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()]
     if len(steps) < 2 or generator.random() < 0.5:
         return False

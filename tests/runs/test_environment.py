@@ -1,0 +1,44 @@
+"""Test the record of what made a run."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gpt1_jax import storage
+from gpt1_jax.errors import UserError
+from gpt1_jax.inputs import check_fields
+from gpt1_jax.runs import environment
+
+
+def test_every_start_is_recorded(tmp_path):
+    path = tmp_path / environment.FILE
+    with environment.record_start(path):
+        (first,) = storage.read_json(path)["starts"]
+        assert first["end"] is None  # as a killed start leaves it
+    with pytest.raises(KeyError), environment.record_start(path):
+        raise KeyError
+    content = storage.read_json(path)
+    first, second = content["starts"]
+    assert first["begin"] <= first["end"] <= second["begin"] <= second["end"]
+    assert second["command"] == sys.argv and second["devices"]["count"] == 2
+    assert {"python", "jax", "jaxlib", "numpy"} <= second["versions"].keys()
+    check_fields(content, environment.FIELDS, "environment.json")
+
+
+def test_damaged_record_is_refused(tmp_path):
+    (tmp_path / "environment.json").write_text("{")
+    with pytest.raises(UserError, match="environment.json.*remove it"):
+        with environment.record_start(tmp_path / "environment.json"):
+            pass
+
+
+def test_commit_is_that_of_the_code():
+    if not (environment.REPOSITORY / ".git").exists():
+        assert environment.commit() == ""
+        return
+    head = subprocess.check_output(
+        ["git", "-C", environment.REPOSITORY, "rev-parse", "HEAD"], text=True
+    ).strip()
+    assert environment.commit().partition("+")[0] == head
+    assert f"commit {head[:10]}" in environment.summary()
