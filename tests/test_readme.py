@@ -109,8 +109,11 @@ class Reader:
         binaries = str(pathlib.Path(sys.prefix) / "bin")
         path = [entry for entry in os.environ["PATH"].split(":") if entry != binaries]
         self.variables = {**os.environ, "PATH": ":".join(path)}
-        for name in ("XLA_FLAGS", "VIRTUAL_ENV", "PYTHONPATH"):  # one device, no environment
+        for name in ("VIRTUAL_ENV", "PYTHONPATH"):  # no environment
             self.variables.pop(name, None)
+        # One device, and the quick compilation of conftest.py.
+        flags = os.environ["XLA_FLAGS"].split()
+        self.variables["XLA_FLAGS"] = " ".join(flag for flag in flags if "device_count" not in flag)
 
     def type(self, *commands: str) -> str:
         """Run the commands in one shell, which stops at the first that fails; return the output."""
