@@ -70,7 +70,7 @@ def parity(record_property):
 
 
 LONGEST = {"test_readme.py", "test_interruption.py", "test_ablate.py", "test_devices.py"}
-MEMORY = 3 << 30  # bytes
+MEMORY = 5 << 30  # bytes
 
 
 def pytest_collection_modifyitems(items):

@@ -20,6 +20,7 @@ def program():
     return module
 
 
+@pytest.mark.slow
 def test_tiny_run_prints_every_measurement_and_then_all(tmp_path):
     flags = ["--size=tiny", "--parts=training,generation", f"--output={tmp_path}/all.json"]
     ended = subprocess.run(

@@ -81,6 +81,7 @@ def test_unknown_backend_is_refused():
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_two_processes_give_the_same_bits_with_both_backends(gpt1, pretraining, tmp_path):
     def pretrain(backend):
         """Run two processes and return their result and the checksums of all checkpoints."""

@@ -223,6 +223,7 @@ def test_moved_ablation_is_the_same_one(gpt1, settings, pretrained, tmp_path):
         assert completed.code == 2 and "/data.json: train changed since" in completed.err
 
 
+@pytest.mark.slow
 def test_killed_ablation_ends_with_the_same_numbers(gpt1, settings, tmp_path):
     settings |= {"workers": 2, "tasks": "('rte',)"}
     alone = gpt1.result(
