@@ -19,7 +19,7 @@ import time
 from absl import flags
 from ml_collections import config_flags
 
-from gpt1_jax import inputs
+from gpt1_jax import inputs, signals
 from gpt1_jax.cli import command
 from gpt1_jax.errors import UserError
 
@@ -42,7 +42,7 @@ HELP = "\n".join(
 )
 
 MAX_PROCESSES = 1_000_000
-TERMINATED = 128 + signal.SIGTERM  # the exit code of a run that saved its state and stopped
+TERMINATED = signals.exit_code(signal.SIGTERM)  # of a run that saved its state and stopped
 FLAGS = flags.FlagValues()
 CONFIG = config_flags.DEFINE_config_file(
     "config",

@@ -31,7 +31,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         value = storage.read_json(path)
         checksum = value.pop("checksum")
-    except (UserError, AttributeError, KeyError, TypeError, RecursionError):
+    except (UserError, AttributeError, KeyError, TypeError):
         checksum = None
     if checksum is None or checksum != _checksum(value):
         raise ValueError(f"{path.name} is damaged")

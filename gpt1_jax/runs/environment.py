@@ -25,15 +25,18 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def record_start(path: pathlib.Path) -> Iterator[None]:
+def record_start(path: pathlib.Path, damaged: str) -> Iterator[None]:
     """Add a start to the file `path`, and its end after the block.
 
     A start without an end was killed.
 
+    Args:
+        path: environment.json in the folder of the run.
+        damaged: what to do about a damaged file; completes the error message.
+
     Raises:
         UserError: the file is damaged.
     """
-    damaged = "the file is damaged: remove it, and repeat the command of the run"
     earlier = inputs.read_object(path, missing={"starts": []}, damaged=damaged)["starts"]
     start = _describe()
     storage.write_json(path, {"starts": [*earlier, start]})

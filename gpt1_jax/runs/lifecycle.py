@@ -105,7 +105,7 @@ def _recorded_start(run: OpenRun) -> contextlib.AbstractContextManager:
     """Return the block that records this start in environment.json, unless the run has finished."""
     if run.result is not None:
         return contextlib.nullcontext()
-    return environment.record_start(run.new_path(environment.FILE))
+    return environment.record_start(run.new_path(environment.FILE), REPEAT)
 
 
 def _remove(created: Sequence[pathlib.Path]) -> None:

@@ -9,14 +9,15 @@ from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.inputs import check_fields
 from gpt1_jax.runs import environment
+from gpt1_jax.runs.lifecycle import REPEAT
 
 
 def test_every_start_is_recorded(tmp_path):
     path = tmp_path / environment.FILE
-    with environment.record_start(path):
+    with environment.record_start(path, REPEAT):
         (first,) = storage.read_json(path)["starts"]
         assert first["end"] is None  # as a killed start leaves it
-    with pytest.raises(KeyError), environment.record_start(path):
+    with pytest.raises(KeyError), environment.record_start(path, REPEAT):
         raise KeyError
     content = storage.read_json(path)
     first, second = content["starts"]
@@ -29,7 +30,7 @@ def test_every_start_is_recorded(tmp_path):
 def test_damaged_record_is_refused(tmp_path):
     (tmp_path / "environment.json").write_text("{")
     with pytest.raises(UserError, match="environment.json.*remove it"):
-        with environment.record_start(tmp_path / "environment.json"):
+        with environment.record_start(tmp_path / "environment.json", REPEAT):
             pass
 
 
