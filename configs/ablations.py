@@ -6,10 +6,8 @@
 
 Each body is pretrained once. Then every cell of the grid is finetuned.
 
-The picks select a scale, and experiments (by default those of the scale):
-    a scale      quick, paper
-    experiments  table5, main (Tables 2 to 4), transfer (Figure 2, left), zero_shot (Figure 2,
-                 right), data_size, top, quirks, seeds
+The picks select a scale, and any number of experiments (by default those of the scale): table5,
+main (Tables 2 to 4), transfer (Figure 2, left), zero_shot (Figure 2, right), and further ones.
 
 Flags change all cells (--config.finetune.epochs=1), the pretraining of one body
 (--config.pretrain.lstm.steps=1000), the tasks (--config.tasks="('rte','cola')"), or an experiment
@@ -149,6 +147,7 @@ def seeds(scale: dict) -> ConfigDict:
 
 FUNCTIONS = (table5, main, transfer, data_size, top, quirks, seeds)
 EXPERIMENTS = {function.__name__: function for function in FUNCTIONS}
+PICKS = {"scale": tuple(SCALES), "experiments": (*EXPERIMENTS, "zero_shot")}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -169,8 +168,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # data.path of finetuning and probing; "" for the microworld's tasks or the hub.
     config.tasks_path = ""
     config.pretrained = ConfigDict({body: "" for body in common.BODIES})  # finished runs to use
-    # The size of the microworld; words=0 for none.
     words = 300_000 if name == "quick" else 0
+    # The size of the microworld; words=0 for none.
     config.world = ConfigDict(dict(words=words, train=1_500, dev=500, seed=0))
 
     config.pretrain = ConfigDict(
@@ -210,14 +209,11 @@ def _parse_arg(arg: str | None) -> tuple[str, tuple[str, ...]]:
     names = [name for name in (arg or "").split(",") if name]
     scales = [name for name in names if name in SCALES]
     experiments = tuple(dict.fromkeys(name for name in names if name not in SCALES))
-    known = (*EXPERIMENTS, "zero_shot")
     if len(scales) > 1:
         raise UserError(f"--config: {scales[0]!r} and {scales[1]!r} exclude each other")
     for name in experiments:
-        if name not in known:
-            raise UserError(
-                f"--config: {name!r} is not one of: {', '.join(SCALES)}; {', '.join(known)}"
-            )
+        if name not in PICKS["experiments"]:
+            raise common.unknown_pick(name, PICKS)
     scale = scales[0] if scales else "quick"
     return scale, experiments or SCALES[scale]["experiments"]
 

@@ -1,8 +1,11 @@
 """Define what the configs share: sizes, variants, presets, and the syntax of picks."""
 
+import itertools
+from collections.abc import Mapping, Sequence
+
 from ml_collections import ConfigDict, config_dict
 
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, nearest
 
 # gpt1 is the paper's model. small trains in an hour on a GPU or a laptop, tiny in minutes on two
 # CPU cores. world is for the microworld: a short context makes nearby words easier to find.
@@ -16,16 +19,27 @@ SIZES = {
 # Body -> the settings that a size gives it, and its other settings.
 BODIES = {
     "transformer": dict(
-        sizes=("context", "layers", "width", "heads", "ffn"),
+        sizes=(
+            "context",  # the most tokens of a text
+            "layers",  # blocks
+            "width",  # features of a token
+            "heads",  # attention heads of a block
+            "ffn",  # hidden units of a block's MLP
+        ),
         settings=dict(
-            embd_dropout=0.1,
-            attn_dropout=0.1,
-            resid_dropout=0.1,
+            embd_dropout=0.1,  # of the embeddings
+            attn_dropout=0.1,  # of the attention probabilities
+            resid_dropout=0.1,  # of what a block or layer adds
             attention="auto",  # the fastest way; or plain; or fused, the kernels for TPU and GPU
         ),
     ),
     "lstm": dict(
-        sizes=("context", "width", "units"), settings=dict(embd_dropout=0.1, resid_dropout=0.1)
+        sizes=(
+            "context",
+            "width",
+            "units",  # of the LSTM layer
+        ),
+        settings=dict(embd_dropout=0.1, resid_dropout=0.1),
     ),
 }
 
@@ -86,40 +100,58 @@ def published(preset: str, quirks: tuple[str, ...]) -> ConfigDict:
     return ConfigDict({quirk: quirk in PRESETS[preset] for quirk in quirks})
 
 
-def parse_arg(arg: str | None, *choices: tuple[str, ...]) -> list[str]:
-    """Return the picked name of each of `choices`.
+def parse_arg(arg: str | None, picks: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the picked name of each kind.
 
     Args:
         arg: the picks of a config: names in any order, separated by commas.
-        choices: the names of each choice. The first name is the default.
+        picks: kind -> the names of the kind. The first name is the default.
 
     Raises:
-        UserError: a name is unknown, or two names belong to one choice.
+        UserError: a name is unknown, or two names are of one kind.
     """
     selected = {}
     for name in (arg or "").split(","):
         if not name:
             continue
-        choice = next((names for names in choices if name in names), None)
-        if choice is None:
-            known = "; ".join(", ".join(names) for names in choices)
-            raise UserError(f"--config: {name!r} is not one of: {known}")
-        if choice in selected:
-            raise UserError(f"--config: {selected[choice]!r} and {name!r} exclude each other")
-        selected[choice] = name
-    return [selected.get(names, names[0]) for names in choices]
+        kind = next((kind for kind, names in picks.items() if name in names), None)
+        if kind is None:
+            raise unknown_pick(name, picks)
+        if kind in selected:
+            raise UserError(f"--config: {selected[kind]!r} and {name!r} exclude each other")
+        selected[kind] = name
+    return [selected.get(kind, names[0]) for kind, names in picks.items()]
+
+
+def unknown_pick(name: str, picks: Mapping[str, Sequence[str]]) -> UserError:
+    """Return the error for a name that is none of the picks."""
+    hint = nearest(name, itertools.chain(*picks.values()))
+    known = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in picks.items())
+    return UserError(f"--config: no pick is called {name!r}{hint}; choose among {known}")
 
 
 def model(body: str, size: str) -> ConfigDict:
     """Return the model section of a body and a size."""
-    sizes = {name: SIZES[size][name] for name in BODIES[body]["sizes"]}
-    return ConfigDict({"name": body, **sizes, **BODIES[body]["settings"], "dtype": "float32"})
+    return model_section(body, {name: SIZES[size][name] for name in BODIES[body]["sizes"]})
 
 
 def as_pretrained(body: str) -> ConfigDict:
     """Return the model section of a pretrained body; the checkpoint fills its empty sizes."""
-    sizes = {name: config_dict.placeholder(int) for name in BODIES[body]["sizes"]}
-    return ConfigDict({"name": body, **sizes, **BODIES[body]["settings"], "dtype": "float32"})
+    return model_section(
+        body, {name: config_dict.placeholder(int) for name in BODIES[body]["sizes"]}
+    )
+
+
+def model_section(body: str, sizes: dict) -> ConfigDict:
+    """Return the model section of a body with these sizes."""
+    return ConfigDict(
+        dict(
+            name=body,  # transformer or lstm
+            dtype="float32",  # of the computation; or bfloat16
+            **sizes,
+            **BODIES[body]["settings"],
+        )
+    )
 
 
 def without_dropout(section: ConfigDict) -> None:
@@ -127,6 +159,24 @@ def without_dropout(section: ConfigDict) -> None:
     for name in section:
         if name.endswith("dropout"):
             section[name] = 0.0
+
+
+def checkpoint(every: int, keep: int) -> ConfigDict:
+    """Return the section of checkpoints."""
+    config = ConfigDict()
+    config.every = every  # save after so many steps
+    config.minutes = 0.0  # save after so many minutes, too; 0 saves by steps only
+    config.keep = keep  # keep so many of the last checkpoints
+    return config
+
+
+def log(every: int) -> ConfigDict:
+    """Return the section of the log."""
+    config = ConfigDict()
+    config.every = every  # write metrics after so many steps
+    # Write a trace of these steps, the first and the last, to tb/: (100, 110). () writes none.
+    config.profile = ()
+    return config
 
 
 def check() -> ConfigDict:
@@ -142,5 +192,13 @@ def check() -> ConfigDict:
 def adam(**settings) -> ConfigDict:
     """Return the optimizer section: the constants of the published Adam, and `settings`."""
     return ConfigDict(
-        dict(b1=0.9, b2=0.999, eps=1e-8, decay=0.01, clip=1.0, accumulate=1, **settings)
+        dict(
+            b1=0.9,  # of the first moment
+            b2=0.999,  # of the second moment
+            eps=1e-8,  # added to the root of the second moment
+            decay=0.01,  # weight decay
+            clip=1.0,  # the largest norm of a gradient
+            accumulate=1,  # compute the gradient of a batch in so many parts
+            **settings,
+        )
     )

@@ -2,12 +2,9 @@
 
     gpt1 --config=configs/finetune.py:sst2,full --config.init.path=RUN --config.data.path=GLUE_DIR
 
-The picks select, in any order:
-    a task     cola, sst2, mrpc, stsb, qqp, mnli, qnli, rte, wnli, snli, scitail, race, race_middle,
-               race_high, story_cloze_2016, story_cloze_2018
-    a variant  full, no_pretraining, no_aux_lm, lstm (the rows of Table 5), or frozen
-    a preset   published, modern, huggingface (the values of config.published)
-    a recipe   paper, world (for a model that is pretrained on the microworld)
+The picks select a task, a variant (a row of Table 5, or frozen), a preset (the values of
+config.published) and a recipe. The recipe world is for a model that was pretrained on the
+microworld.
 
 RUN is the folder of a pretraining run, which determines the model's sizes. GLUE_DIR holds the
 tasks' folders (CoLA/, SST-2/, snli_1.0/, RACE/, ...). config.data.source=hub or tfds reads other
@@ -26,22 +23,26 @@ from gpt1_jax.registry import TASKS
 
 # The trainable tasks. The first one is the default.
 NAMES = ("sst2", *(name for name in TASKS if name != "sst2" and TASKS[name].trainable))
+PICKS = {
+    "task": NAMES,
+    "variant": tuple(common.VARIANTS),
+    "preset": tuple(common.PRESETS),
+    "recipe": ("paper", "world"),
+}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Return the configuration for the picked task, variant, preset and recipe."""
-    task, variant, preset, recipe = common.parse_arg(
-        arg, NAMES, tuple(common.VARIANTS), tuple(common.PRESETS), ("paper", "world")
-    )
+    task, variant, preset, recipe = common.parse_arg(arg, PICKS)
     changes = common.VARIANTS[variant]
     config = ConfigDict()
     config.trainer = "finetune"
     config.task = task
-    config.seed = 0
-    config.epochs = 3
+    config.seed = 0  # of the fresh parameters, the order of the data and dropout
+    config.epochs = 3  # passes over the training rows
     config.batch_size = 32  # examples per step, over all devices
     config.lm_coef = 0.5  # weight of the auxiliary LM loss; 0 saves its cost
-    config.clf_dropout = 0.1
+    config.clf_dropout = 0.1  # before the classifier
     # Predict the score of a graded task (stsb) by squared error, instead of the published six bins.
     config.regression = False
     # Run the context of a choice once for all answers, with one dropout mask. The published system
@@ -52,7 +53,10 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # print what it needs, and stop.
     config.compile_for = ""
     config.model = common.as_pretrained(changes.get("model.name", "transformer"))
-    config.optim = common.adam(lr=6.25e-5, warmup_fraction=0.002)
+    config.optim = common.adam(
+        lr=6.25e-5,  # the learning rate after the warmup; it then falls to 0
+        warmup_fraction=0.002,  # share of the steps in which it rises
+    )
     config.published = common.published(preset, common.QUIRKS + common.FINETUNING_QUIRKS)
 
     config.init = ConfigDict()
@@ -64,7 +68,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.init.step = config_dict.placeholder(int)  # step of the checkpoint; by default the last
 
     config.data = ConfigDict()
-    config.data.source = "files"  # the authors' distributions; or hub, tfds
+    config.data.source = "files"  # files: the authors' distributions; or hub, tfds
     # files: the folder with the tasks' folders. hub: a local copy, "" for the hub itself. tfds: a
     # data_dir.
     config.data.path = ""
@@ -73,16 +77,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.examples = 0
     config.data.max_bad_rows = 0  # malformed rows of a split that are dropped with a warning
 
-    config.checkpoint = ConfigDict()
-    config.checkpoint.every = 1_000
-    config.checkpoint.minutes = 0.0  # as for configs/pretrain.py
-    config.checkpoint.keep = 1
-
+    config.checkpoint = common.checkpoint(every=1_000, keep=1)
     config.check = common.check()
-
-    config.log = ConfigDict()
-    config.log.every = 50
-    config.log.profile = ()  # as for configs/pretrain.py
+    config.log = common.log(every=50)
     if recipe == "world":
         _configure_world(config)
     config.update_from_flattened_dict(changes)

@@ -6,10 +6,8 @@
     gpt1 --config=configs/pretrain.py --config.data.corpus=hub --config.data.path=OWNER/NAME
     gpt1 --config=configs/pretrain.py --config.data.corpus=mixture --config.data.path=MIXTURE
 
-The picks select, in any order:
-    a size    gpt1, small, tiny, world (the recipe for the microworld)
-    a body    transformer, lstm
-    a preset  published, modern, huggingface (the values of config.published)
+The picks select a size, a body and a preset (the values of config.published). The size world is
+the recipe for the microworld.
 
 DIR holds .txt, .jsonl or .parquet files. OWNER/NAME is a data set of the hub. MIXTURE gives the
 weights of corpora, such as "0.7*text:DIR,0.3*pg19:".
@@ -40,25 +38,31 @@ SETTINGS = {
         steps=4_500, batch_size=8, lr=2e-3, warmup_steps=300, vocab_size=800, every=1_500
     ),
 }
+PICKS = {
+    "size": tuple(common.SIZES),
+    "body": tuple(common.BODIES),
+    "preset": tuple(common.PRESETS),
+}
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Return the configuration for the picked size, body and preset."""
-    size, body, preset = common.parse_arg(
-        arg, tuple(common.SIZES), tuple(common.BODIES), tuple(common.PRESETS)
-    )
+    size, body, preset = common.parse_arg(arg, PICKS)
     settings = SETTINGS[size]
     config = ConfigDict()
     config.trainer = "pretrain"
-    config.seed = 0
-    config.steps = settings["steps"]
+    config.seed = 0  # of the fresh parameters, the order of the data and dropout
+    config.steps = settings["steps"]  # updates of the parameters
     config.batch_size = settings["batch_size"]  # windows of model.context tokens, over all devices
     config.backend = "pmap"  # or shard_map
     # Only compile the training step, for a machine that is not there (v5e:2x4, h100, h100:8, ...):
     # print what it needs, and stop.
     config.compile_for = ""
     config.model = common.model(body, size)
-    config.optim = common.adam(lr=settings["lr"], warmup_steps=settings["warmup_steps"])
+    config.optim = common.adam(
+        lr=settings["lr"],  # the learning rate after the warmup; it then falls to 0
+        warmup_steps=settings["warmup_steps"],  # steps in which it rises
+    )
     config.published = common.published(preset, common.QUIRKS + common.PRETRAINING_QUIRKS)
 
     config.data = ConfigDict()
@@ -75,22 +79,15 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.tokenizer.path = ""  # a tokenizer.json to use instead of a new tokenizer
 
     config.eval = ConfigDict()
-    config.eval.every = settings["every"]
+    config.eval.every = settings["every"]  # evaluate after so many steps
     config.eval.windows = 512  # windows of the held-out documents to evaluate on
     config.eval.sample = 64  # tokens to generate at every evaluation; 0 generates none
 
-    config.checkpoint = ConfigDict()
-    config.checkpoint.every = settings["every"]
-    config.checkpoint.minutes = 0.0  # save after so many minutes, too; 0 saves by steps only
-    config.checkpoint.keep = 2
+    config.checkpoint = common.checkpoint(every=settings["every"], keep=2)
     config.checkpoint.keep_steps = ()  # never delete these checkpoints, such as (1000, 2000)
 
     config.check = common.check()
-
-    config.log = ConfigDict()
-    config.log.every = 100 if size in ("gpt1", "world") else 20
-    # Write a trace of these steps, the first and the last, to tb/: (100, 110). () writes none.
-    config.log.profile = ()
+    config.log = common.log(every=100 if size in ("gpt1", "world") else 20)
     if size == "world":
         common.without_dropout(config.model)
         config.data.validation = 0.05

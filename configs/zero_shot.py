@@ -2,7 +2,7 @@
 
     gpt1 --config=configs/zero_shot.py --config.init.path=RUN --config.data.path=GLUE_DIR
 
-The pick `world` selects the words and the ceilings of the microworld; `paper` is the default.
+The pick `world` selects the words and the ceilings of the microworld.
 RUN is the folder of a pretraining run. Every checkpoint that it has kept is probed. The language
 model answers by the paper's heuristics:
 
@@ -27,10 +27,12 @@ from configs import common
 from gpt1_jax.datasets.tasks import probed_tasks
 from gpt1_jax.registry import TASKS
 
+PICKS = {"recipe": ("paper", "world")}
+
 
 def get_config(arg: str | None = None) -> ConfigDict:
     """Return the configuration of the probes for the picked recipe."""
-    (recipe,) = common.parse_arg(arg, ("paper", "world"))
+    (recipe,) = common.parse_arg(arg, PICKS)
     config = ConfigDict()
     config.trainer = "zero_shot"
     config.tasks = ()  # by default all tasks with a probe whose data is available
@@ -53,7 +55,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.init.path = ""  # the pretraining run
 
     config.data = ConfigDict()
-    config.data.source = "files"  # the authors' distributions; or hub, tfds
+    config.data.source = "files"  # files: the authors' distributions; or hub, tfds
     config.data.path = ""  # as for configs/finetune.py
     # Use so many rows of every split, drawn with the label frequencies of all; 0 uses all.
     config.data.examples = 0

@@ -1,6 +1,8 @@
 """Define the one exception for mistakes that a user can correct, and the text of messages."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -13,6 +15,19 @@ class UserError(Exception):
 def first_line(error: Exception) -> str:
     """Return the first line of an exception's text, or the name of its class."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def nearest(name: str, known: Iterable[str], least: float = 0.5) -> str:
+    """Return " (did you mean 'tiny'?)" with the known names that are closest to `name`.
+
+    Return "" if none is alike by at least `least`: 0 for any two names, 1 for equal ones.
+    """
+    alike = {
+        other: difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio() for other in known
+    }
+    best = max(alike.values(), default=0.0)
+    close = [repr(other) for other, ratio in alike.items() if ratio >= max(least, best - 0.02)]
+    return f" (did you mean {' or '.join(close[:3])}?)" if close else ""
 
 
 def printable(text: str, keep: str = "\n\t") -> str:

@@ -189,3 +189,14 @@ def _describe(name: str, value: Any) -> str:
     if isinstance(value, dict | list):
         return f"{subject} is {KINDS[type(value)]}"
     return f"{subject} is {json.dumps(value)[:60]}"
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested settings by their dotted names."""
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

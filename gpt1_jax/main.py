@@ -4,9 +4,9 @@
     gpt1 COMMAND [--FLAG=VALUE ...]
     gpt1 --version
 
-The first form trains: `gpt1 --config=configs/pretrain.py:tiny --config.data.path=BOOKS` pretrains a
-small language model on a folder of texts. Configs: configs/pretrain.py, configs/finetune.py,
-configs/zero_shot.py, configs/ablations.py. The same command on the same --workdir resumes the run.
+The first form trains: `gpt1 --config=pretrain:tiny --config.data.path=BOOKS` pretrains a small
+language model on a folder of texts. FILE is a config of the package, by its name or as
+configs/pretrain.py, or a file of your own. The same command on the same --workdir resumes the run.
 """
 
 import importlib
@@ -20,8 +20,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from gpt1_jax import inputs, signals
-from gpt1_jax.cli import command
-from gpt1_jax.errors import UserError
+from gpt1_jax.cli import command, config_files, config_help
+from gpt1_jax.errors import UserError, nearest
 
 # Command -> (module of gpt1_jax.cli, summary).
 COMMANDS = {
@@ -33,24 +33,17 @@ COMMANDS = {
     "export": ("export_run", "write a run as a Hugging Face folder"),
     "microworld": ("microworld", "write the embedded data set: novels and labeled tasks"),
 }
-HELP = "\n".join(
-    [
-        __doc__,
-        "Commands (`gpt1 COMMAND --help` lists the flags of each):",
-        *(f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()),
-    ]
-)
-
 MAX_PROCESSES = 1_000_000
 TERMINATED = signals.exit_code(signal.SIGTERM)  # of a run that saved its state and stopped
 FLAGS = flags.FlagValues()
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "File of configs/ and, after a colon, the picks.",
-    lock_config=True,
+    "Name or file of a config and, after a colon, its picks.",
     flag_values=FLAGS,
 )
+FLAGS["config"].parser = config_files.Parser()
+config_flags.register_flag_parser_for_type(int, config_files.WholeNumberParser())
 WORKDIR = flags.DEFINE_string(
     "workdir",
     "",
@@ -94,11 +87,13 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: a flag or a setting is wrong.
     """
+    if arguments and (hint := nearest(arguments[0], COMMANDS)):
+        raise UserError(f"{arguments[0]}: not a command{hint}")
     command.reject_positional(arguments, prefix="config.")
     if CONFIG.value is None:
         raise UserError(
-            "--config: is missing; give a file of configs/, for example "
-            "--config=configs/pretrain.py:tiny, or a command: " + ", ".join(COMMANDS)
+            "--config: is missing; give a config, for example --config=pretrain:tiny, or a "
+            "command: " + ", ".join(COMMANDS)
         )
     if "://" in WORKDIR.value:
         raise UserError(
@@ -125,27 +120,14 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> list[str]:
         UserError: a flag or the config is wrong.
     """
     try:
-        arguments = values(argv)[1:]
-        _ = CONFIG.value  # reading the value loads the file
-        return arguments
-    except (AttributeError, KeyError) as error:  # a setting that the config does not have
-        if "get_config" in str(error):
-            raise UserError(
-                f"--config: {_config_name(argv)!r} has no get_config; name a file of configs/"
-            ) from None
-        reason = error
-        while isinstance(reason, Exception):  # ml_collections wraps one error in another
-            reason = reason.args[0]
-        raise UserError(f"--config: has no setting {' '.join(reason.split())}") from None
-    except (OSError, SyntaxError) as error:
-        reason = f" ({error})" if isinstance(error, SyntaxError) else ""
-        raise UserError(
-            f"--config: cannot load {_config_name(argv)!r}{reason}; name a file of configs/"
-        ) from None
+        return values(argv)[1:]
+    except (AttributeError, KeyError):
+        config = config_files.load(_config_name(argv))
+        if (message := config_files.unknown_setting(config, argv)) is None:
+            raise
+        raise UserError(f"{message}; gpt1 --config={_config_name(argv)} -h lists them") from None
     except (TypeError, ValueError, flags.Error) as error:
-        flag, _, trace = str(error).partition(" Error whilst parsing config file:")
-        message = " ".join([flag, *trace.splitlines()[-1:]] if trace else str(error).split())
-        raise UserError(message) from None
+        raise UserError(" ".join(str(error).split())) from None
 
 
 def _config_name(argv: list[str]) -> str:
@@ -155,6 +137,28 @@ def _config_name(argv: list[str]) -> str:
         if argument.startswith("-") and name == "config":
             return value if equals else following
     return ""
+
+
+def _help() -> str:
+    """Return the help of the config that is given, or of the whole program.
+
+    Raises:
+        UserError: there is no such config.
+    """
+    if name := _config_name(sys.argv):
+        return config_help.describe(name)
+    sections = {
+        "Commands (`gpt1 COMMAND --help` lists the flags of each):": {
+            name: summary for name, (_, summary) in COMMANDS.items()
+        },
+        "Configs (`gpt1 --config=NAME --help` lists the picks and the settings of each):": (
+            config_files.summaries()
+        ),
+    }
+    lines = [__doc__]
+    for title, entries in sections.items():
+        lines += [title, *(f"  {name:<12} {summary}" for name, summary in entries.items()), ""]
+    return "\n".join(lines)
 
 
 def _report_unraisable(problem) -> None:
@@ -197,9 +201,8 @@ def run() -> None:
     if name in COMMANDS:
         module = importlib.import_module(f"gpt1_jax.cli.{COMMANDS[name][0]}")
         command.run(module.main, module.FLAGS, [f"gpt1 {name}", *sys.argv[2:]], module.__doc__)
-    sys.path.insert(0, os.getcwd())  # configs import each other as configs.*
     try:
-        command.run(main, FLAGS, sys.argv, HELP, _parse)
+        command.run(main, FLAGS, sys.argv, _help, _parse)
     except BaseException as error:
         _leave_job(error)
         raise

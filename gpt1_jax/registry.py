@@ -12,7 +12,7 @@ the package; no list of entries has to be edited.
 import importlib
 import pkgutil
 
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, nearest
 
 
 class Registry:
@@ -51,7 +51,10 @@ class Registry:
         if name not in self._entries:
             self._import_package()
         if name not in self._entries:
-            raise UserError(f"no {self.kind} is called {name!r}; choose one of: {', '.join(self)}")
+            raise UserError(
+                f"no {self.kind} is called {name!r}{nearest(name, self)}; "
+                f"choose one of: {', '.join(self)}"
+            )
         return self._entries[name]
 
     def __iter__(self):

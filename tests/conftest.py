@@ -41,18 +41,16 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-REPOSITORY = pathlib.Path(__file__).parent.parent
 pytest_plugins = ["cli_fixtures", "data_fixtures"]
 
 
 @pytest.fixture(scope="session")
 def real_data() -> pathlib.Path:
-    """Return the folder of real data sets beside the project; skip the test if there is none."""
-    folder = REPOSITORY.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip(f"real data sets are not at {folder}")
-    return folder
+    """Return the folder of real data sets, GPT1_JAX_TEST_DATA; skip the test if it is not set."""
+    if not (name := os.environ.get("GPT1_JAX_TEST_DATA")):
+        pytest.skip("no real data: set GPT1_JAX_TEST_DATA (see CONTRIBUTING.md)")
+    assert pathlib.Path(name).is_dir(), f"GPT1_JAX_TEST_DATA: {name} is not a folder"
+    return pathlib.Path(name).absolute()
 
 
 @pytest.fixture

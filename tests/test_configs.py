@@ -10,9 +10,10 @@ from absl import flags
 from cli_fixtures import REPOSITORY
 from ml_collections import ConfigDict, config_flags
 
+from gpt1_jax.cli import config_files
 from gpt1_jax.errors import UserError
+from gpt1_jax.inputs import flatten
 from gpt1_jax.registry import TASKS, TRAINERS
-from gpt1_jax.runs.lifecycle import flatten
 from gpt1_jax.trainers import config_checks
 
 sys.path.insert(0, str(REPOSITORY))
@@ -42,6 +43,7 @@ def parse(config: str, **values) -> ConfigDict:
     ]
     parsed = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=parsed, sys_argv=argv)
+    parsed["config"].parser = config_files.Parser()
     parsed(argv)
     return parsed.config
 
@@ -72,6 +74,11 @@ def test_argument_names_come_in_any_order_and_have_defaults():
         parse("pretrain.py") == parse("pretrain.py:gpt1") == parse("pretrain.py:gpt1,transformer")
     )
     assert parse("finetune.py:no_aux_lm,rte") == parse("finetune.py:rte,no_aux_lm")
+
+
+@pytest.mark.parametrize("number", ["1e3", "1_000", "1000.0"])
+def test_whole_number_may_be_written_as_a_float(number):
+    assert parse("pretrain.py", steps=number).steps == 1000
 
 
 def test_finetuning_offers_the_registered_tasks():

@@ -58,7 +58,9 @@ def test_mistake_gives_one_line(name, gpt1, make_arguments, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("name", ["misspelled field", "missing data folder", "damaged checkpoint"])
+@pytest.mark.parametrize(
+    "name", ["misspelled setting", "missing data folder", "damaged checkpoint"]
+)
 def test_process_prints_one_line_and_exits_with_2(name, gpt1, make_arguments):
     process = gpt1.start(*make_arguments(MISTAKES[name]))
     out, err = process.communicate(timeout=60)

@@ -135,3 +135,7 @@ def test_control_characters_are_escaped():
     assert printable(text) == "a\\x1b[31mb\\x0d\\x00\\x7f\\x9bc\nd\té\u200b"
     assert printable("a\nb", keep="") == "a\\x0ab"
     assert printable(os.fsdecode(b"caf\xe9")) == "caf\\udce9"
+
+
+def test_flatten_gives_dotted_names():
+    assert inputs.flatten({"a": 1, "b": {"c": {"d": 2}}, "e": {}}) == {"a": 1, "b.c.d": 2}

@@ -41,6 +41,8 @@ def test_register_returns_the_entry(numbers):
 def test_unknown_name_lists_the_known_names(numbers):
     with pytest.raises(UserError, match="^no number is called 'eight'; choose one of: seven$"):
         numbers["eight"]
+    with pytest.raises(UserError, match=r"^no number is called 'SEVEN' \(did you mean 'seven'\?\)"):
+        numbers["SEVEN"]
 
 
 def test_name_can_be_registered_once(numbers):

@@ -40,7 +40,7 @@ def run(
     main: Callable[[list[str]], None],
     values: flags.FlagValues,
     argv: list[str],
-    description: str,
+    description: str | Callable[[], str],
     parser: Callable[[flags.FlagValues, list[str]], list[str]] = parse,
 ) -> None:
     """Parse `argv`, call `main` with the positional arguments, and exit.
@@ -53,7 +53,7 @@ def run(
         main: receives the positional arguments.
         values: the flags of the command.
         argv: the name of the command, then its arguments.
-        description: printed by --help, before the flags.
+        description: printed by --help, before the flags; or a function that returns it.
         parser: parses the flags; arguments and errors as for `parse`.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -66,7 +66,8 @@ def run(
     try:
         with signals.SignalHandler(signals.stop, signals.GRACE):
             if HELP & set(argv[1:]):
-                print(f"{description.strip()}\n\nFlags:\n{_flags_help(values)}")
+                text = description if isinstance(description, str) else description()
+                print(f"{text.strip()}\n\nFlags:\n{_flags_help(values)}")
             else:
                 main(parser(values, argv))
         sys.stdout.flush()  # an error of the last write is reported here

@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from gpt1_jax import inputs
+from gpt1_jax.inputs import flatten
 from gpt1_jax.interop import model_card_usage
 from gpt1_jax.runs import reader
-from gpt1_jax.runs.lifecycle import flatten
 
 # Match the folders of a path, but not the owner of a data set on the hub.
 FOLDERS = re.compile(r"(?<![\w/])(?:~|\.{1,2})?/(?:[^/,\s]+/)*")

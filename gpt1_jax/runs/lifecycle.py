@@ -15,6 +15,7 @@ import jax
 
 from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError
+from gpt1_jax.inputs import flatten
 from gpt1_jax.runs import environment
 from gpt1_jax.runs.log import Log
 
@@ -226,14 +227,3 @@ def check_data(workdir: pathlib.Path, fingerprints: Mapping[str, Any]) -> None:
             f"{path}: {', '.join(changes)} changed since this run began; "
             "restore the data or give another --workdir"
         )
-
-
-def flatten(tree: Mapping, prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested settings by their dotted names."""
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat

@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from gpt1_jax.datasets.tasks import probed_tasks
 from gpt1_jax.errors import UserError
+from gpt1_jax.inputs import flatten
 from gpt1_jax.models.attention import KINDS
-from gpt1_jax.runs.lifecycle import flatten
 
 
 class Rule(NamedTuple):

@@ -7,9 +7,9 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from gpt1_jax import inputs
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, nearest
+from gpt1_jax.inputs import flatten
 from gpt1_jax.registry import TASKS
-from gpt1_jax.runs.lifecycle import flatten
 from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.trainers import config_checks
 
@@ -109,8 +109,8 @@ def _coordinates(config: ConfigDict, name: str) -> Iterator[Coordinates]:
     for variant in axes.variants:
         if variant not in config.variants:
             raise UserError(
-                f"config.experiments.{name}.variants: no variant is called {variant!r}; "
-                f"choose among: {', '.join(config.variants)}"
+                f"config.experiments.{name}.variants: no variant is called {variant!r}"
+                f"{nearest(variant, config.variants)}; choose among: {', '.join(config.variants)}"
             )
     if not 0 <= axes.seeds <= config_checks.MAX_SEEDS:
         raise UserError(

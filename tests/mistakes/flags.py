@@ -3,10 +3,23 @@
 from mistakes.mistake import ablate, finetune, pretrain, zero_shot
 
 MISTAKES = {
-    "misspelled field": pretrain("config", "'lrr'", 'Did you mean "lr"', settings={"optim.lrr": 1}),
-    "unknown section": pretrain("config", "optin", settings={"optin.lr": 1}),
+    "misspelled setting": pretrain(
+        "--config.optim.lrr", "did you mean 'optim.lr'?", settings={"optim.lrr": 1}
+    ),
+    "unknown section": pretrain(
+        "--config.optin.lr", "did you mean 'optim.lr'?", settings={"optin.lr": 1}
+    ),
+    "setting without its section": pretrain(
+        "--config.lr:", "did you mean 'optim.lr'?", settings={"lr": 1}
+    ),
+    "unknown command": pretrain("smaple", "did you mean 'sample'?", arguments=("smaple",)),
     "word instead of a number": pretrain("--config.steps=many", settings={"steps": "many"}),
-    "fraction instead of a whole number": pretrain("--config.steps=1.5", settings={"steps": 1.5}),
+    "fraction instead of a whole number": pretrain(
+        "--config.steps=1.5: '1.5' is not a whole number", settings={"steps": 1.5}
+    ),
+    "fraction with an exponent": pretrain(
+        "--config.steps=1e-3: '1e-3' is not a whole number", settings={"steps": "1e-3"}
+    ),
     "number instead of a boolean": pretrain(
         "--config.data.rewrap_lines=7", settings={"data.rewrap_lines": 7}
     ),
@@ -32,13 +45,16 @@ MISTAKES = {
     "zero seeds": ablate("config.seeds", "0", settings={"seeds": 0}),
     "invalid shard": ablate("config.shard", "'9/8'", settings={"shard": "9/8"}),
     "unknown name in the config argument": pretrain(
-        "--config", "'tyni'", "tiny", config="pretrain.py:tyni"
+        "--config", "'tyni' (did you mean 'tiny'?)", config="pretrain.py:tyni"
+    ),
+    "unknown variant": finetune(
+        "'no_pretrained' (did you mean 'no_pretraining'?)", config="finetune.py:rte,no_pretrained"
     ),
     "two sizes in the config argument": pretrain(
         "--config", "'tiny'", "'small'", "exclude", config="pretrain.py:tiny,small"
     ),
     "missing config file": pretrain(
-        "--config", "configs/pretain.py:tiny", config="pretain.py:tiny"
+        "configs/pretain.py' (did you mean 'pretrain'?)", config="pretain.py:tiny"
     ),
     "config file without a config": pretrain(
         "--config", "pyproject.toml", config="../pyproject.toml"
@@ -51,7 +67,7 @@ MISTAKES = {
     "model with the sizes of another model": pretrain(
         "config.model", "lstm", "heads", settings={"model.name": "lstm"}
     ),
-    "unknown task": finetune("no task", "'sst'", "sst2", settings={"task": "sst"}),
+    "unknown task": finetune("no task", "'sst' (did you mean 'sst2'?)", settings={"task": "sst"}),
     "unknown source": finetune(
         "config.data.source", "'cloud'", "files", settings={"data.source": "cloud"}
     ),

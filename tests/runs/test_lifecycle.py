@@ -177,10 +177,6 @@ def test_json_files_are_written_atomically_and_checked(tmp_path):
         storage.read_json(tmp_path / "y.json")
 
 
-def test_flatten_gives_dotted_names():
-    assert lifecycle.flatten({"a": 1, "b": {"c": {"d": 2}}, "e": {}}) == {"a": 1, "b.c.d": 2}
-
-
 @pytest.mark.parametrize(
     ("change", "same"),
     [

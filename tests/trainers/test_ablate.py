@@ -93,8 +93,13 @@ def test_overrides_reach_the_grid():
             "config.variants.full, or the setting 'init.depth'",
         ),
         ("quick", {"experiments.table5.seeds": 10**9}, "config.experiments.table5.seeds: found 10"),
+        (
+            "quick",
+            {"experiments.table5.variants": ("no_aux",)},
+            "no variant is called 'no_aux' .did you mean 'no_aux_lm'",
+        ),
         ("quick,paper", {}, "'quick' and 'paper' exclude each other"),
-        ("quick,table6", {}, "'table6' is not one of: quick, paper; table5, main"),
+        ("quick,table6", {}, "'table6' .did you mean 'table5'"),
     ],
 )
 def test_invalid_grid_is_refused(arg, values, message):

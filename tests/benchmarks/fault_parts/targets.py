@@ -22,11 +22,11 @@ from cli_fixtures import SMALL, Program
 from gpt1_jax import registry
 from gpt1_jax.analysis.report import page
 from gpt1_jax.datasets import corpora, sources, tokens
+from gpt1_jax.inputs import flatten
 from gpt1_jax.interop import huggingface
 from gpt1_jax.microworld import files as microworld
 from gpt1_jax.registry import TASKS
 from gpt1_jax.runs import reader
-from gpt1_jax.runs.lifecycle import flatten
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import config_checks
 from gpt1_jax.trainers.ablation_runs import list_runs
