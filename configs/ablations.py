@@ -4,7 +4,8 @@
     gpt1 --config=configs/ablations.py:paper --workdir=runs/exp_paper
     gpt1 --config=configs/ablations.py:paper,table5 --config.seeds=5 --workdir=runs/exp_paper
 
-Each body is pretrained once. Then every cell of the grid is finetuned.
+Each pretraining is run with several seeds. Then every cell of the grid is finetuned, with seed s
+from the pretraining run of seed s mod n.
 
 The picks select a scale, and any number of experiments (by default those of the scale): table5,
 main (Tables 2 to 4), transfer (Figure 2, left), zero_shot (Figure 2, right), and further ones.
@@ -38,10 +39,14 @@ _QUIRK_NAMES = common.QUIRKS + common.FINETUNING_QUIRKS
 QUIRKS = {f"no_{quirk}": {f"published.{quirk}": False} for quirk in _QUIRK_NAMES}
 QUIRKS["modern"] = {f"published.{quirk}": False for quirk in _QUIRK_NAMES}
 
+# Pretraining -> its body, and its difference from the recipe of the body.
+PRETRAININGS = {body: (body, {}) for body in common.BODIES}
+
 # Scale -> its settings:
 #   size            a size of configs/common.py
 #   recipe          a recipe of configs/finetune.py and configs/zero_shot.py
 #   experiments     the default experiments
+#   pretraining_seeds   the default number of runs of each pretraining
 #   table_tasks     the tasks of most experiments
 #   curve_tasks     the tasks of Figure 2, left
 #   choice_task     a task with several streams per example
@@ -50,6 +55,7 @@ SCALES = {
     "quick": dict(
         size="world",
         recipe="world",
+        pretraining_seeds=3,
         experiments=("table5", "transfer", "zero_shot"),
         table_tasks=("cola", "sst2", "qnli", "rte"),
         curve_tasks=("qnli", "rte"),
@@ -59,6 +65,7 @@ SCALES = {
     "paper": dict(
         size="gpt1",
         recipe="paper",
+        pretraining_seeds=1,
         experiments=(
             "table5",
             "main",
@@ -157,6 +164,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config = ConfigDict()
     config.trainer = "ablate"
     config.seeds = 3  # number of seeds; a seed sets fresh parameters, data order and dropout
+    config.pretraining_seeds = scale["pretraining_seeds"]  # number of runs of each pretraining
     config.tasks = ()  # restrict every experiment to these tasks
     config.shard = "1/1"  # the runs of this machine, such as 3/8
     config.workers = 0  # processes on this machine; 0: one per CPU core, or one on accelerators
@@ -167,7 +175,8 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.corpus_path = ""
     # data.path of finetuning and probing; "" for the microworld's tasks or the hub.
     config.tasks_path = ""
-    config.pretrained = ConfigDict({body: "" for body in common.BODIES})  # finished runs to use
+    # Finished runs to use, one or several, instead of the runs of a pretraining.
+    config.pretrained = ConfigDict({name: () for name in PRETRAININGS})
     words = 300_000 if name == "quick" else 0
     # The size of the microworld; words=0 for none.
     config.world = ConfigDict(dict(words=words, train=1_500, dev=500, seed=0))
@@ -180,8 +189,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # config.finetune.model of each body.
     config.bodies = ConfigDict({body: common.as_pretrained(body) for body in common.BODIES})
     config.zero_shot = zero_shot.get_config(scale["recipe"])
-    # The bodies whose checkpoints are probed.
-    config.zero_shot_bodies = tuple(common.BODIES) if "zero_shot" in experiments else ()
+    config.pretrainings = ConfigDict(
+        {
+            name: dict(body=body, changes=_nested(changes))
+            for name, (body, changes) in PRETRAININGS.items()
+        }
+    )
+    # The pretrainings whose checkpoints are probed.
+    config.probed_pretrainings = tuple(common.BODIES) if "zero_shot" in experiments else ()
 
     config.variants = ConfigDict(_variants(scale))
     config.experiments = ConfigDict(

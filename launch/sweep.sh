@@ -9,8 +9,8 @@
 #   bash launch/sweep.sh gpus 2 --config=... --workdir=runs/exp_paper    # GPUs 0 and 1 of this machine
 #
 # slurm submits an array of N jobs. tpu uses the TPU VMs $NAME-1 to $NAME-N, one host each, after
-# launch/tpu_vm.sh create and copy. Shards wait for the pretraining runs, which belong to the first
-# shards. On costly machines pretrain first, and give --config.pretrained.transformer=DIR
+# launch/tpu_vm.sh create and copy. Shards wait for the pretraining runs of other shards. On costly
+# machines pretrain first, and give --config.pretrained.transformer=DIR
 # --config.pretrained.lstm=DIR.
 #
 # DRY_RUN=1 prints the commands and runs nothing. The last shard to finish writes the report;

@@ -156,8 +156,10 @@ def write_zero_shot_run(folder: pathlib.Path, body: str, gain: float) -> None:
 
 
 def point(variant: str, task: str, value, seed: int, cell: str) -> dict:
-    """Return a point of an experiment as cells.json stores it."""
-    return {"variant": variant, "task": task, "value": value, "seed": seed, "cell": cell}
+    """Return a point of an experiment as cells.json stores it; two pretraining runs of each."""
+    body = "lstm" if variant == "lstm" else "transformer"
+    origin = {"cell": cell, "pretraining": f"{body}_{seed % 2}"}
+    return {"variant": variant, "task": task, "value": value, "seed": seed, **origin}
 
 
 def write_ablations(root: pathlib.Path) -> pathlib.Path:
@@ -176,14 +178,22 @@ def write_ablations(root: pathlib.Path) -> pathlib.Path:
     unknown = [point("full", "rte", "warm & wet", 0, "warm")]
     experiments["a_new_idea"] = {"setting": "model.temperature", "points": unknown}
     elsewhere = root.parent / "exp_lstm"
-    bodies = (("transformer", 0.4, root / "pretrain_transformer"), ("lstm", 0.2, elsewhere))
-    for body, gain, folder in bodies:
-        write_pretraining_run(folder, body)
-        write_zero_shot_run(root / f"zero_shot_{body}", body, gain)
+    write_pretraining_run(elsewhere, "lstm")
+    write_zero_shot_run(root / "zero_shot_lstm", "lstm", 0.2)
+    for seed, gain in ((0, 0.4), (1, 0.3)):
+        write_pretraining_run(root / f"pretrain_transformer_{seed}", "transformer")
+        write_zero_shot_run(root / f"zero_shot_transformer_{seed}", "transformer", gain)
+    # The LSTM as an earlier version wrote it.
     cells = {
         "experiments": experiments,
-        "pretrain": {"transformer": "pretrain_transformer", "lstm": str(elsewhere)},
-        "zero_shot": {body: f"zero_shot_{body}" for body in ("transformer", "lstm")},
+        "pretrain": {
+            "transformer": {str(seed): f"pretrain_transformer_{seed}" for seed in (1, 0)},
+            "lstm": str(elsewhere),
+        },
+        "zero_shot": {
+            "transformer": {str(seed): f"zero_shot_transformer_{seed}" for seed in (0, 1)},
+            "lstm": "zero_shot_lstm",
+        },
     }
     write_json(root / "cells.json", cells)
     return root

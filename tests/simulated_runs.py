@@ -83,7 +83,7 @@ class Scenario(NamedTuple):
         )
         effects = metrics.example_effects(self.metric, labels, predictions)
         values = two_way.values(scores, [effects])
-        return two_way.Sample(dict(enumerate(values)), 0, metrics.limits(self.metric))
+        return two_way.Sample(dict(enumerate(values)), 0, metrics.limits(self.metric), self.seeds)
 
     def true_score(self, difference: float) -> float:
         """Return the expected score over all seeds and examples of the less accurate model."""

@@ -35,7 +35,8 @@ SMALL_PRETRAINING = " ".join(
 )
 SMALL_ABLATION = (
     "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.seeds=1"
-    " --config.tasks=\"('rte',)\" --config.experiments.transfer.levels='(0,)'"
+    " --config.pretraining_seeds=1 --config.tasks=\"('rte',)\""
+    " --config.experiments.transfer.levels='(0,)'"
     f" --config.finetune.epochs=1 --config.zero_shot.data.examples=4 {SMALL_PRETRAINING}"
 )
 SMALL_BATCHES = " ".join(f"--config.pretrain.{body}.batch_size=2" for body in SIZES)

@@ -38,7 +38,8 @@ CHANGEABLE = (
     "workers",
     "estimate_cost",
     "experiments",
-    "zero_shot_bodies",
+    "probed_pretrainings",
+    "pretrainings",
     "variants",
     *lifecycle.CHANGEABLE,
     # Places, as lifecycle.PATHS.
@@ -70,7 +71,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
     jobs = runs.jobs()
     shard = job_queue.shard_jobs(jobs, config.shard)
     if config.estimate_cost:
-        return cost.estimate_cost(config, runs.configs)
+        return cost.estimate_cost(config, runs)
     if jax.process_count() > 1:
         raise UserError(
             "--multihost=on: the runs of an ablation are divided among machines by --config.shard; "

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from gpt1_jax import inputs
-from gpt1_jax.analysis.report import paper
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs.job_queue import Job
 from gpt1_jax.trainers import config_checks
 from gpt1_jax.trainers.grid import Grid, build_grid
+from gpt1_jax.trainers.pretrainings import Pretraining, Pretrainings
 
 NO_CELLS = {"experiments": {}, "pretrain": {}, "zero_shot": {}}  # cells.json without any run
 
@@ -22,10 +21,12 @@ class AblationRuns(NamedTuple):
 
     Attributes:
         configs: name of the run and of its folder -> configuration, in the order of execution.
+        pretrainings: name of the run -> its pretraining.
         cells: content of cells.json, which tells the report which run gives which point.
     """
 
     configs: dict[str, ConfigDict]
+    pretrainings: dict[str, Pretraining]
     cells: dict
 
     def jobs(self) -> list[Job]:
@@ -49,33 +50,63 @@ def list_runs(config: ConfigDict, path: str) -> AblationRuns:
     if config.world.words:
         corpus_path = corpus_path or f"{path}/data/novels"
         tasks_path = tasks_path or f"{path}/data"
-    pretrained = {
-        body: config.pretrained[body] or f"{path}/pretrain_{body}" for body in config.pretrain
-    }
-    grid = build_grid(config, pretrained, tasks_path)
-    bodies = {cell.model.name for cell in grid.cells.values()} | set(config.zero_shot_bodies)
-    bodies = sorted(bodies, reverse=True)
-    configs = {}
-    for body in bodies:
-        if not config.pretrained[body]:
-            configs[f"pretrain_{body}"] = _pretrain_config(config, body, corpus_path)
-        if body in config.zero_shot_bodies:
-            configs[f"zero_shot_{body}"] = _probe_config(config, pretrained[body], tasks_path)
-    configs |= grid.cells
-    for run in configs.values():
-        section = f"pretrain.{run.model.name}." if run.trainer == "pretrain" else f"{run.trainer}."
-        config_checks.check(run, section)
-    return AblationRuns(configs, _cells_json(config, grid, bodies))
+    pretrainings = Pretrainings(config, path, corpus_path)
+    grid = build_grid(config, pretrainings, tasks_path)
+    runs = _pretraining_runs(config, grid, pretrainings)
+    entries = []  # (seed, name of the run, its configuration, its pretraining)
+    for run in runs:
+        pretraining, seed, is_probed = run
+        if not pretraining.is_finished:
+            entries.append((seed, run.name, pretraining.run_config(seed), pretraining))
+        if is_probed:
+            probe = _probe_config(config, pretraining.paths[seed], tasks_path)
+            entries.append((seed, run.probe_name, probe, pretraining))
+    for name, cell in grid.cells.items():
+        entries.append((cell.seed, name, cell, grid.pretrainings[name]))
+    # All runs of a seed before those of the next, so that every experiment gets a score early.
+    entries.sort(key=lambda entry: entry[0])
+    for _, _, run, pretraining in entries:
+        section = f"pretrain.{pretraining.body}" if run.trainer == "pretrain" else run.trainer
+        config_checks.check(run, f"{section}.")
+    return AblationRuns(
+        configs={name: run for _, name, run, _ in entries},
+        pretrainings={name: pretraining for _, name, _, pretraining in entries},
+        cells=_cells_json(config, grid, runs),
+    )
 
 
-def _pretrain_config(config: ConfigDict, body: str, corpus_path: str) -> ConfigDict:
-    """Return the configuration of a body's pretraining run."""
-    run = config.pretrain[body].copy_and_resolve_references()
-    with run.unlocked():
-        run.data.path, run.compile_for = corpus_path, ""
-    # Also without zero-shot probes: a later start of the ablation may add them.
-    run.checkpoint.keep_steps += paper.zero_shot_steps(run.steps)
-    return run
+class _PretrainingRun(NamedTuple):
+    """Identify a pretraining run that an ablation uses, and tell if its checkpoints are probed."""
+
+    pretraining: Pretraining
+    seed: int
+    is_probed: bool
+
+    @property
+    def name(self) -> str:
+        """Return the name of the run."""
+        return f"pretrain_{self.pretraining.name}_{self.seed}"
+
+    @property
+    def probe_name(self) -> str:
+        """Return the name of the run of its probes."""
+        return f"zero_shot_{self.pretraining.name}_{self.seed}"
+
+
+def _pretraining_runs(
+    config: ConfigDict, grid: Grid, pretrainings: Pretrainings
+) -> list[_PretrainingRun]:
+    """Return the pretraining runs that a cell starts from or that are probed."""
+    used = {}
+    for name, cell in grid.cells.items():
+        pretraining = grid.pretrainings[name]
+        seed = pretraining.seed(cell.seed)
+        used[pretraining.name, seed] = _PretrainingRun(pretraining, seed, False)
+    for name in config.probed_pretrainings:
+        pretraining = pretrainings.named(name, "config.probed_pretrainings")
+        for seed in range(len(pretraining.paths)):
+            used[name, seed] = _PretrainingRun(pretraining, seed, True)
+    return list(used.values())
 
 
 def _probe_config(config: ConfigDict, pretrained: str, tasks_path: str) -> ConfigDict:
@@ -86,7 +117,7 @@ def _probe_config(config: ConfigDict, pretrained: str, tasks_path: str) -> Confi
     return run
 
 
-def _cells_json(config: ConfigDict, grid: Grid, bodies: Sequence[str]) -> dict:
+def _cells_json(config: ConfigDict, grid: Grid, runs: Sequence[_PretrainingRun]) -> dict:
     """Return the content of cells.json."""
     experiments = {
         name: {
@@ -95,18 +126,14 @@ def _cells_json(config: ConfigDict, grid: Grid, bodies: Sequence[str]) -> dict:
         }
         for name, points in grid.points.items()
     }
-    return {
-        "experiments": experiments,
-        "pretrain": {body: _pretrained(config, body) or f"pretrain_{body}" for body in bodies},
-        "zero_shot": {body: f"zero_shot_{body}" for body in config.zero_shot_bodies},
-    }
-
-
-def _pretrained(config: ConfigDict, body: str) -> str:
-    """Return the path of the run that config.pretrained names; "" if it names none."""
-    path = config.pretrained[body]
-    hint = "name the folder of a pretraining run"
-    return path and str(inputs.folder(f"config.pretrained.{body}", path, hint))
+    folders = {"pretrain": {}, "zero_shot": {}}  # name of the pretraining -> seed -> folder
+    for run in runs:
+        name, seed = run.pretraining.name, str(run.seed)
+        path = run.pretraining.paths[run.seed] if run.pretraining.is_finished else run.name
+        folders["pretrain"].setdefault(name, {})[seed] = path
+        if run.is_probed:
+            folders["zero_shot"].setdefault(name, {})[seed] = run.probe_name
+    return {"experiments": experiments, **folders}
 
 
 def merge_cells(earlier: Mapping, new: Mapping) -> dict:
@@ -121,11 +148,13 @@ def merge_cells(earlier: Mapping, new: Mapping) -> dict:
         if before["setting"] == after["setting"]:
             points = {_coordinates(point): point for point in before["points"] + after["points"]}
             experiments[name] = {**before, "points": list(points.values())}
-    return {
-        "experiments": experiments,
-        "pretrain": {**earlier["pretrain"], **new["pretrain"]},
-        "zero_shot": {**earlier["zero_shot"], **new["zero_shot"]},
-    }
+    folders = {}
+    for kind in ("pretrain", "zero_shot"):
+        names = {**earlier[kind], **new[kind]}
+        folders[kind] = {
+            name: earlier[kind].get(name, {}) | new[kind].get(name, {}) for name in names
+        }
+    return {"experiments": experiments, **folders}
 
 
 def _coordinates(point: Mapping) -> tuple:

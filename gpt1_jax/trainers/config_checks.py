@@ -67,7 +67,7 @@ RULES = (
     _whole(1, 1_000_000, "batch_size", "optim.accumulate", "epochs", "tokenizer.vocab_size"),
     _whole(1, 100_000, "model.context", "model.width", "model.ffn", "model.units"),
     _whole(1, 1_000, "model.layers", "model.heads"),
-    _whole(1, MAX_SEEDS, "seeds"),
+    _whole(1, MAX_SEEDS, "seeds", "pretraining_seeds"),
     _whole(0, LARGEST, "optim.warmup_steps", "eval.windows", "data.examples", "data.max_bad_rows"),
     _whole(0, LARGEST, "world.words", "world.train", "world.dev"),
     _whole(0, LARGEST, "check.replay_every"),
@@ -93,7 +93,7 @@ RULES = (
     Rule(
         "two increasing steps, such as '(100,110)', or none: '()'", _is_step_range, ("log.profile",)
     ),
-    Rule("names, such as \"('rte','cola')\"", _are_names, ("tasks", "zero_shot_bodies")),
+    Rule("names, such as \"('rte','cola')\"", _are_names, ("tasks", "probed_pretrainings")),
     Rule("two different words, such as \"('bad','good')\"", _are_two_words, ("sst2.words",)),
     _one_of(("backend",), "pmap", "shard_map"),
     _one_of(("model.attention",), *KINDS),

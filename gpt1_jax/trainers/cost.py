@@ -1,6 +1,6 @@
 """Estimate the cost of an ablation: runs, floating-point operations, and hours on a device."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -8,9 +8,10 @@ from gpt1_jax.analysis.report import tables
 from gpt1_jax.engine import devices
 from gpt1_jax.errors import UserError
 from gpt1_jax.trainers import flops, rehearsal, rehearsed_steps, step_speed
+from gpt1_jax.trainers.ablation_runs import AblationRuns
 
 
-def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[str, float]:
+def estimate_cost(config: ConfigDict, runs: AblationRuns) -> dict[str, float]:
     """Print a line for each kind of run, and the sum. Return {"flops", "hours"}.
 
     Runs that differ only in their seed are of one kind. The tokens of labeled data are estimated
@@ -23,21 +24,24 @@ def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[st
 
     Args:
         config: configuration of the ablation.
-        runs: configuration of each run, by name.
+        runs: its runs.
     """
     kinds = _group_seeds(runs)
-    bodies = {kind: _body_name(kind, group[0]) for kind, group in kinds.items()}
+    bodies = {kind: runs.pretrainings[group[0]].body for kind, group in kinds.items()}
     speeds = {body: _speed(config, body) for body in sorted(set(bodies.values()))}
     rows, total = [], {"flops": 0.0, "hours": 0.0}
     for kind, group in kinds.items():
-        operations = flops.run_flops(config, bodies[kind], group[0])
+        first = group[0]
+        recipe = runs.pretrainings[first].recipe
+        operations = flops.run_flops(config, recipe, runs.configs[first])
         hours = operations / speeds[bodies[kind]] / 3600
         count = len(group)
         rows.append([kind, str(count), f"{operations:.2e}", f"{hours:.3g}", f"{hours * count:.3g}"])
         total["flops"] += operations * count
         total["hours"] += hours * count
-    rows.append(["all", str(len(runs)), f"{total['flops']:.2e}", "", f"{total['hours']:.3g}"])
-    columns = ("seeds", "FLOPs each", "hours each", "hours")
+    count = str(len(runs.configs))
+    rows.append(["all", count, f"{total['flops']:.2e}", "", f"{total['hours']:.3g}"])
+    columns = ("runs", "FLOPs each", "hours each", "hours")
     lines = [tables.Row(name, [tables.Cell(text) for text in cells]) for name, *cells in rows]
     print(tables.Table("cost", "Cost estimate", "run", columns, lines).markdown())
     text = ", ".join(f"{speed / 1e9:.3g} GFLOP/s for the {body}" for body, speed in speeds.items())
@@ -51,18 +55,12 @@ def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[st
     return total
 
 
-def _group_seeds(runs: Mapping[str, ConfigDict]) -> dict[str, list[ConfigDict]]:
-    """Return the runs by name, without the seed in the names of finetuning runs."""
+def _group_seeds(runs: AblationRuns) -> dict[str, Sequence[str]]:
+    """Return the name without the seed -> the names of the runs with all seeds."""
     kinds = {}
-    for name, run in runs.items():
-        kind = name.rpartition("_")[0] if run.trainer == "finetune" else name
-        kinds.setdefault(kind, []).append(run)
+    for name in runs.configs:
+        kinds.setdefault(name.rpartition("_")[0], []).append(name)
     return kinds
-
-
-def _body_name(name: str, run: ConfigDict) -> str:
-    """Return the name of a run's body."""
-    return name.removeprefix("zero_shot_") if run.trainer == "zero_shot" else run.model.name
 
 
 def _speed(config: ConfigDict, body: str) -> float:

@@ -36,15 +36,14 @@ def softmax_flops(body) -> int:
     return 2 * body.width * body.vocab_size
 
 
-def run_flops(config: ConfigDict, body_name: str, run: ConfigDict) -> float:
+def run_flops(config: ConfigDict, pretraining: ConfigDict, run: ConfigDict) -> float:
     """Return the floating-point operations of a run.
 
     Args:
         config: configuration of the ablation.
-        body_name: name of the run's body.
+        pretraining: configuration of the pretraining run that the run is, or starts from.
         run: configuration of the run.
     """
-    pretraining = config.pretrain[body_name]
     body = body_model(pretraining)
     if run.trainer == "pretrain":
         tokens = run.steps * run.batch_size * body.context

@@ -10,8 +10,8 @@ from gpt1_jax import inputs
 from gpt1_jax.errors import UserError, nearest
 from gpt1_jax.inputs import flatten
 from gpt1_jax.registry import TASKS
-from gpt1_jax.runs.reader import PretrainedRun
 from gpt1_jax.trainers import config_checks
+from gpt1_jax.trainers.pretrainings import SECTION, Pretraining, Pretrainings
 
 
 class Coordinates(NamedTuple):
@@ -24,13 +24,20 @@ class Coordinates(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Describe a point of an experiment's grid, and the cell (a run) that gives its score."""
+    """Describe a point of an experiment's grid.
+
+    Attributes:
+        variant, task, value, seed: as in Coordinates.
+        cell: the name of the run that gives its score.
+        pretraining: the name and the seed of the pretraining run that this run starts from.
+    """
 
     variant: str
     task: str
     value: int | float | None
     seed: int
     cell: str
+    pretraining: str
 
 
 class Grid(NamedTuple):
@@ -40,10 +47,12 @@ class Grid(NamedTuple):
         points: experiment -> points.
         cells: name of the run -> configuration, in the order of execution. Every experiment gets
             its first score early.
+        pretrainings: name of the run -> the pretraining that it starts from.
     """
 
     points: dict[str, list[Point]]
     cells: dict[str, ConfigDict]
+    pretrainings: dict[str, Pretraining]
 
 
 class _Candidate(NamedTuple):
@@ -52,19 +61,21 @@ class _Candidate(NamedTuple):
     experiment: str
     coordinates: Coordinates
     cell: ConfigDict
+    pretraining: Pretraining
     identity: str
 
 
-def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: str) -> Grid:
+def build_grid(config: ConfigDict, pretrainings: Pretrainings, tasks_path: str) -> Grid:
     """Return all points and cells. Points with equal configurations share one cell.
 
     Args:
         config: configuration of the ablation.
-        pretrained: body -> folder of its pretraining run.
+        pretrainings: its pretrainings.
         tasks_path: folder of the tasks; "" for the data sets of the hub.
 
     Raises:
-        UserError: a variant, task or setting is unknown, or a task cannot be finetuned on.
+        UserError: a variant, pretraining, task or setting is unknown, or a task cannot be finetuned
+            on.
     """
     coordinates = {name: list(_coordinates(config, name)) for name in config.experiments}
     tasks = {point.task for points in coordinates.values() for point in points}
@@ -73,13 +84,14 @@ def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: st
             f"config.tasks: {', '.join(sorted(unused))} is in none of the experiments; "
             "add it to config.experiments.*.tasks, or leave it out"
         )
-    factory = _CellFactory(config, pretrained, tasks_path)
+    factory = _CellFactory(config, pretrainings, tasks_path)
     candidates = []
     for name, point in _interleave(coordinates):
-        cell = factory.cell(config.experiments[name].setting, point)
-        candidates.append(_Candidate(name, point, cell, _identity(cell)))
+        cell, pretraining = factory.cell(config.experiments[name].setting, point)
+        candidates.append(_Candidate(name, point, cell, pretraining, _identity(cell)))
     names = _cell_names(config, candidates, factory)
-    points, cells, identities = {name: [] for name in coordinates}, {}, {}
+    grid = Grid({name: [] for name in coordinates}, {}, {})
+    identities = {}
     for candidate in candidates:
         # The names become folders, files of the report and rows of its tables.
         inputs.check_name(candidate.experiment, "config.experiments")
@@ -92,9 +104,11 @@ def build_grid(config: ConfigDict, pretrained: Mapping[str, str], tasks_path: st
                 f"config.experiments: two different runs would be called {name}; "
                 "run the experiments in two folders"
             )
-        cells.setdefault(name, candidate.cell)
-        points[candidate.experiment].append(Point(*candidate.coordinates, name))
-    return Grid(points, cells)
+        grid.cells.setdefault(name, candidate.cell)
+        pretraining = grid.pretrainings.setdefault(name, candidate.pretraining)
+        origin = f"{pretraining.name}_{pretraining.seed(candidate.coordinates.seed)}"
+        grid.points[candidate.experiment].append(Point(*candidate.coordinates, name, origin))
+    return grid
 
 
 def _coordinates(config: ConfigDict, name: str) -> Iterator[Coordinates]:
@@ -150,46 +164,47 @@ def _interleave(
 class _CellFactory:
     """Make the configuration of a finetuning run. Arguments as for `build_grid`."""
 
-    def __init__(self, config: ConfigDict, pretrained: Mapping[str, str], tasks_path: str):
-        self._config, self._pretrained, self._tasks_path = config, pretrained, tasks_path
+    def __init__(self, config: ConfigDict, pretrainings: Pretrainings, tasks_path: str):
+        self._config, self._pretrainings, self._tasks_path = config, pretrainings, tasks_path
 
-    def cell(self, setting: str, point: Coordinates) -> ConfigDict:
-        """Return the configuration of a point; `setting` is the one that its value is for."""
-        config = self._config
+    def cell(self, setting: str, point: Coordinates) -> tuple[ConfigDict, Pretraining]:
+        """Return the configuration of a point, and the pretraining that its run starts from.
+
+        `setting` is the one that the value of the point is for.
+        """
+        config, variant = self._config, f"config.variants.{point.variant}"
         changes = flatten(config.variants[point.variant].to_dict())
         body = changes.pop("model.name", "transformer")
-        cell = config.finetune.copy_and_resolve_references()
+        pretraining = self._pretrainings.named(
+            changes.pop("pretraining", body), f"{variant}.pretraining"
+        )
+        if point.value is not None:
+            if setting.startswith(SECTION):
+                pretraining = self._pretrainings.changed(
+                    pretraining,
+                    setting.removeprefix(SECTION),
+                    point.value,
+                    f"the setting {setting!r}",
+                )
+            else:
+                changes[setting] = point.value
+        cell, seed = config.finetune.copy_and_resolve_references(), pretraining.seed(point.seed)
         with cell.unlocked():
             cell.task, cell.seed = point.task, point.seed
-            cell.model = config.bodies[body].copy_and_resolve_references()
-            cell.data.path, cell.init.path = self._tasks_path, self._pretrained[body]
+            cell.model = config.bodies[pretraining.body].copy_and_resolve_references()
+            cell.data.path, cell.init.path = self._tasks_path, pretraining.paths[seed]
             cell.compile_for = ""
         cell.lock()
-        if point.value is not None:
-            changes[setting] = point.value
         try:
             cell.update_from_flattened_dict(changes)
         except (AttributeError, KeyError, TypeError) as error:
             raise UserError(
-                f"config.variants.{point.variant}, or the setting {setting!r}: "
+                f"{variant}, or the setting {setting!r}: "
                 f"not in config.finetune ({error}); name one of its settings"
             ) from None
         if cell.init.layers is None:
-            cell.init.layers = self._layers(body)
-        return cell
-
-    def _layers(self, body: str) -> int:
-        """Return the number of pretrained blocks."""
-        path = self._config.pretrained[body]
-        if not path:
-            return self._config.pretrain[body].model.to_dict().get("layers", 1)
-        run = PretrainedRun(path, f"config.pretrained.{body}")
-        if not (run.workdir / "result.json").exists():
-            raise UserError(
-                f"config.pretrained.{body}: {run.workdir} is not finished; "
-                "finish it, or name another run"
-            )
-        return run.sizes.get("layers", 1)
+            cell.init.layers = pretraining.layers(seed)
+        return cell, pretraining
 
 
 def _cell_names(
@@ -206,7 +221,8 @@ def _cell_names(
         for variant in ("full", "no_pretraining"):
             if variant in config.variants:
                 point = Coordinates(variant, task, None, seed)
-                names.setdefault(_identity(factory.cell("", point)), _cell_name("", point))
+                cell, _ = factory.cell("", point)
+                names.setdefault(_identity(cell), _cell_name("", point))
     by_value = sorted(candidates, key=lambda candidate: candidate.coordinates.value is not None)
     for candidate in by_value:
         setting = config.experiments[candidate.experiment].setting
@@ -221,5 +237,8 @@ def _identity(cell: ConfigDict) -> str:
 
 def _cell_name(setting: str, point: Coordinates) -> str:
     """Return the name of the cell's folder: task, variant, (setting, value,) seed."""
-    value = "" if point.value is None else f"_{setting.rpartition('.')[2]}_{point.value}"
+    short = setting.rpartition(".")[2]
+    if setting.startswith(SECTION):
+        short = f"pretrain_{short}"
+    value = "" if point.value is None else f"_{short}_{point.value}"
     return f"{point.task}_{point.variant}{value}_{point.seed}"

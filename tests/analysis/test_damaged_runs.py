@@ -81,9 +81,9 @@ def test_damaged_result_is_the_failure_of_its_run_only(tmp_path):
     assert found == dict.fromkeys(DAMAGE, "failed") and statuses(root)[:2] == ["finished"] * 2
     read = results.read(root)
     kinds = [kind for kind, content in DAMAGE.items() if isinstance(content, bytes)]
-    probes = [read.zero_shot[f"body{number}"].status for number in range(len(kinds))]
+    probes = [read.zero_shot[f"body{number}"]["0"].status for number in range(len(kinds))]
     assert dict(zip(kinds, probes, strict=True)) == dict.fromkeys(kinds, "failed")
-    assert read.pretrain["transformer"].status == "finished"
+    assert read.pretrain["transformer"]["0"].status == "finished"
 
 
 LOGS = [
@@ -161,6 +161,9 @@ HOSTILE_CELLS = {
     "experiments that are a list": change("experiments", []),
     "body with a slash": change("pretrain", {"../x": "pretrain_transformer"}),
     "folder that is a number": change("zero_shot", {"transformer": 3}),
+    "folder of a seed that is a list": change("zero_shot", {"transformer": {"0": ["a"]}}),
+    "seed of a pretraining with HTML": change("pretrain", {"transformer": {"<b>": "a"}}),
+    "pretraining of a point with HTML": change(f"{POINT}/pretraining", "<b>"),
 }
 
 

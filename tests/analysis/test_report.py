@@ -12,8 +12,9 @@ import pytest
 from html_page import HTMLPage
 
 from gpt1_jax import storage
+from gpt1_jax.analysis.report import notes, paper, results, summary
 from gpt1_jax.analysis.report import page as report_page
-from gpt1_jax.analysis.report import paper, results, summary
+from gpt1_jax.analysis.report.scores import Scores
 from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.registry import TASKS
 
@@ -224,25 +225,61 @@ def test_transfer_and_probes_are_reported(page):
     assert layers == ["layers transferred", "none", "emb.", "1", "2"]
     table = page.tables["Raw scores of the probes by pretraining steps"]
     raw = {row[0]: row[1:] for row in table}
-    assert raw["SST2 acc., Transformer"] == [
-        "validation, 60",
-        "50.0",
-        "93.2",
-        "50.0",
-        "67.3",
-        "84.6",
-    ]
-    assert "sentiment analysis 0.80" in page.text and "StoryCloze acc., LSTM" in raw
+    scores = {
+        "SST2 acc., Transformer, mean of 2": ("50.0", "65.1", "80.2"),
+        "SST2 acc., Transformer 0": ("50.0", "67.3", "84.6"),
+        "SST2 acc., Transformer 1": ("50.0", "63.0", "75.9"),
+        "SST2 acc., LSTM": ("50.0", "58.6", "67.3"),
+    }
+    for row, values in scores.items():
+        assert raw[row] == ["validation, 60", "50.0", "93.2", *values]
+    assert "with 2 pretraining runs: sentiment analysis 0.70 [0.60,\u00a00.80]" in page.text
+    assert "with 1 pretraining run: sentiment analysis 0.40." in page.text
+
+
+def test_pretraining_runs_behind_a_claim_are_counted(workdir, page):
+    """Table 5 of the LSTM has a run with one of its two pretraining runs only."""
+    assert "with 2 seeds from 1 pretraining run." in page.text
+    assert "No interval includes the spread between pretraining runs" in page.text
+    transfer = (workdir / "tables/transfer.md").read_text()
+    assert "Every score rests on 2 pretraining runs only. Hardly any interval" in transfer
+
+
+def scores_of_pretrainings(folder: pathlib.Path, seeds: int, pretrainings: int) -> Scores:
+    """Return the scores of runs of which each pretraining run gives some seeds."""
+    points = []
+    for seed in range(seeds):
+        finished_runs.write_finetuning_run(folder / f"rte_{seed}", "rte", seed, 0.5 + 0.04 * seed)
+        entry = finished_runs.point("full", "rte", None, seed, f"rte_{seed}")
+        points.append(entry | {"pretraining": f"transformer_{seed % pretrainings}"})
+    experiments = {"table5": {"setting": "", "points": points}}
+    storage.write_json(folder / "cells.json", {"experiments": experiments})
+    (experiment,) = results.read(folder).experiments
+    return Scores(experiment)
+
+
+def test_seeds_of_one_pretraining_run_count_once(tmp_path):
+    scores = scores_of_pretrainings(tmp_path, seeds=9, pretrainings=3)
+    estimate = scores.estimate(scores.columns[0], scores.conditions[0])
+    values = list(scores.seed_scores(scores.columns[0], scores.conditions[0]).values())
+    means = [statistics.mean(values[start::3]) for start in range(3)]
+    assert (estimate.seeds, estimate.runs) == (3, 9)
+    assert estimate.mean == pytest.approx(statistics.mean(values))
+    assert estimate.standard_deviation == pytest.approx(statistics.stdev(means))
+    enough, clustered = notes.pretraining_note(scores)
+    assert enough.startswith("Every score rests on 3 pretraining runs. The intervals include")
+    assert clustered == notes.CLUSTERED
 
 
 def test_pretraining_is_reported(page):
+    assert page.tables["Pretraining runs"][0][1:] == ["Transformer 0", "Transformer 1", "LSTM"]
     facts = {row[0]: row[1] for row in page.tables["Pretraining runs"]}
-    assert facts[""] == "Transformer" and facts["status"] == "finished"
+    assert facts["status"] == "finished"
     assert facts["steps"] == "40" and facts["tokens processed"] == "4,321"
     assert facts["held-out loss, nats per token"] == "3.25"
     assert facts["held-out perplexity"] == "25.79"
     assert facts["tokens per second, median"] == "525" and facts["training tokens"] == "1,750"
-    assert "pretrain_transformer/config.json" in page.references
+    assert "pretrain_transformer_0/config.json" in page.references
     assert not any("exp_lstm" in link for link in page.references), "a run elsewhere has no link"
     for sample in ("after 10 < updates & more", "after 40 < updates & more"):
         assert page.text.count(sample) == 2, "one sample of each body"

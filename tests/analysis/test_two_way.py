@@ -17,7 +17,7 @@ from gpt1_jax.analysis.stats.two_way import Sample
 
 def sample(values, first_seed: int = 0) -> Sample:
     rows = np.asarray(values, float)
-    return Sample(dict(enumerate(rows, start=first_seed)), 0, (0.0, 1.0))
+    return Sample(dict(enumerate(rows, start=first_seed)), 0, (0.0, 1.0), len(rows))
 
 
 def effects(generator, seeds: int, rows: int, by_seed: float, by_example: float, by_both: float):

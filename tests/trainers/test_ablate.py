@@ -15,16 +15,17 @@ from cli_fixtures import REPOSITORY, read_metrics
 sys.path.insert(0, str(REPOSITORY))
 from configs import ablations, common
 from gpt1_jax.errors import UserError
+from gpt1_jax.trainers.ablation_runs import list_runs
 from gpt1_jax.trainers.grid import build_grid
-
-PRETRAINED = {"transformer": "runs/t", "lstm": "runs/l"}
+from gpt1_jax.trainers.pretrainings import Pretrainings
 
 
 def grid(arg: str, **values):
     """Return the grid of ablations.py:arg with some settings changed."""
     config = ablations.get_config(arg)
     config.update_from_flattened_dict(values)
-    return build_grid(config, PRETRAINED, "data")
+    points, cells, _ = build_grid(config, Pretrainings(config, "runs", ""), "data")
+    return points, cells
 
 
 def test_quick_grid_has_table_5_and_the_transfer_curve():
@@ -46,7 +47,10 @@ def test_quick_grid_has_table_5_and_the_transfer_curve():
         "rte_full_layers_1_0",
     )
     assert len(cells) == 3 * (len(tasks) * 4 + 2 * 3)
-    assert cells["rte_lstm_0"].model.name == "lstm" and cells["rte_lstm_0"].init.path == "runs/l"
+    assert (
+        cells["rte_lstm_0"].model.name == "lstm"
+        and cells["rte_lstm_0"].init.path == "runs/pretrain_lstm_0"
+    )
 
 
 def test_every_experiment_gets_its_first_score_early():
@@ -71,6 +75,101 @@ def test_overrides_reach_the_grid():
     points, cells = grid("quick,top,seeds", tasks=("rte",))
     assert cells["rte_frozen_0"].init.frozen and cells["rte_reinit_last_block_0"].init.layers == 2
     assert len({point.cell for point in points["seeds"]}) == 20
+
+
+def runs(arg: str, variants=(), **values):
+    """Return the runs of ablations.py:arg with some settings changed, and variants added."""
+    config = ablations.get_config(arg)
+    for name, changes in variants:
+        config.variants[name] = changes
+    config.update_from_flattened_dict(values)
+    return list_runs(config, "/runs")
+
+
+def test_seeds_start_from_the_pretraining_runs_in_turn():
+    listed = runs("quick,table5", pretraining_seeds=2, tasks=("rte",))
+    origins = {name: run.init.path for name, run in listed.configs.items() if "init" in run}
+    for seed in range(3):
+        assert origins[f"rte_full_{seed}"] == f"/runs/pretrain_transformer_{seed % 2}"
+        assert origins[f"rte_lstm_{seed}"] == f"/runs/pretrain_lstm_{seed % 2}"
+    assert listed.configs["pretrain_lstm_1"].seed == 1
+    needs = {job.name: job.needs for job in listed.jobs()}
+    assert needs["rte_full_2"] == ("pretrain_transformer_0",)
+    points = listed.cells["experiments"]["table5"]["points"]
+    assert {point["pretraining"] for point in points if point["seed"] == 1} == {
+        "transformer_1",
+        "lstm_1",
+    }
+    folders = {str(seed): f"pretrain_lstm_{seed}" for seed in range(2)}
+    assert listed.cells["pretrain"]["lstm"] == folders and listed.cells["zero_shot"] == {}
+
+
+def test_only_pretraining_runs_in_use_are_run():
+    listed = runs("quick,transfer", seeds=1).configs
+    assert [name for name in listed if "pretrain" in listed[name].trainer] == [
+        "pretrain_transformer_0"
+    ]
+    listed = runs("quick,zero_shot", probed_pretrainings=("lstm",)).configs
+    kinds = [f"{kind}_lstm_{seed}" for seed in range(3) for kind in ("pretrain", "zero_shot")]
+    assert list(listed) == kinds
+    assert listed["zero_shot_lstm_2"].init.path == "/runs/pretrain_lstm_2"
+
+
+def test_variant_names_its_pretraining_and_an_experiment_varies_it(monkeypatch):
+    entry = ("transformer", {"batch_size": 4, "model.layers": 2})
+    monkeypatch.setitem(ablations.PRETRAININGS, "small_batches", entry)
+    values = {
+        "experiments.top.variants": ("full", "changed"),
+        "experiments.transfer.setting": "pretrain.model.layers",
+        "experiments.transfer.levels": (1, 3),
+        "tasks": ("rte",),
+        "seeds": 1,
+    }
+    changed = {"pretraining": "small_batches", "lm_coef": 0.25}
+    listed = runs("quick,top,transfer", [("changed", changed)], **values)
+    run, cell = listed.configs["pretrain_small_batches_0"], listed.configs["rte_changed_0"]
+    assert (run.batch_size, run.model.layers, run.steps) == (4, 2, 4_500)
+    assert (cell.lm_coef, cell.init.layers) == (0.25, 2)
+    assert cell.init.path == "/runs/pretrain_small_batches_0"
+    # The recipe has three blocks, so this value is the full model of the other experiment.
+    cells = {point["value"]: point for point in listed.cells["experiments"]["transfer"]["points"]}
+    assert cells[3]["cell"] == "rte_full_0" and cells[3]["pretraining"] == "transformer_0"
+    assert cells[1]["cell"] == "rte_full_pretrain_layers_1_0"
+    assert cells[1]["pretraining"] == "transformer_layers_1_0"
+    assert listed.configs["pretrain_transformer_layers_1_0"].model.layers == 1
+    assert listed.configs["rte_full_pretrain_layers_1_0"].init.layers == 1
+
+
+@pytest.mark.parametrize(
+    ("variants", "values", "message"),
+    [
+        (
+            [("new", {"pretraining": "gpt2"})],
+            {"experiments.transfer.variants": ("new",)},
+            "config.variants.new.pretraining: no pretraining is called 'gpt2'; choose among",
+        ),
+        ((), {"probed_pretrainings": ("gpt2",)}, "config.probed_pretrainings: no pretraining is"),
+        (
+            (),
+            {"experiments.transfer.setting": "pretrain.model.depth"},
+            "the setting 'pretrain.model.depth': not a setting of config.pretrain.transformer",
+        ),
+        (
+            (),
+            {
+                "experiments.transfer.setting": "pretrain.model.layers",
+                "pretrained.transformer": ("runs/a",),
+            },
+            "config.pretrained.transformer: the setting 'pretrain.model.layers' varies",
+        ),
+        ((), {"pretrainings.lstm.body": "cnn"}, "config.pretrainings.lstm.body: no body is called"),
+        ((), {"pretraining_seeds": 0}, "config.pretraining_seeds: found 0, expected a whole"),
+        ((), {"pretrained.lstm": (3,)}, r"config.pretrained.lstm: found \(3,\), expected folders"),
+    ],
+)
+def test_unknown_pretraining_is_refused(variants, values, message):
+    with pytest.raises(UserError, match=message):
+        runs("quick,transfer,zero_shot", variants, **values)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +234,8 @@ def settings(books, glue, tmp_path):
     values |= {
         "finetune.epochs": 1,
         "finetune.batch_size": 4,
-        "zero_shot_bodies": "()",
+        "pretraining_seeds": 1,
+        "probed_pretrainings": "()",
         "experiments.transfer.levels": "(-1, 0, 1)",
     }
     for body, sizes in bodies.items():
@@ -165,11 +265,11 @@ def test_failed_runs_are_reported_and_repeated_and_finished_runs_stay(gpt1, sett
         and "perhaps" in json.loads((run / "rte_lstm_0/failed.json").read_text())["error"]
     )
     assert "perhaps" in (run / "report.html").read_text() and not (run / "result.json").exists()
-    before = (run / "pretrain_lstm/result.json").read_bytes()
+    before = (run / "pretrain_lstm_0/result.json").read_bytes()
     dev.write_text(whole)
     result = gpt1.result("ablations.py:quick", run, settings)
-    assert set(result["cells"]) == CELLS | {"pretrain_transformer", "pretrain_lstm"}
-    assert (run / "pretrain_lstm/result.json").read_bytes() == before
+    assert set(result["cells"]) == CELLS | {"pretrain_transformer_0", "pretrain_lstm_0"}
+    assert (run / "pretrain_lstm_0/result.json").read_bytes() == before
     # More seeds of the same grid may follow in the same folder. Another batch size may not.
     more = gpt1.result(
         "ablations.py:quick,table5",
@@ -190,7 +290,9 @@ def test_failed_runs_are_reported_and_repeated_and_finished_runs_stay(gpt1, sett
 def test_shards_make_a_whole_and_use_finished_pretraining_runs(
     gpt1, settings, tmp_path, pretrained
 ):
+    again = shutil.copytree(pretrained(), tmp_path / "again")
     finished = {f"pretrained.{body}": pretrained(body) for body in common.BODIES}
+    finished["pretrained.transformer"] = f"('{pretrained()}','{again}')"
     run = tmp_path / "run"
     for shard in (2, 1):
         ended = gpt1.run(
@@ -203,7 +305,9 @@ def test_shards_make_a_whole_and_use_finished_pretraining_runs(
         "rte_full_layers_1_0"
     }
     assert json.loads((run / "rte_full_0/result.json").read_text())["init"]["layers"] == 2
-    assert not (run / "pretrain_lstm").exists()
+    assert not (run / "pretrain_lstm_0").exists()
+    named = json.loads((run / "cells.json").read_text())["pretrain"]
+    assert named["transformer"] == {"0": str(pretrained())}, "only seed 0 is run"
 
 
 def test_moved_ablation_is_the_same_one(gpt1, settings, pretrained, tmp_path):
@@ -272,7 +376,7 @@ def test_ctrl_c_saves_the_runs_of_all_workers(gpt1, settings, tmp_path):
         text=True,
         start_new_session=True,
     )
-    runs = [tmp_path / f"pretrain_{body}" for body in common.BODIES]
+    runs = [tmp_path / f"pretrain_{body}_0" for body in common.BODIES]
     while not all(read_metrics(run) for run in runs):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
@@ -295,8 +399,8 @@ def test_damaged_run_fails_alone(gpt1, settings, tmp_path):
         ("rte_lstm_0/result.json", b"[]"),
         ("rte_no_aux_lm_0/result.json", b'{"trainer": "finetune", "task": "rte"}'),
         ("rte_no_pretraining_0/metrics.jsonl", b"\xff"),
-        ("pretrain_lstm/result.json", b"{"),
-        ("pretrain_transformer/metrics.jsonl", b"[]\n"),
+        ("pretrain_lstm_0/result.json", b"{"),
+        ("pretrain_transformer_0/metrics.jsonl", b"[]\n"),
         ("rte_no_pretraining_0/config.json", b"\xff"),
         ("rte_no_pretraining_0/failed.json", b"["),
     ):
@@ -304,8 +408,8 @@ def test_damaged_run_fails_alone(gpt1, settings, tmp_path):
     for _ in range(2):
         ended = gpt1.run(*command)
         assert ended.code == 1 and "4 of 6 runs failed" in ended.err, ended
-        assert "failed: rte_lstm_0: needs pretrain_lstm, which failed" in ended.out
-        for cell in ("rte_full_0", "rte_no_aux_lm_0", "pretrain_lstm"):
+        assert "failed: rte_lstm_0: needs pretrain_lstm_0, which failed" in ended.out
+        for cell in ("rte_full_0", "rte_no_aux_lm_0", "pretrain_lstm_0"):
             assert f"failed: {cell}: {tmp_path}/{cell}/result.json: " in ended.out
         assert ended.out.count("remove it, and repeat the command") >= 3
         assert not (tmp_path / "result.json").exists()

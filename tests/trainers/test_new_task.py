@@ -66,7 +66,7 @@ def test_new_task_is_trained_probed_and_reported(gpt1, settings, tmp_path):
     gpt1.result("ablations.py:quick,table5,zero_shot", run, settings)
     trained = json.loads((run / "toy_full_0/result.json").read_text())
     assert trained["metrics"] == {"validation": {"accuracy": 1.0}}
-    probed = json.loads((run / "zero_shot_lstm/result.json").read_text())["probes"]
+    probed = json.loads((run / "zero_shot_lstm_0/result.json").read_text())["probes"]
     assert probed.keys() == {"toy"} and probed["toy"]["steps"].keys() == {"10", "20"}
     page = (run / "report.html").read_text()
     assert "toy" in page and "geography" in page

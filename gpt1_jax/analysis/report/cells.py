@@ -17,14 +17,19 @@ FIELDS = {
     "experiments.*.points.[].task": str,
     "experiments.*.points.[].seed": int,
     "experiments.*.points.[].cell": str,
-    "pretrain.*?": str,
-    "zero_shot.*?": str,
+    "experiments.*.points.[].pretraining?": str,
+    "pretrain?": dict,
+    "zero_shot?": dict,
 }
+RUNS = {"*.*": str}  # name of the pretraining -> seed -> folder
 HINT = "restore the file, or run the ablation in a new folder"
 
 
 def read_cells(workdir: pathlib.Path, missing: dict | None) -> dict[str, Any] | None:
     """Return the content of cells.json, or `missing` without such a file.
+
+    Its sections "pretrain" and "zero_shot" are name of the pretraining -> seed -> folder. Earlier
+    versions had one run of each pretraining, and named its folder only.
 
     Raises:
         UserError: the file is damaged, a task is unknown, or a name in it cannot be part of a file
@@ -42,9 +47,14 @@ def read_cells(workdir: pathlib.Path, missing: dict | None) -> dict[str, Any] | 
         for point in experiment["points"]:
             _check_point(point, where)
     folders = {section: cells.get(section) or {} for section in ("pretrain", "zero_shot")}
-    for section, bodies in folders.items():
-        for body in bodies:
-            inputs.check_name(body, f"{file}: {section}")
+    for section, pretrainings in folders.items():
+        for name, runs in pretrainings.items():
+            inputs.check_name(name, f"{file}: {section}")
+            pretrainings[name] = {"0": runs} if isinstance(runs, str) else runs
+        inputs.check_fields(pretrainings, RUNS, f"{file}: {section}", HINT)
+        for runs in pretrainings.values():
+            for seed in runs:
+                inputs.check_name(seed, f"{file}: {section}")
     return cells | folders
 
 
@@ -53,6 +63,8 @@ def _check_point(point: Mapping[str, Any], where: str) -> None:
         inputs.check_name(point[key], where)
     if point["task"] not in tuple(TASKS):
         raise UserError(f"{where}: no task is called {point['task'][:60]!r}; {HINT}")
+    if point.get("pretraining"):
+        inputs.check_name(point["pretraining"], where)
     value = point.get("value", ())
     if not isinstance(value, str | int | float | None):
         raise UserError(f"{where}: {str(value)[:60]!r} is not the value of a setting; {HINT}")

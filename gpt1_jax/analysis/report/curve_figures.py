@@ -10,45 +10,54 @@ from gpt1_jax.analysis.report.rendering import Figure
 from gpt1_jax.analysis.report.results import Folder
 from gpt1_jax.analysis.report.scores import Column, Scores
 
+Probes = Mapping[str, Mapping[str, Mapping[str, Mapping]]]
 
-def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Figure]:
+
+def zero_shot(probes: Probes) -> list[Figure]:
     """Draw relative performance against pretraining steps, and Figure 2 (right) of the paper.
 
+    Lines are means over the runs of a pretraining, bands reach from the lowest run to the highest.
+
     Args:
-        probes: body -> task -> the result of its probe.
+        probes: name of the pretraining -> seed -> task -> the result of its probe.
 
     Returns:
         Our figure and the paper's; [] if no probe with a curve has a result.
     """
-    measured = [
-        (body, probe)
-        for body, tasks in probes.items()
-        for probe in tasks.values()
-        if probe["curve"] and probe["steps"]
-    ]
+    measured = {}  # (curve, name of the pretraining) -> the results of its runs
+    for name, runs in probes.items():
+        for tasks in runs.values():
+            for task, probe in tasks.items():
+                if probe["curve"] and probe["steps"]:
+                    measured.setdefault((probe["curve"], name, task), []).append(probe)
     if not measured:
         return []
-    curves = list(dict.fromkeys([*paper.CURVES, *(probe["curve"] for _, probe in measured)]))
-    measured.sort(key=lambda entry: curves.index(entry[1]["curve"]))
-    lines = []
-    for body, probe in measured:
-        steps = sorted(map(int, probe["steps"]))
-        relative = [probe["steps"][str(step)]["relative"] for step in steps]
-        lines.append(_probe_line(curves, probe["curve"], body, steps, relative))
+    curves = list(dict.fromkeys([*paper.CURVES, *(curve for curve, _, _ in measured)]))
+    styles = {name: style for style, name in enumerate(dict.fromkeys([*paper.BODIES, *probes]))}
+    lines = [
+        _probe_line(curves, curve, styles[name], *_relative_performance(results))
+        for (curve, name, _), results in sorted(
+            measured.items(), key=lambda entry: curves.index(entry[0][0])
+        )
+    ]
     numbers = paper.numbers()["figure2_right"]
     published = [
-        _probe_line(curves, curve, body, numbers["updates"], numbers[body][curve])
+        _probe_line(curves, curve, styles[body], numbers["updates"], [numbers[body][curve]])
         for body in paper.BODIES
         for curve in paper.CURVES
     ]
     names = ", ".join(paper.CURVES.get(curve, curve) for curve in curves)
+    bands = ""
+    if any(len(results) > 1 for results in measured.values()):
+        bands = " Lines are means over pretraining runs, bands go from the lowest to the highest."
     return [
         _zero_shot_figure(
             "zero_shot",
             "Our relative performance",
-            f"Relative zero-shot performance against pretraining steps: {names}. The raw scores "
-            "are in the table.",
+            f"Relative zero-shot performance against pretraining steps: {names}.{bands} The raw "
+            "scores are in the table.",
             lines,
+            {name: styles[name] for name in probes},
         ),
         _zero_shot_figure(
             "zero_shot_paper",
@@ -56,30 +65,44 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> list[Figure]:
             "The paper's Figure 2, right. All four probes rise during pretraining. The Transformer "
             "ends above the LSTM on each of them.",
             published,
+            {body: styles[body] for body in paper.BODIES},
         ),
     ]
 
 
+def _relative_performance(results: Sequence[Mapping]) -> tuple[list[int], list[list[float]]]:
+    """Return the steps that all runs have probed, and the values of each run there."""
+    shared = set.intersection(*(set(probe["steps"]) for probe in results))
+    steps = sorted(map(int, shared))
+    return steps, [[probe["steps"][str(step)]["relative"] for step in steps] for probe in results]
+
+
 def _probe_line(
-    curves: Sequence[str], curve: str, body: str, steps: Sequence[int], relative: Sequence[float]
+    curves: Sequence[str],
+    curve: str,
+    linestyle: int,
+    steps: Sequence[int],
+    relative: Sequence[Sequence[float]],
 ) -> Line:
-    """Return the line of one probe: the color shows the curve, the line style shows the body."""
+    """Return the line of one probe: the color shows the curve, the line style the pretraining."""
+    band = (np.min(relative, axis=0), np.max(relative, axis=0)) if len(relative) > 1 else ((), ())
     return Line(
         paper.CURVES.get(curve, curve),
         steps,
-        relative,
+        np.mean(relative, axis=0),
+        *band,
         series=curves.index(curve),
-        linestyle=int(body == "lstm"),
+        linestyle=linestyle,
     )
 
 
-def _zero_shot_figure(name: str, title: str, alt: str, lines: Sequence[Line]) -> Figure:
-    bodies = [
-        plots.line_legend(label, linestyle=int(body == "lstm"))
-        for body, label in paper.BODIES.items()
-    ]
+def _zero_shot_figure(
+    name: str, title: str, alt: str, lines: Sequence[Line], styles: Mapping[str, int]
+) -> Figure:
+    """Draw the lines, with a legend of the line styles: name of the pretraining -> line style."""
+    legend = [plots.line_legend(paper.pretraining(key), style) for key, style in styles.items()]
     axis = Axis("pretraining steps", log=True)
-    panel = Panel("0 is chance, 1 is the ceiling", [*lines, *bodies], zero=True)
+    panel = Panel("0 is chance, 1 is the ceiling", [*lines, *legend], zero=True)
     return plots.draw_lines(name, title, alt, axis, [panel], height=3.6)
 
 
@@ -130,20 +153,23 @@ def _mean_and_seeds(mean: Line, curves: Sequence[tuple[np.ndarray, np.ndarray]])
     return lines
 
 
-def pretraining(runs: Mapping[str, Folder]) -> list[Figure]:
-    """Draw training loss, held-out loss and throughput against steps, with a color for each body.
+def pretraining(pretrainings: Mapping[str, Mapping[str, Folder]]) -> list[Figure]:
+    """Draw training loss, held-out loss and throughput against steps.
 
-    A figure without any values is left out.
+    Each pretraining has a color. Thick lines are means over its runs, thin lines are single runs. A
+    figure without any values is left out.
     """
     losses, speeds = [], []
-    for series, (body, run) in enumerate(runs.items()):
-        name = paper.BODIES.get(body, body)
-        held_out = run.curve("validation_loss")
-        losses += [
-            Line(f"{name}, training", *run.curve("loss"), series=series, markers=False),
-            Line(f"{name}, held out", *held_out, series=series, linestyle=1),
-        ]
-        speeds.append(Line(name, *run.curve("tokens_per_s"), series=series, markers=False))
+    for series, (key, runs) in enumerate(pretrainings.items()):
+        name = paper.pretraining(key)
+
+        def lines(line: Line, metric: str, runs=runs) -> list[Line]:
+            return _mean_and_seeds(line, [run.curve(metric) for run in runs.values()])
+
+        training = Line(f"{name}, training", (), (), series=series, markers=False)
+        held_out = Line(f"{name}, held out", (), (), series=series, linestyle=1)
+        losses += lines(training, "loss") + lines(held_out, "validation_loss")
+        speeds += lines(Line(name, (), (), series=series, markers=False), "tokens_per_s")
     figures = [
         _step_figure(
             "pretraining_loss",

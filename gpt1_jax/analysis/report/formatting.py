@@ -66,6 +66,24 @@ def number(fraction: float) -> Cell:
     return Cell(f"{100 * fraction:.1f}".replace("-", "−"), "", 100 * fraction)
 
 
+def mean_and_range(fractions: Sequence[float]) -> Cell:
+    """Return a cell with the mean of scores, and below it their range if there are several."""
+    if not fractions:
+        return ABSENT
+    cell = number(sum(fractions) / len(fractions))
+    if len(fractions) == 1:
+        return cell
+    low, high = 100 * min(fractions), 100 * max(fractions)
+    return cell._replace(small=interval(low, high), more={"low": low, "high": high})
+
+
+def fraction_and_range(fractions: Sequence[float]) -> str:
+    """Return the mean of fractions for a sentence, and their range if there are several."""
+    mean, low, high = sum(fractions) / len(fractions), min(fractions), max(fractions)
+    text = f"{mean:.2f}" + (f" [{low:.2f}, {high:.2f}]" if len(fractions) > 1 else "")
+    return _join_numbers(text.replace("-", "−"))
+
+
 def paper_number(points: float | None) -> Cell:
     """Return a cell with a number of the paper."""
     return ABSENT if points is None else Cell(f"{points:.1f}", "", points)

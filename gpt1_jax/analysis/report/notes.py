@@ -19,6 +19,11 @@ ONE_SEED = (
     "With one seed, the standard deviation between seeds is unknown. Such intervals and p values "
     "do not include it."
 )
+FEW_PRETRAININGS = 3  # a claim about pretraining needs at least so many runs of it
+CLUSTERED = (
+    "Several seeds start from each pretraining run, so they are not independent. The values of a "
+    "pretraining run are the means over its seeds; n and sd are of these."
+)
 PAPER_RUNS = (
     "The paper's rows are single runs on hidden test sets, scored by the GLUE server. They are "
     "shown for orientation. Scores on development and test sets are not comparable, so no "
@@ -55,6 +60,23 @@ def difference_note(differences: Differences) -> str:
         f"test finds in four of five repetitions. {FAILED_RUNS} A difference counts the runs of "
         "both sides."
     )
+
+
+def pretraining_note(scores: Scores) -> list[str]:
+    """Return sentences on the number of pretraining runs; [] if it is not known."""
+    count = scores.pretrainings
+    if not count:
+        return []
+    runs = formatting.count(count, "pretraining run")
+    if count >= FEW_PRETRAININGS:
+        text = f"Every score rests on {runs}. The intervals include the spread between them."
+    else:
+        missing = "No interval" if count == 1 else "Hardly any interval"
+        text = (
+            f"Every score rests on {runs} only. {missing} includes the spread between pretraining "
+            f"runs, so a claim about pretraining or about a body needs at least {FEW_PRETRAININGS}."
+        )
+    return [text, CLUSTERED] if scores.are_clustered else [text]
 
 
 def _family(family: Collection[Estimate], noun: str) -> str:

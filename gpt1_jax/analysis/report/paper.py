@@ -178,6 +178,11 @@ def variant_of(name: str) -> Variant:
     return VARIANTS.get(name) or Variant("", words, words, f"In variant “{words}”")
 
 
+def pretraining(name: str) -> str:
+    """Return the name of a pretraining, which is that of its body or a change of its recipe."""
+    return BODIES.get(name, name.replace("_", " "))
+
+
 def order(name: str, known: dict) -> tuple[int, str]:
     """Return a sort key: names in `known` first, in its order, then all others alphabetically."""
     return (list(known).index(name) if name in known else len(known), name)

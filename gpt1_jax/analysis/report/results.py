@@ -184,6 +184,8 @@ class ExperimentPoint(NamedTuple):
     Attributes:
         variant, task, seed: the coordinates of the run.
         value: the value of the setting that the experiment varies; None if it varies no setting.
+        pretraining: the name and the seed of the pretraining run that it starts from; "" if
+            cells.json does not name it.
         run: the run.
     """
 
@@ -191,6 +193,7 @@ class ExperimentPoint(NamedTuple):
     task: str
     value: float | str | None
     seed: int
+    pretraining: str
     run: FinetuningRun
 
 
@@ -215,15 +218,21 @@ class Results(NamedTuple):
         workdir: the folder.
         experiments: the experiments of the ablation.
         runs: name -> finetuning run, each once.
-        pretrain: body -> folder of its pretraining run.
-        zero_shot: body -> folder of its zero-shot run.
+        pretrain: name of the pretraining -> seed -> folder of the pretraining run.
+        zero_shot: name of the pretraining -> seed -> folder of the zero-shot run.
     """
 
     workdir: pathlib.Path
     experiments: tuple[Experiment, ...]
     runs: dict[str, FinetuningRun]
-    pretrain: dict[str, Folder]
-    zero_shot: dict[str, Folder]
+    pretrain: dict[str, dict[str, Folder]]
+    zero_shot: dict[str, dict[str, Folder]]
+
+    @property
+    def other_runs(self) -> list[Folder]:
+        """Return the folders of all pretraining and zero-shot runs."""
+        sections = self.pretrain, self.zero_shot
+        return [run for section in sections for runs in section.values() for run in runs.values()]
 
 
 def read(workdir: pathlib.Path) -> Results:
@@ -258,7 +267,7 @@ def _read_pretraining(workdir: pathlib.Path) -> Results:
         )
     inputs.check_fields(config, {"model.name": str}, str(workdir / "config.json"))
     body = inputs.check_name(config["model"]["name"], f"{workdir / 'config.json'}: model.name")
-    return Results(workdir, (), {}, {body: Folder(workdir, ".")}, {})
+    return Results(workdir, (), {}, {body: {"0": Folder(workdir, ".")}}, {})
 
 
 def _experiment(name: str, entry: Mapping, open_run: Callable) -> Experiment:
@@ -268,11 +277,18 @@ def _experiment(name: str, entry: Mapping, open_run: Callable) -> Experiment:
         run = open_run(point["cell"])
         if run.result.get("task", task) != task:
             run.status, run.error = FAILED, f"is a run of the task {run.result['task']}, not {task}"
-        points.append(ExperimentPoint(variant, task, value, seed, run))
+        pretraining = point.get("pretraining") or ""
+        points.append(ExperimentPoint(variant, task, value, seed, pretraining, run))
     return Experiment(name, entry["setting"], tuple(points))
 
 
 def _folders(
-    workdir: pathlib.Path, names: Mapping[str, str], fields: Mapping[str, type]
-) -> dict[str, Folder]:
-    return {body: Folder(workdir, name, fields) for body, name in names.items()}
+    workdir: pathlib.Path, names: Mapping[str, Mapping[str, str]], fields: Mapping[str, type]
+) -> dict[str, dict[str, Folder]]:
+    def by_number(seed: str) -> tuple[int, str]:
+        return len(seed), seed
+
+    return {
+        name: {seed: Folder(workdir, runs[seed], fields) for seed in sorted(runs, key=by_number)}
+        for name, runs in names.items()
+    }

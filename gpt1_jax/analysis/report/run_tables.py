@@ -20,49 +20,77 @@ from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.registry import TASKS
 
 
-def zero_shot(probes: Mapping[str, Mapping[str, Mapping]]) -> Table:
+def zero_shot(probes: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Table:
     """Return the raw scores of the probes at every checkpoint, with their chance and their ceiling.
 
+    A pretraining with several runs has a row for each of them below the row of their means.
+
     Args:
-        probes: body -> task -> the result of its probe.
+        probes: name of the pretraining -> seed -> task -> the result of its probe.
     """
-    results = [
-        (body, task, probe) for body, tasks in probes.items() for task, probe in tasks.items()
-    ]
-    steps = sorted({int(step) for _, _, probe in results for step in probe["steps"]})
+    results = {}  # (name of the pretraining, task) -> seed -> probe
+    for name, runs in probes.items():
+        for seed, tasks in runs.items():
+            for task, probe in tasks.items():
+                results.setdefault((name, task), {})[seed] = probe
+    found = [probe for runs in results.values() for probe in runs.values()]
+    steps = sorted({int(step) for probe in found for step in probe["steps"]})
     rows = []
-    for body, task, probe in results:
-        metric = paper.METRICS.get(probe["metric"], probe["metric"])
-        cells = [
-            Cell(f"{probe['split']}, {probe['rows']:,}"),
-            formatting.number(probe["chance"]),
-            formatting.number(probe["ceiling"]),
-        ]
-        for step in steps:
-            entry = probe["steps"].get(str(step))
-            cells.append(formatting.number(entry["score"]) if entry else formatting.ABSENT)
-        rows.append(Row(f"{paper.task(task)} {metric}, {paper.BODIES.get(body, body)}", cells))
-    note = (
+    for (name, task), runs in results.items():
+        title = f"{paper.task(task)} {_metric(runs)}, {paper.pretraining(name)}"
+        rows.append(_probe_row(title, list(runs.values()), steps))
+        if len(runs) > 1:
+            rows[-1] = rows[-1]._replace(name=f"{title}, mean of {len(runs)}")
+            rows += [_probe_row(f"{title} {seed}", [runs[seed]], steps) for seed in runs]
+    table_notes = [
         "100 x the metric after the given number of pretraining steps. Relative performance is "
         "(score − chance) / (ceiling − chance). The paper does not print its ceilings. These are "
         "the ceilings of the configuration."
-    )
+    ]
+    if len(found) > len(results):
+        table_notes.append(
+            "Brackets, and the bands of the figure, reach from the lowest pretraining run to the "
+            "highest. They are no confidence intervals."
+        )
     columns = ["split, rows", "chance", "ceiling", *(f"{step:,}" for step in steps)]
     title = "Raw scores of the probes by pretraining steps"
-    return Table("zero_shot", title, "probe", columns, rows, [note])
+    return Table("zero_shot", title, "probe", columns, rows, table_notes)
 
 
-def pretraining(runs: Mapping[str, Folder]) -> Table:
-    """Return the facts about the pretraining runs, with a column for each body."""
-    facts = [_pretraining_facts(run) for run in runs.values()]
-    rows = [Row(name, [cells[name] for cells in facts]) for name in facts[0]]
+def _metric(runs: Mapping[str, Mapping]) -> str:
+    metric = next(iter(runs.values()))["metric"]
+    return paper.METRICS.get(metric, metric)
+
+
+def _probe_row(title: str, probes: Sequence[Mapping], steps: Sequence[int]) -> Row:
+    """Return the scores of one probe, means over the given runs."""
+    first = probes[0]
+    cells = [
+        Cell(f"{first['split']}, {first['rows']:,}"),
+        formatting.number(first["chance"]),
+        formatting.number(first["ceiling"]),
+    ]
+    for step in map(str, steps):
+        scores = [probe["steps"][step]["score"] for probe in probes if step in probe["steps"]]
+        cells.append(formatting.mean_and_range(scores))
+    return Row(title, cells)
+
+
+def pretraining(pretrainings: Mapping[str, Mapping[str, Folder]]) -> Table:
+    """Return the facts about the pretraining runs, with a column for each run."""
+    facts = {}
+    for name, runs in pretrainings.items():
+        for seed, run in runs.items():
+            title = paper.pretraining(name) + (f" {seed}" if len(runs) > 1 else "")
+            facts[title] = _pretraining_facts(run)
+    names = next(iter(facts.values()))
+    rows = [Row(name, [cells[name] for cells in facts.values()]) for name in names]
     note = (
         f"The paper reports a perplexity of {paper.numbers()['perplexity']} per token on "
         "BooksCorpus with 40,000 merges. Perplexities on other text or with another vocabulary are "
         "not comparable with it."
     )
-    columns = [paper.BODIES.get(body, body) for body in runs]
-    return Table("pretraining", "Pretraining runs", "", columns, rows, [note])
+    return Table("pretraining", "Pretraining runs", "", list(facts), rows, [note])
 
 
 def _pretraining_facts(run: Folder) -> dict[str, Cell]:

@@ -32,6 +32,7 @@ def table5(scores: Scores) -> Table:
         [
             notes.score_note(notes.SELECTION_SPLIT),
             notes.table5_average_note(shared, scores),
+            *notes.pretraining_note(scores),
             *notes.paper_notes(scores.columns),
             *notes.data_notes([scores]),
         ],
@@ -51,7 +52,11 @@ def _paper_row(variant: str, columns: Sequence[Column], shared: Sequence[Column]
 def score_table(name: str, title: str, scores: Scores) -> Table:
     """Return a table with one row for each value and variant, and one column for each task."""
     rows = [_score_row(condition, scores) for condition in _by_value(scores)]
-    table_notes = [notes.score_note("the development split"), *notes.data_notes([scores])]
+    table_notes = [
+        notes.score_note("the development split"),
+        *notes.pretraining_note(scores),
+        *notes.data_notes([scores]),
+    ]
     return Table(name, title, _corner(scores), _headers(scores.columns), rows, table_notes)
 
 
@@ -71,7 +76,8 @@ def differences(name: str, title: str, scores: Scores, differences: Differences)
         rows.append(
             Row(_row_name(other, scores), [formatting.difference_cell(entry) for entry in entries])
         )
-    columns, table_notes = _headers(scores.columns), [notes.difference_note(differences)]
+    columns = _headers(scores.columns)
+    table_notes = [notes.difference_note(differences), *notes.pretraining_note(scores)]
     if any(entry.seeds == 1 for entry in differences.single.values()):
         table_notes.append(notes.ONE_SEED)
     if has_average:

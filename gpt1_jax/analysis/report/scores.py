@@ -73,6 +73,7 @@ class Scores:
     def __init__(self, experiment: Experiment, splits: Mapping[str, tuple[str, ...]] | None = None):
         self.setting = experiment.setting
         self._runs: dict[tuple[Column, Condition], dict[int, FinetuningRun]] = {}
+        self._pretrainings: dict[tuple[Column, Condition], dict[int, str]] = {}
         self._sample = functools.cache(self._measure)
         data_versions = _DataVersions(self.setting)
         for point in experiment.points:
@@ -82,6 +83,8 @@ class Scores:
             column = Column(point.task, evaluated, data_versions.label(point, evaluated))
             condition = Condition(point.variant, point.value)
             self._runs.setdefault((column, condition), {})[point.seed] = point.run
+            origins = self._pretrainings.setdefault((column, condition), {})
+            origins[point.seed] = point.pretraining
         self.columns = sorted(
             {column for column, _ in self._runs},
             key=lambda column: (paper.order(column.task, paper.TASKS), column.data),
@@ -121,6 +124,20 @@ class Scores:
             values = [run.result["metrics"][split][column.metric] for split in column.splits]
             scores[seed] = float(np.mean(values))
         return scores
+
+    @property
+    def pretrainings(self) -> int:
+        """Return the smallest number of pretraining runs behind a score; 0 if it is not known."""
+        counts = [len(set(origins.values())) for origins in self._pretrainings.values()]
+        is_known = all(all(origins.values()) for origins in self._pretrainings.values())
+        return min(counts, default=0) if is_known else 0
+
+    @property
+    def are_clustered(self) -> bool:
+        """Return True if the seeds of a score share a few pretraining runs."""
+        return any(
+            1 < len(set(origins.values())) < len(origins) for origins in self._pretrainings.values()
+        )
 
     def estimate(self, column: Column, condition: Condition) -> Estimate | None:
         """Return the score with its variance; None if no run has finished."""
@@ -169,9 +186,14 @@ class Scores:
             )
         scores = self.seed_scores(column, condition)
         values = two_way.values(list(scores.values()), effects)
+        # By the seed of the pretraining run, which the conditions of an experiment share.
+        origins = {
+            seed: name.rpartition("_")[2]
+            for seed, name in self._pretrainings[column, condition].items()
+        }
+        units = two_way.cluster_seeds(dict(zip(scores, values, strict=True)), origins)
         failed = sum(bool(degenerate(run)) for run in runs.values())
-        limits = metrics.limits(column.metric)
-        return two_way.Sample(dict(zip(scores, values, strict=True)), failed, limits)
+        return two_way.Sample(units, failed, metrics.limits(column.metric), len(runs))
 
 
 def degenerate(run: FinetuningRun) -> str:

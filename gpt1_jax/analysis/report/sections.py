@@ -18,6 +18,7 @@ import numpy as np
 
 from gpt1_jax.analysis.report import (
     curve_figures,
+    notes,
     paper,
     run_tables,
     score_figures,
@@ -38,7 +39,7 @@ TITLES = {
 }
 ZERO_SHOT = "Figure 2, right: zero-shot probes"
 LEADING = ("table5", "main", "transfer")  # experiments that come first on the page
-SAMPLES = 6  # samples shown of each body
+SAMPLES = 6  # samples shown of each pretraining, from its first run
 
 Block = tuple[str, Any]
 
@@ -90,6 +91,8 @@ def _summary(results: Results, analyses: Sequence[_Analysis]) -> list[Section]:
     groups = []
     for _, title, scores, differences in analyses:
         sentences = summary.variant_effects(scores, differences) + summary.setting_effects(scores)
+        if sentences:
+            sentences += notes.pretraining_note(scores)
         groups.append((title, list(dict.fromkeys(sentences))))
     groups.append((ZERO_SHOT, summary.zero_shot(results)))
     groups = [(title, sentences) for title, sentences in groups if sentences]
@@ -137,11 +140,11 @@ def _experiment(analysis: _Analysis) -> Section:
 
 def _zero_shot(results: Results) -> list[Section]:
     """Return the section of the zero-shot probes, if any has finished."""
-    probes = {
-        body: run.result["probes"]
-        for body, run in results.zero_shot.items()
-        if run.result.get("probes")
-    }
+    probes = {}  # name of the pretraining -> seed -> task -> the result of its probe
+    for name, runs in results.zero_shot.items():
+        for seed, run in runs.items():
+            if run.result.get("probes"):
+                probes.setdefault(name, {})[seed] = run.result["probes"]
     if not probes:
         return []
     blocks = [
@@ -169,14 +172,18 @@ def _pretraining(results: Results) -> list[Section]:
     """Return the section of the pretraining runs: loss, throughput, facts and samples."""
     if not results.pretrain:
         return []
-    started = {body: run for body, run in results.pretrain.items() if run.lines or run.result}
+    started = {
+        name: {seed: run for seed, run in runs.items() if run.lines or run.result}
+        for name, runs in results.pretrain.items()
+    }
     blocks = [
         ("figures", curve_figures.pretraining(started)),
         ("table", run_tables.pretraining(results.pretrain)),
     ]
-    for body, run in started.items():
-        if run.samples:
-            title = f"Samples from the {paper.BODIES.get(body, body)}"
+    for name, runs in started.items():
+        run = next((run for run in runs.values() if run.samples), None)
+        if run:
+            title = f"Samples from the {paper.pretraining(name)}"
             blocks.append(("samples", (title, _evenly_spaced(run.samples))))
     return [Section("pretraining", "Pretraining", blocks)]
 

@@ -45,10 +45,14 @@ def headline(scores: Scores) -> str:
         return ""
     estimate = scores.average(columns, chosen)
     interval = formatting.interval(100 * estimate.low, 100 * estimate.high)
+    runs = min(len(scores.runs(column, chosen)) for column in columns)
+    origins = ""
+    if scores.pretrainings:
+        origins = f" from {formatting.count(scores.pretrainings, 'pretraining run')}"
     return (
         f"The full model scores {100 * estimate.mean:.1f} {interval} on average over "
         f"{formatting.count(len(columns), 'task')} ({formatting.names(columns)}), with "
-        f"{formatting.count(estimate.seeds, 'seed')}."
+        f"{formatting.count(runs, 'seed')}{origins}."
     )
 
 
@@ -100,20 +104,29 @@ def _one_seed_warning(differences: Iterable[Estimate]) -> list[str]:
 
 
 def zero_shot(results: Results) -> list[str]:
-    """Return a sentence for each body on the relative performance at its last checkpoint."""
+    """Return a sentence for each pretraining on the relative performance at its last checkpoint.
+
+    The performance is the mean over its runs.
+    """
     sentences = []
-    for body, run in results.zero_shot.items():
-        scores, last = [], 0
-        for probe in run.result.get("probes", {}).values():
-            if probe["curve"] and probe["steps"]:
-                step = max(probe["steps"], key=int)
-                relative = f"{probe['steps'][step]['relative']:.2f}".replace("-", "−")
-                scores.append(f"{paper.CURVES.get(probe['curve'], probe['curve'])} {relative}")
-                last = max(last, int(step))
-        if scores:
+    for name, runs in results.zero_shot.items():
+        curves, last = {}, 0
+        for run in runs.values():
+            for probe in run.result.get("probes", {}).values():
+                if probe["curve"] and probe["steps"]:
+                    step = max(probe["steps"], key=int)
+                    relative = probe["steps"][step]["relative"]
+                    curves.setdefault(probe["curve"], []).append(relative)
+                    last = max(last, int(step))
+        if curves:
+            scores = [
+                f"{paper.CURVES.get(curve, curve)} {formatting.fraction_and_range(values)}"
+                for curve, values in curves.items()
+            ]
+            count = formatting.count(max(map(len, curves.values())), "pretraining run")
             sentences.append(
-                f"Relative performance of the {paper.BODIES.get(body, body)} after {last:,} "
-                f"pretraining steps: {', '.join(scores)}. {RELATIVE}"
+                f"Relative performance of the {paper.pretraining(name)} after {last:,} pretraining "
+                f"steps, with {count}: {', '.join(scores)}. {RELATIVE}"
             )
     return sentences
 
@@ -131,7 +144,7 @@ def runs(results: Results) -> list[str]:
             f"Finished runs that learned nothing: {reasons.total()} ({kinds}). Every score "
             "includes these runs, because failed seeds are a property of the method."
         )
-    others = (*results.pretrain.values(), *results.zero_shot.values())
+    others = results.other_runs
     sentences += _versions([*results.runs.values(), *others])
     incomplete = [f"{run.name} ({run.status})" for run in others if run.status != FINISHED]
     if incomplete:

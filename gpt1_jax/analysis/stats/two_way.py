@@ -33,7 +33,7 @@ Three rules cover the degenerate cases:
   this run alone. Estimate.seeds tells.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +46,39 @@ class Sample(NamedTuple):
 
     Attributes:
         values: seed -> [N], one value for each example, whose mean is the score of the run. All
-            variants of a task have the same examples, in one order.
+            variants of a task have the same examples, in one order. If several seeds share a
+            pretraining run: cluster -> [N], as `cluster_seeds` returns them.
         failed: the number of runs that learned nothing.
         limits: the lowest and the highest possible score.
+        runs: the number of runs.
     """
 
-    values: Mapping[int, np.ndarray]
+    values: Mapping[Hashable, np.ndarray]
     failed: int
     limits: tuple[float, float]
+    runs: int
+
+
+def cluster_seeds(
+    values: Mapping[int, np.ndarray], clusters: Mapping[int, Hashable]
+) -> Mapping[Hashable, np.ndarray]:
+    """Return cluster -> the mean values [N] of its seeds; the seeds if one cluster holds all.
+
+    Seeds that start from one pretraining run share its luck, so they are not independent. The
+    pretraining runs are: with at least two of them, each takes the place of a seed in the model
+    above. With one, the spread between pretraining runs is not known.
+
+    Args:
+        values: seed -> [N].
+        clusters: seed -> its cluster.
+    """
+    found = dict.fromkeys(clusters[seed] for seed in values)
+    if not 1 < len(found) < len(values):
+        return values
+    return {
+        cluster: np.mean([row for seed, row in values.items() if clusters[seed] == cluster], axis=0)
+        for cluster in found
+    }
 
 
 def values(scores: Sequence[float], effects: Sequence[np.ndarray]) -> np.ndarray:
@@ -73,7 +98,7 @@ def values(scores: Sequence[float], effects: Sequence[np.ndarray]) -> np.ndarray
 def score(sample: Sample) -> Estimate:
     """Return the mean score over the seeds."""
     group = np.stack(list(sample.values.values()))
-    return _estimate([group], len(group), sample.failed, sample.limits)
+    return _estimate([group], sample.runs, sample.failed, sample.limits)
 
 
 def difference(full: Sample, other: Sample) -> Estimate:
@@ -90,7 +115,7 @@ def difference(full: Sample, other: Sample) -> Estimate:
         groups = [np.stack([full.values[seed] - other.values[seed] for seed in full.values])]
     else:
         groups = [np.stack([*full.values.values()]), -np.stack([*other.values.values()])]
-    runs = len(full.values) + len(other.values)
+    runs = full.runs + other.runs
     return _estimate(groups, runs, full.failed + other.failed, limits)
 
 
