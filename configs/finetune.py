@@ -77,6 +77,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.checkpoint.every = 1_000
     config.checkpoint.minutes = 0.0  # as for configs/pretrain.py
     config.checkpoint.keep = 1
+    config.checkpoint.finished = "params"  # as for configs/pretrain.py
 
     config.check = common.check()
 

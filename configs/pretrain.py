@@ -84,6 +84,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.checkpoint.minutes = 0.0  # save after so many minutes, too; 0 saves by steps only
     config.checkpoint.keep = 2
     config.checkpoint.keep_steps = ()  # never delete these checkpoints, such as (1000, 2000)
+    # What a finished run keeps. params: the parameters of the last checkpoint, of the best one and
+    # of keep_steps; the optimizer's state takes two thirds of a checkpoint. all: everything.
+    config.checkpoint.finished = "params"
 
     config.check = common.check()
 

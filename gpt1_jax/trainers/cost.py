@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from gpt1_jax.analysis.report import tables
 from gpt1_jax.engine import devices
 from gpt1_jax.errors import UserError
-from gpt1_jax.trainers import flops, rehearsal, rehearsed_steps, step_speed
+from gpt1_jax.trainers import disk, flops, rehearsal, rehearsed_steps, step_speed
 
 
 def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[str, float]:
@@ -40,6 +40,7 @@ def estimate_cost(config: ConfigDict, runs: Mapping[str, ConfigDict]) -> dict[st
     columns = ("seeds", "FLOPs each", "hours each", "hours")
     lines = [tables.Row(name, [tables.Cell(text) for text in cells]) for name, *cells in rows]
     print(tables.Table("cost", "Cost estimate", "run", columns, lines).markdown())
+    print(disk.summary((config.pretrain[_body_name(name, run)], run) for name, run in runs.items()))
     text = ", ".join(f"{speed / 1e9:.3g} GFLOP/s for the {body}" for body, speed in speeds.items())
     basis = f"hours on {devices.device_summary()} at {text}, measured in pretraining steps"
     if config.compile_for:
