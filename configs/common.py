@@ -167,6 +167,10 @@ def checkpoint(every: int, keep: int) -> ConfigDict:
     config.every = every  # save after so many steps
     config.minutes = 0.0  # save after so many minutes, too; 0 saves by steps only
     config.keep = keep  # keep so many of the last checkpoints
+    # What a finished run keeps. params: the parameters of the last checkpoint, of the best one and
+    # of chosen ones (keep_steps); the optimizer's state takes two thirds of a checkpoint. all:
+    # everything.
+    config.finished = "params"
     return config
 
 

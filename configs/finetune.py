@@ -78,6 +78,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.max_bad_rows = 0  # malformed rows of a split that are dropped with a warning
 
     config.checkpoint = common.checkpoint(every=1_000, keep=1)
+
     config.check = common.check()
     config.log = common.log(every=50)
     if recipe == "world":

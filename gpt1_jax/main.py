@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": ("predict", "label new texts with a finetuned run"),
     "report": ("report", "write the report of an ablation or of a pretraining run"),
     "submit": ("submit", "write the zip file for the GLUE server"),
+    "prune": ("prune", "delete what finished runs do not need"),
     "import": ("import_run", "turn OpenAI's weights or a Hugging Face folder into a run"),
     "export": ("export_run", "write a run as a Hugging Face folder"),
     "microworld": ("microworld", "write the embedded data set: novels and labeled tasks"),

@@ -329,6 +329,22 @@ def move_folder(folder: pathlib.Path, target: pathlib.Path) -> None:
     folder.rename(target)
 
 
+def remove_folder(folder: pathlib.Path) -> None:
+    """Delete a folder and all in it. A reader finds it whole or not at all.
+
+    Raises:
+        OSError: a file cannot be deleted; the folder is then gone all the same.
+    """
+    remains = _temporary(folder)
+    folder.rename(remains)
+    shutil.rmtree(remains)
+
+
+def folder_size(folder: pathlib.Path) -> int:
+    """Return the bytes of all files in a folder; 0 if there is no folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def _owner(process: int) -> str:
     return f"{socket.gethostname()} {process}"
 

@@ -151,8 +151,12 @@ def test_default_workdir_and_equal_params_for_equal_commands(
     gpt1, pretraining, pretrained, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    config, _, *settings = gpt1.command("pretrain.py:tiny,transformer", "", pretraining())
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    values = pretraining() | {"data.cache": "~/cache"}
+    config, _, *settings = gpt1.command("pretrain.py:tiny,transformer", "", values)
     assert gpt1.run(config, *settings).code == 0
+    assert {path.name for path in (tmp_path / "home/cache").iterdir()} > {"tokenizers", "tokens"}
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "runs"}
     (run,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"exp_pretrain_tiny_transformer_\d{8}-\d{6}", run.name)
     results = [json.loads((path / "result.json").read_text()) for path in (run, pretrained())]

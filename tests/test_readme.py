@@ -49,6 +49,7 @@ SMALLER = {  # text in a command -> flags that make the command small
     "gpt1 predict": "",
     "gpt1 export": "",
     "gpt1 import": "",
+    "gpt1 prune": "",
     "gpt1 microworld": "--words=50000 --train=40 --dev=10",
     "gpt1 report": "",
     "finetune.py": "--config.epochs=1",

@@ -110,7 +110,7 @@ class Checkpoints:
         """
         self._writer.close()
 
-    def restore(self, state: Mapping) -> tuple[int, dict] | None:
+    def restore(self, state: Mapping, final: int | None = None) -> tuple[int, dict] | None:
         """Return (step, state) of the newest intact checkpoint, on the host; None if there is none.
 
         If a checkpoint is intact, the damaged ones are renamed to bad-<step>-<time>, with a line in
@@ -119,10 +119,13 @@ class Checkpoints:
 
         Args:
             state: a state of the same structure.
+            final: the last step of the run. A checkpoint of this step may hold params only; the
+                optimizer's state is then that of `state`, because no step will use it.
 
         Raises:
             UserError: there are checkpoints, and all are damaged; one cannot be read; one is of
-                another run, another step or another structure.
+                another run, another step or another structure; the newest intact one holds params
+                only, and is not the last of the run.
         """
         target = _to_host(state)
         chosen = self._choose(
@@ -132,6 +135,14 @@ class Checkpoints:
         if chosen is None:
             return None
         step, items = chosen
+        if "opt_state" not in items:
+            if step != final:
+                raise UserError(
+                    f"{self._folder / str(step)}: holds params only, as every checkpoint of a "
+                    "finished run, so training cannot go on from it; start from its params "
+                    "(config.init.path), or give another --workdir"
+                )
+            return step, {"params": items["params"], "opt_state": state["opt_state"]}
         opt_state = serialization.from_state_dict(state["opt_state"], items["opt_state"])
         return step, {"params": items["params"], "opt_state": opt_state}
 
@@ -228,9 +239,14 @@ class Checkpoints:
         return meta
 
     def _read(self, step: int, folder: pathlib.Path, target: Mapping) -> dict:
-        """Return the verified arrays of a checkpoint of this run."""
+        """Return the verified arrays of a checkpoint of this run, by item: params, opt_state.
+
+        The second is missing after a pruning.
+        """
         meta = self._read_meta(step, folder)
         checkpoint_meta.check_structure(folder, meta, target)
+        if meta.get(checkpoint_meta.PARAMS_ONLY):
+            target = {"params": target["params"]}
         return read_state(folder, target, meta["crc32"], self._sleep)
 
     def _read_params(self, step: int) -> dict:

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from gpt1_jax import storage
 from gpt1_jax.engine.checkpoint_errors import DamagedError, read_with_retries
 from gpt1_jax.errors import UserError
 
 ITEM, FILE = "meta", "metadata"  # the file ITEM/FILE in the folder of a checkpoint
+PARAMS_ONLY = "params_only"  # True: the other arrays were deleted when the run had finished
 # The names in metadata without a checksum, which earlier versions wrote.
 WITHOUT_CHECKSUM = {"tokenizer", "step", "crc32"}
 
@@ -74,6 +76,18 @@ def read(
             "it was copied or renamed: move it away"
         )
     return meta
+
+
+def write_params_only(folder: pathlib.Path, meta: Mapping[str, Any]) -> None:
+    """Note in the metadata `meta` of the checkpoint in `folder` that it has no array but params.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    values = {name: value for name, value in meta.items() if name != "checksum"}
+    values[PARAMS_ONLY] = True
+    content = json.dumps({**values, "checksum": _checksum(values)})
+    storage.write_text(folder / ITEM / FILE, content)
 
 
 def check_run(folder: pathlib.Path, meta: Mapping[str, Any], run: Mapping[str, Any]) -> None:

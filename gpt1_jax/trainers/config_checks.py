@@ -98,6 +98,7 @@ RULES = (
     _one_of(("backend",), "pmap", "shard_map"),
     _one_of(("model.attention",), *KINDS),
     _one_of(("model.dtype",), "float32", "bfloat16"),
+    _one_of(("checkpoint.finished",), "params", "all"),
 )
 
 

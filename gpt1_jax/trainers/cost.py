@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from gpt1_jax.analysis.report import tables
 from gpt1_jax.engine import devices
 from gpt1_jax.errors import UserError
-from gpt1_jax.trainers import flops, rehearsal, rehearsed_steps, step_speed
+from gpt1_jax.trainers import disk, flops, rehearsal, rehearsed_steps, step_speed
 from gpt1_jax.trainers.ablation_runs import AblationRuns
 
 
@@ -44,6 +44,8 @@ def estimate_cost(config: ConfigDict, runs: AblationRuns) -> dict[str, float]:
     columns = ("runs", "FLOPs each", "hours each", "hours")
     lines = [tables.Row(name, [tables.Cell(text) for text in cells]) for name, *cells in rows]
     print(tables.Table("cost", "Cost estimate", "run", columns, lines).markdown())
+    recipes = [(runs.pretrainings[name].recipe, run) for name, run in runs.configs.items()]
+    print(disk.summary(recipes))
     text = ", ".join(f"{speed / 1e9:.3g} GFLOP/s for the {body}" for body, speed in speeds.items())
     basis = f"hours on {devices.device_summary()} at {text}, measured in pretraining steps"
     if config.compile_for:

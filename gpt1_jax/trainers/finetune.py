@@ -16,6 +16,7 @@ from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs import lifecycle, predictions
 from gpt1_jax.trainers import classification, config_checks, finetune_data, rehearsed_steps
 from gpt1_jax.trainers.finetune_data import FinetuneData
+from gpt1_jax.trainers.finishing import finish
 from gpt1_jax.trainers.fit import Evaluation, Fitted, fit
 from gpt1_jax.trainers.optim_config import optim_config
 from gpt1_jax.trainers.pretrained import initial_params
@@ -80,7 +81,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
             "seconds": round(time.time() - begin, 1),
             "device": devices.device_summary(),
         }
-        return run.finish(result)
+        return finish(config, run, result)
 
 
 def _build(config: ConfigDict, run: lifecycle.OpenRun, data: FinetuneData) -> FinetuneModel:

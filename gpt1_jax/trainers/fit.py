@@ -223,7 +223,7 @@ def _restore(
         keep_steps=keep_steps,
         log_line=run.log.line,
     )
-    restored, start = checkpoints.restore(state), 0
+    restored, start = checkpoints.restore(state, training.optim_config.steps), 0
     if restored is not None:
         start, state = restored
         saved = checkpoint.read_meta(run.workdir, start)

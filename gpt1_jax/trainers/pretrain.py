@@ -18,6 +18,7 @@ from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.text import bpe
 from gpt1_jax.trainers import config_checks, pretrain_data, rehearsed_steps
+from gpt1_jax.trainers.finishing import finish
 from gpt1_jax.trainers.fit import Evaluation, Fitted, Training, fit, training
 from gpt1_jax.trainers.language_model import objective, row_losses
 from gpt1_jax.trainers.pretrain_data import PretrainData
@@ -64,7 +65,7 @@ def pretrain(config: ConfigDict, path: str) -> dict:
             "device": devices.device_summary(),
         }
         run.log.line("  ".join(f"{name} {value}" for name, value in result.items()))
-        return run.finish(result)
+        return finish(config, run, result)
 
 
 def _build(config: ConfigDict, vocab_size: int) -> PretrainModel:

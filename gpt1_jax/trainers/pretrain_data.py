@@ -94,7 +94,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
             tokenizer,
             rewrap_lines=config.data.rewrap_lines,
             validation=config.data.validation,
-            cache=config.data.cache,
+            cache=str(_cache_folder(config.data.cache)),
             log_line=run.log.line,
         )
         prefix = f"{part.name}, " if len(parts) > 1 else ""

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from gpt1_jax import inputs
 from gpt1_jax.analysis.report import paper
 from gpt1_jax.errors import UserError
-from gpt1_jax.runs.lifecycle import flatten
+from gpt1_jax.inputs import flatten
 from gpt1_jax.runs.reader import PretrainedRun
 
 SECTION = "pretrain."  # the settings of an experiment that begin so are settings of pretraining

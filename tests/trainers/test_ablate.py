@@ -15,6 +15,7 @@ from cli_fixtures import REPOSITORY, read_metrics
 sys.path.insert(0, str(REPOSITORY))
 from configs import ablations, common
 from gpt1_jax.errors import UserError
+from gpt1_jax.trainers import disk
 from gpt1_jax.trainers.ablation_runs import list_runs
 from gpt1_jax.trainers.grid import build_grid
 from gpt1_jax.trainers.pretrainings import Pretrainings
@@ -431,6 +432,19 @@ def settings_of_table5(settings):
     return {name: value for name, value in settings.items() if "transfer" not in name}
 
 
+def test_cost_estimate_counts_the_bytes_of_checkpoints():
+    config = ablations.get_config("paper,table5")
+    pretraining, cell = config.pretrain.transformer, config.finetune.copy_and_resolve_references()
+    cell.trainer, size = "finetune", 4 * 116_534_784  # the paper's model, with 40,478 tokens
+    runs = [(pretraining, run) for run in (pretraining, cell, cell, config.zero_shot)]
+    # The last step of the one; the best and the last step of the others. In training, the two
+    # newest of the one, one more in writing, each with the two moments of Adam.
+    expected = f"at most {5 * size / 1e9:.3g} GB when all.* {9 * size / 1e9:.3g} GB for each"
+    assert re.search(expected, disk.summary(runs))
+    cell.checkpoint.finished = pretraining.checkpoint.finished = "all"
+    assert f"at most {(2 + 2 + 2) * 3 * size / 1e9:.3g} GB when all" in disk.summary(runs)
+
+
 def test_cost_estimate_counts_flops_and_runs_nothing(gpt1, settings, tmp_path):
     ended = gpt1.run(
         *gpt1.command(
@@ -447,4 +461,5 @@ def test_cost_estimate_counts_flops_and_runs_nothing(gpt1, settings, tmp_path):
     # By hand: 3 x (2 steps of 4 windows of 32 tokens) x (a block, and the softmax over 120 tokens).
     token = 2 * (4 * 16**2 + 2 * 16 * 32 + 2 * 32 * 16) + 2 * 16 * 120
     assert float(rows["pretrain_transformer"][1]) == pytest.approx(3 * 2 * 4 * 32 * token, rel=0.01)
+    assert re.search(r"^checkpoints: at most \S+ GB when all runs have finished", ended.out, re.M)
     assert not (tmp_path / "run").exists()
