@@ -15,6 +15,7 @@ RECORDER = """#!{python}
 import json, os, sys
 with open({log!r}, "a") as log:
     log.write(json.dumps(sys.argv) + "\\n")
+{does}
 """
 # Answers `-c` like the real interpreter; records a module to run, and then executes {does}.
 INTERPRETER = """#!{python}
@@ -57,7 +58,7 @@ class Sandbox:
             self.env.pop(name, None)
 
     def stub(self, path: pathlib.Path, text: str = RECORDER, does: str = "") -> pathlib.Path:
-        """Write a program to `path` that records its calls."""
+        """Write a program to `path` that records its calls, and then executes `does`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text.format(python=sys.executable, log=str(self.log), does=does))
         path.chmod(0o755)
