@@ -16,7 +16,8 @@ SIZES = {
     "world": dict(context=32, layers=3, width=128, heads=4, ffn=512, units=256),
 }
 
-# Body -> the settings that a size gives it, and its other settings.
+# Body -> the settings that a size gives it, its other settings, and the options of pretraining that
+# finetuning takes from the checkpoint.
 BODIES = {
     "transformer": dict(
         sizes=(
@@ -32,6 +33,10 @@ BODIES = {
             resid_dropout=0.1,  # of what a block or layer adds
             attention="auto",  # the fastest way; or plain; or fused, the kernels for TPU and GPU
         ),
+        options=dict(
+            learned_positions=True,  # False: no embedding of positions
+            pre_norm=False,  # True: layer norm before attention and MLP, instead of after the sums
+        ),
     ),
     "lstm": dict(
         sizes=(
@@ -40,6 +45,7 @@ BODIES = {
             "units",  # of the LSTM layer
         ),
         settings=dict(embd_dropout=0.1, resid_dropout=0.1),
+        options={},
     ),
 }
 
@@ -132,7 +138,9 @@ def unknown_pick(name: str, picks: Mapping[str, Sequence[str]]) -> UserError:
 
 def model(body: str, size: str) -> ConfigDict:
     """Return the model section of a body and a size."""
-    return model_section(body, {name: SIZES[size][name] for name in BODIES[body]["sizes"]})
+    section = model_section(body, {name: SIZES[size][name] for name in BODIES[body]["sizes"]})
+    section.update(BODIES[body]["options"])
+    return section
 
 
 def as_pretrained(body: str) -> ConfigDict:

@@ -71,6 +71,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.column = "text"  # field of .jsonl, .parquet and hub data sets that holds the text
     # Join the hard-wrapped lines of paragraphs that blank lines separate (Project Gutenberg).
     config.data.rewrap_lines = False
+    config.data.shuffle_sentences = False  # train on sentences in random order
     config.data.validation = 0.01  # fraction of the documents that is held out
     config.data.cache = "~/.cache/gpt1_jax"  # tokenizers and token ids, shared by runs
 

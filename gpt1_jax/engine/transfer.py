@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from gpt1_jax.errors import UserError
 
 EMBEDDINGS = ("tokens", "positions")
+FINAL_NORM = "ln_f"  # of a pre-LN body; it belongs to the last block
 
 
 def transferred_names(names: list[str], layers: int) -> list[str]:
@@ -30,6 +31,8 @@ def transferred_names(names: list[str], layers: int) -> list[str]:
     if layers == -1:
         return []
     parts = {*EMBEDDINGS, *(f"h{layer}" for layer in range(layers))}
+    if layers == blocks:
+        parts.add(FINAL_NORM)
     return [name for name in names if name.split("/")[0] in parts]
 
 

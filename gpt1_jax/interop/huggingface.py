@@ -100,6 +100,12 @@ def _check_body(run: reader.SavedRun) -> None:
             f"--workdir: {run.workdir} is a run of the {run.body}, which transformers does not "
             "have; name a run of the transformer"
         )
+    for option, published in (("learned_positions", True), ("pre_norm", False)):
+        if run.sizes.get(option, published) != published:
+            raise UserError(
+                f"--workdir: {run.workdir} has model.{option}={not published}, but "
+                f"{hf_config.MODEL_TYPE} has only {published}; name a run with this option"
+            )
     ffn, width = run.sizes["ffn"], run.sizes["width"]
     if ffn != 4 * width:
         raise UserError(

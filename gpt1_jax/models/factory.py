@@ -14,7 +14,9 @@ from gpt1_jax.registry import MODELS
 # Arguments of a body that are not in the model section of a config: vocab_size comes from the
 # tokenizer, table_dropout from config.published, and the other two belong to every flax module.
 NOT_SIZES = {"vocab_size", "table_dropout", "parent", "name"}
-OPTIONAL = {"attention"}  # what does not describe the model: an imported run need not have it
+# Imported runs, and those of earlier versions, need not have these: the first does not describe the
+# model, and the model is as published without the others.
+OPTIONAL = {"attention", "learned_positions", "pre_norm"}
 
 
 def make_body(name: str, vocab_size: int, sizes: Mapping[str, Any], **changes: Any) -> nn.Module:

@@ -89,17 +89,32 @@ def _backward(rate, interpret, inputs, gradient):
 residual_norm.defvjp(_forward, _backward)
 
 
-def _plain(x, branch, params: NormParams, words, *, rate: float):
-    row = (1,) * (x.ndim - 1) + (-1,)
-    branch = branch + params.branch_bias.astype(branch.dtype).reshape(row)
+def add_branch(x, branch, branch_bias, words: UInt32[Array, "2"] | None, rate: float):
+    """Return x + dropout(branch + branch_bias); arguments as for `residual_norm`."""
+    branch = branch + branch_bias.astype(branch.dtype).reshape(_row(x))
     if words is not None:
         position = jax.lax.iota(jnp.uint32, branch.size).reshape(branch.shape)
         branch = drop(branch, bits_at(position, words[0], words[1]), rate)
-    total = (x + branch).astype(jnp.float32)
+    return x + branch
+
+
+def layer_norm(x: Float[Array, "*N D"], scale: Float[Array, "D"], bias: Float[Array, "D"]):
+    """Return scale * normalize(x) + bias."""
+    total = x.astype(jnp.float32)
     centered = total - total.mean(axis=-1, keepdims=True)
     variance = jnp.square(centered).mean(axis=-1, keepdims=True)
-    factor = jax.lax.rsqrt(variance + EPSILON) * params.scale.reshape(row)
-    return (centered * factor + params.bias.reshape(row)).astype(x.dtype)
+    factor = jax.lax.rsqrt(variance + EPSILON) * scale.reshape(_row(x))
+    return (centered * factor + bias.reshape(_row(x))).astype(x.dtype)
+
+
+def _row(x) -> tuple[int, ...]:
+    """Return the shape of a vector [D] that is added to every row of `x`."""
+    return (1,) * (x.ndim - 1) + (-1,)
+
+
+def _plain(x, branch, params: NormParams, words, *, rate: float):
+    total = add_branch(x, branch, params.branch_bias, words, rate)
+    return layer_norm(total, params.scale, params.bias)
 
 
 def _forward_kernel(x, branch, params: NormParams, words, *, rate: float, interpret: bool = False):

@@ -20,6 +20,7 @@ MODEL = {
     **{f"model.{size}?": int for size in ("context", "layers", "width", "heads", "ffn", "units")},
     **{f"model.{part}_dropout?": float for part in ("embd", "attn", "resid")},
     "model.attention?": str,
+    **{f"model.{option}?": bool for option in ("learned_positions", "pre_norm")},
     "model.dtype": str,
 }
 PRETRAINED = {**MODEL, "origin?": dict}

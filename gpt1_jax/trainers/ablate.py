@@ -38,6 +38,8 @@ CHANGEABLE = (
     "workers",
     "estimate_cost",
     "experiments",
+    "sweep",
+    "sweep_tasks",
     "probed_pretrainings",
     "pretrainings",
     "variants",

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
+from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TRAINERS
 from gpt1_jax.runs.job_queue import Job
 from gpt1_jax.trainers import config_checks
 from gpt1_jax.trainers.grid import Grid, build_grid
 from gpt1_jax.trainers.pretrainings import Pretraining, Pretrainings
+from gpt1_jax.trainers.sweep import add_sweep
 
 NO_CELLS = {"experiments": {}, "pretrain": {}, "zero_shot": {}}  # cells.json without any run
 
@@ -46,6 +48,7 @@ def list_runs(config: ConfigDict, path: str) -> AblationRuns:
         UserError: a setting has an impossible value.
     """
     config_checks.check(config)
+    config = add_sweep(config)
     corpus_path, tasks_path = config.corpus_path, config.tasks_path
     if config.world.words:
         corpus_path = corpus_path or f"{path}/data/novels"
@@ -53,6 +56,11 @@ def list_runs(config: ConfigDict, path: str) -> AblationRuns:
     pretrainings = Pretrainings(config, path, corpus_path)
     grid = build_grid(config, pretrainings, tasks_path)
     runs = _pretraining_runs(config, grid, pretrainings)
+    if not runs:
+        raise UserError(
+            "config.experiments: there is nothing to run; select an experiment, or give the axes "
+            'of one, such as --config.sweep="epochs=2,4"'
+        )
     entries = []  # (seed, name of the run, its configuration, its pretraining)
     for run in runs:
         pretraining, seed, is_probed = run

@@ -93,7 +93,11 @@ RULES = (
     Rule(
         "two increasing steps, such as '(100,110)', or none: '()'", _is_step_range, ("log.profile",)
     ),
-    Rule("names, such as \"('rte','cola')\"", _are_names, ("tasks", "probed_pretrainings")),
+    Rule(
+        "names, such as \"('rte','cola')\"",
+        _are_names,
+        ("tasks", "sweep_tasks", "probed_pretrainings"),
+    ),
     Rule("two different words, such as \"('bad','good')\"", _are_two_words, ("sst2.words",)),
     _one_of(("backend",), "pmap", "shard_map"),
     _one_of(("model.attention",), *KINDS),

@@ -25,9 +25,11 @@ class _SplitSize(NamedTuple):
     words: WordCount
 
 
-def body_model(pretraining: ConfigDict):
-    """Return the body that a pretraining configuration describes."""
+def body_model(pretraining: ConfigDict, run: ConfigDict | None = None):
+    """Return the body that a pretraining configuration describes; `run` may set other sizes."""
     sizes = pretraining.model.to_dict()
+    if run is not None and "model" in run:
+        sizes |= {name: size for name, size in run.model.to_dict().items() if size is not None}
     return factory.make_body(sizes.pop("name"), pretraining.tokenizer.vocab_size, sizes)
 
 
@@ -44,7 +46,7 @@ def run_flops(config: ConfigDict, pretraining: ConfigDict, run: ConfigDict) -> f
         pretraining: configuration of the pretraining run that the run is, or starts from.
         run: configuration of the run.
     """
-    body = body_model(pretraining)
+    body = body_model(pretraining, run)
     if run.trainer == "pretrain":
         tokens = run.steps * run.batch_size * body.context
         return float(TRAINING_PASSES) * tokens * (body.flops(body.context) + softmax_flops(body))

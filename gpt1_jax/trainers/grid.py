@@ -8,19 +8,10 @@ from ml_collections import ConfigDict
 
 from gpt1_jax import inputs
 from gpt1_jax.errors import UserError, nearest
-from gpt1_jax.inputs import flatten
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import config_checks
+from gpt1_jax.trainers.cells import CellFactory, Coordinates, pretraining_of
 from gpt1_jax.trainers.pretrainings import SECTION, Pretraining, Pretrainings
-
-
-class Coordinates(NamedTuple):
-    """Locate a point in an experiment's grid. `value` is the value of its setting, or None."""
-
-    variant: str
-    task: str
-    value: int | float | None
-    seed: int
 
 
 class Point(NamedTuple):
@@ -77,17 +68,19 @@ def build_grid(config: ConfigDict, pretrainings: Pretrainings, tasks_path: str) 
         UserError: a variant, pretraining, task or setting is unknown, or a task cannot be finetuned
             on.
     """
-    coordinates = {name: list(_coordinates(config, name)) for name in config.experiments}
+    coordinates = {
+        name: list(_coordinates(config, name, pretrainings)) for name in config.experiments
+    }
     tasks = {point.task for points in coordinates.values() for point in points}
     if unused := set(config.tasks) - tasks:
         raise UserError(
             f"config.tasks: {', '.join(sorted(unused))} is in none of the experiments; "
             "add it to config.experiments.*.tasks, or leave it out"
         )
-    factory = _CellFactory(config, pretrainings, tasks_path)
+    factory = CellFactory(config, pretrainings, tasks_path)
     candidates = []
     for name, point in _interleave(coordinates):
-        cell, pretraining = factory.cell(config.experiments[name].setting, point)
+        cell, pretraining = factory.cell(config.experiments[name], point)
         candidates.append(_Candidate(name, point, cell, pretraining, _identity(cell)))
     names = _cell_names(config, candidates, factory)
     grid = Grid({name: [] for name in coordinates}, {}, {})
@@ -111,7 +104,9 @@ def build_grid(config: ConfigDict, pretrainings: Pretrainings, tasks_path: str) 
     return grid
 
 
-def _coordinates(config: ConfigDict, name: str) -> Iterator[Coordinates]:
+def _coordinates(
+    config: ConfigDict, name: str, pretrainings: Pretrainings
+) -> Iterator[Coordinates]:
     """Yield the coordinates of every point of an experiment, one seed after the other."""
     axes = config.experiments[name]
     tasks = [task for task in axes.tasks if not config.tasks or task in config.tasks]
@@ -131,20 +126,24 @@ def _coordinates(config: ConfigDict, name: str) -> Iterator[Coordinates]:
             f"config.experiments.{name}.seeds: found {axes.seeds}, expected 0 (as config.seeds) to "
             f"{config_checks.MAX_SEEDS}; set another number"
         )
+    steps = ()
+    if axes.setting == "init.step" and axes.variants:
+        steps = pretraining_of(config, axes.variants[0], pretrainings).steps()
     for seed in range(axes.seeds or config.seeds):
         for task in tasks:
-            for value in _values(config, axes, task):
+            for value in _values(config, axes, task, steps):
                 for variant in axes.variants:
                     yield Coordinates(variant, task, value, seed)
 
 
-def _values(config: ConfigDict, axes: ConfigDict, task: str) -> tuple:
+def _values(config: ConfigDict, axes: ConfigDict, task: str, steps: tuple[int, ...]) -> tuple:
     """Return the values of the experiment's setting, its levels.
 
-    Drop numbers of training examples that the task does not have.
+    Drop numbers of training examples that the task does not have. `steps` are the levels of
+    "init.step" if the experiment gives none.
     """
     if axes.setting != "data.examples" or config.world.words:
-        return tuple(axes.levels) or (None,)
+        return tuple(axes.levels) or steps or (None,)
     return tuple(value for value in axes.levels if value < TASKS[task].sizes["train"])
 
 
@@ -161,72 +160,28 @@ def _interleave(
         yield name, point
 
 
-class _CellFactory:
-    """Make the configuration of a finetuning run. Arguments as for `build_grid`."""
-
-    def __init__(self, config: ConfigDict, pretrainings: Pretrainings, tasks_path: str):
-        self._config, self._pretrainings, self._tasks_path = config, pretrainings, tasks_path
-
-    def cell(self, setting: str, point: Coordinates) -> tuple[ConfigDict, Pretraining]:
-        """Return the configuration of a point, and the pretraining that its run starts from.
-
-        `setting` is the one that the value of the point is for.
-        """
-        config, variant = self._config, f"config.variants.{point.variant}"
-        changes = flatten(config.variants[point.variant].to_dict())
-        body = changes.pop("model.name", "transformer")
-        pretraining = self._pretrainings.named(
-            changes.pop("pretraining", body), f"{variant}.pretraining"
-        )
-        if point.value is not None:
-            if setting.startswith(SECTION):
-                pretraining = self._pretrainings.changed(
-                    pretraining,
-                    setting.removeprefix(SECTION),
-                    point.value,
-                    f"the setting {setting!r}",
-                )
-            else:
-                changes[setting] = point.value
-        cell, seed = config.finetune.copy_and_resolve_references(), pretraining.seed(point.seed)
-        with cell.unlocked():
-            cell.task, cell.seed = point.task, point.seed
-            cell.model = config.bodies[pretraining.body].copy_and_resolve_references()
-            cell.data.path, cell.init.path = self._tasks_path, pretraining.paths[seed]
-            cell.compile_for = ""
-        cell.lock()
-        try:
-            cell.update_from_flattened_dict(changes)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{variant}, or the setting {setting!r}: "
-                f"not in config.finetune ({error}); name one of its settings"
-            ) from None
-        if cell.init.layers is None:
-            cell.init.layers = pretraining.layers(seed)
-        return cell, pretraining
-
-
 def _cell_names(
-    config: ConfigDict, candidates: Sequence[_Candidate], factory: _CellFactory
+    config: ConfigDict, candidates: Sequence[_Candidate], factory: CellFactory
 ) -> dict[str, str]:
     """Return identity -> name of the cell.
 
-    The ends of the transfer curve are cells of Table 5. Such cells have the table's names, even if
-    Table 5 is not among the experiments. Names without a value take precedence.
+    The ends of the transfer curve, and weights 0 and 0.5 of the auxiliary loss, are cells of Table
+    5. Such cells have the table's names, even if Table 5 is not among the experiments. Names
+    without a value take precedence.
     """
-    names = {}
+    names, table = {}, ConfigDict({"setting": "", "changes": {}})
     pairs = [(candidate.coordinates.task, candidate.coordinates.seed) for candidate in candidates]
     for task, seed in dict.fromkeys(pairs):
-        for variant in ("full", "no_pretraining"):
+        for variant in ("full", "no_pretraining", "no_aux_lm"):
             if variant in config.variants:
                 point = Coordinates(variant, task, None, seed)
-                cell, _ = factory.cell("", point)
-                names.setdefault(_identity(cell), _cell_name("", point))
+                cell, _ = factory.cell(table, point)
+                names.setdefault(_identity(cell), _cell_name("", table, point))
     by_value = sorted(candidates, key=lambda candidate: candidate.coordinates.value is not None)
     for candidate in by_value:
-        setting = config.experiments[candidate.experiment].setting
-        names.setdefault(candidate.identity, _cell_name(setting, candidate.coordinates))
+        axes = config.experiments[candidate.experiment]
+        name = _cell_name(candidate.experiment, axes, candidate.coordinates)
+        names.setdefault(candidate.identity, name)
     return names
 
 
@@ -235,10 +190,17 @@ def _identity(cell: ConfigDict) -> str:
     return json.dumps(cell.to_dict(), sort_keys=True)
 
 
-def _cell_name(setting: str, point: Coordinates) -> str:
-    """Return the name of the cell's folder: task, variant, (setting, value,) seed."""
-    short = setting.rpartition(".")[2]
-    if setting.startswith(SECTION):
-        short = f"pretrain_{short}"
-    value = "" if point.value is None else f"_{short}_{point.value}"
-    return f"{point.task}_{point.variant}{value}_{point.seed}"
+def _cell_name(experiment: str, axes: ConfigDict, point: Coordinates) -> str:
+    """Return the name of the cell's folder: task, variant, (setting, value,) seed.
+
+    The name of the experiment follows the variant if the experiment changes all of its points.
+    """
+    setting = axes.setting.rpartition(".")[2]
+    if axes.setting.startswith(SECTION):
+        setting = f"pretrain_{setting}"
+    parts = [point.task, point.variant]
+    if axes.changes:
+        parts.append(experiment)
+    if point.value is not None:
+        parts += [setting, point.value]
+    return "_".join(map(str, [*parts, point.seed]))

@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gpt1_jax import inputs, storage
-from gpt1_jax.datasets import corpora, files, tokenizer_cache, tokens
+from gpt1_jax.datasets import corpora, files, sentences, tokenizer_cache, tokens
 from gpt1_jax.datasets.documents import Documents
 from gpt1_jax.engine import order
 from gpt1_jax.errors import UserError
@@ -101,7 +101,11 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
         for line in _summary(corpus, part.documents, length):
             run.log.line(prefix + line)
         records[part.name] = {**corpus.about, "left_out": dict(part.documents.left_out)}
-        windows = {split: tokens.Windows(ids, length) for split, ids in corpus.splits.items()}
+        splits = dict(corpus.splits)
+        if config.data.shuffle_sentences:  # not the held-out text, whose loss stays comparable
+            splits["train"] = sentences.shuffle(splits["train"], sentences.ends(tokenizer))
+            run.log.line(f"{prefix}the sentences of train are shuffled")
+        windows = {split: tokens.Windows(ids, length) for split, ids in splits.items()}
         tokenized.append(TokenizedPart(part.name, part.weight, **windows))
         for split, count in corpus.about["splits"].items():
             characters_per_token[split] += (

@@ -5,6 +5,7 @@ finetuning run of seed s starts from run s mod n of its pretraining, so that the
 seeds includes the spread between pretraining runs.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -54,20 +55,32 @@ class Pretraining(NamedTuple):
         return run
 
     def layers(self, seed: int) -> int:
-        """Return the number of blocks of a run.
-
-        Raises:
-            UserError: config.pretrained names a run that is not finished.
-        """
+        """Return the number of blocks of a run; errors as for `_finished_run`."""
         if not self.is_finished:
             return self.recipe.model.to_dict().get("layers", 1)
-        run = PretrainedRun(self.paths[seed], f"config.pretrained.{self.name}")
-        if not (run.workdir / "result.json").exists():
-            raise UserError(
-                f"config.pretrained.{self.name}: {run.workdir} is not finished; "
-                "finish it, or name another run"
-            )
-        return run.sizes.get("layers", 1)
+        return _finished_run(self.paths[seed], self.name).sizes.get("layers", 1)
+
+    def steps(self) -> tuple[int, ...]:
+        """Return the steps of the checkpoints that the runs keep; errors as for `_finished_run`."""
+        if not self.is_finished:
+            return paper.zero_shot_steps(self.recipe.steps)
+        return tuple(_finished_run(self.paths[0], self.name).steps)
+
+
+@functools.lru_cache(maxsize=32)
+def _finished_run(path: str, name: str) -> PretrainedRun:
+    """Return a run that config.pretrained names for the pretraining `name`.
+
+    Raises:
+        UserError: it is no finished pretraining run.
+    """
+    run = PretrainedRun(path, f"config.pretrained.{name}")
+    if not (run.workdir / "result.json").exists():
+        raise UserError(
+            f"config.pretrained.{name}: {run.workdir} is not finished; "
+            "finish it, or name another run"
+        )
+    return run
 
 
 class Pretrainings:

@@ -174,3 +174,19 @@ def test_coverage(name):
     equal = simulated_runs.repeat(SCENARIOS[name], 0.0, 300)
     score, difference = COVERAGE[name]
     assert equal.score_coverage >= score and equal.coverage >= difference
+
+
+def test_clusters_of_seeds_keep_the_mean_and_count_once():
+    generator = np.random.default_rng(0)
+    values = {seed: generator.random(8) for seed in range(5)}
+    clusters = {seed: seed % 2 for seed in values}
+    clustered = two_way.cluster_seeds(values, clusters)
+    np.testing.assert_allclose(
+        np.mean(list(clustered.values()), axis=0), np.mean(list(values.values()), axis=0)
+    )
+    assert len(clustered) == 2
+    balanced = {seed: values[seed] for seed in range(4)}
+    for cluster, row in two_way.cluster_seeds(balanced, clusters).items():
+        np.testing.assert_allclose(row, (values[cluster] + values[cluster + 2]) / 2)
+    for same in (dict.fromkeys(values, 0), {seed: seed for seed in values}):
+        assert two_way.cluster_seeds(values, same) is values

@@ -32,6 +32,16 @@ def test_transfer_restores_the_embeddings_and_the_first_blocks(layers, expected)
     assert sorted(transfer.transferred_names(NAMES, layers)) == sorted(expected)
 
 
+def test_final_norm_belongs_to_the_last_block():
+    names = [*NAMES, "ln_f/scale"]
+    transferred = [
+        layers
+        for layers in range(-1, 5)
+        if "ln_f/scale" in transfer.transferred_names(names, layers)
+    ]
+    assert transferred == [4]
+
+
 @pytest.mark.parametrize("layers", [-2, 5])
 def test_wrong_number_of_layers_is_refused(layers):
     with pytest.raises(

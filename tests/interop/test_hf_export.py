@@ -1,6 +1,7 @@
 """Test exported folders: transformers computes the same from them."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -52,7 +53,8 @@ def test_pretrained_run_round_trips(pretrained, tmp_path):
     assert result["origin"]["left_out"] == []
     back = reader.open_saved(str(tmp_path / "back"), "--workdir")
     run = reader.open_saved(str(pretrained()), "--workdir")
-    sizes = {**back.sizes, "attention": "auto"}  # no size of the model, so not in the folder
+    # Not in the folder: no size of the model, and what every such model has.
+    sizes = {**back.sizes, "attention": "auto", "learned_positions": True, "pre_norm": False}
     assert (sizes, back.tokenizer.fingerprint) == (run.sizes, run.tokenizer.fingerprint)
 
 
@@ -153,6 +155,16 @@ def test_lstm_is_refused(pretrained, tmp_path):
     with pytest.raises(UserError, match=message):
         huggingface.export_run(str(pretrained("lstm")), str(tmp_path / "out"))
     assert not list(tmp_path.iterdir())
+
+
+def test_option_of_another_model_is_refused(pretrained, tmp_path):
+    run = shutil.copytree(pretrained(), tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    config["model"]["pre_norm"] = True
+    (run / "config.json").write_text(json.dumps(config))
+    message = r"^--workdir: .*/run has model\.pre_norm=True, but openai-gpt has only False"
+    with pytest.raises(UserError, match=message):
+        huggingface.export_run(str(run), str(tmp_path / "out"))
 
 
 OUTPUTS = {

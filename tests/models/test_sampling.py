@@ -11,7 +11,9 @@ from gpt1_jax.models import sampling
 from gpt1_jax.models.heads import LanguageModel
 from gpt1_jax.models.sampling import SamplingParams
 
-from .conftest import BODIES, CONTEXT, VOCAB
+from .conftest import BODIES, CONTEXT, VOCAB, small_transformer
+
+PRE_NORM = functools.partial(small_transformer, learned_positions=False, pre_norm=True)
 
 TOKENS = jax.random.randint(jax.random.key(1), (3, CONTEXT), 0, VOCAB)
 PROMPTS = [[3, 5, 7, 2, 2], [11], [2, 13, 1, 4, 1, 4]]
@@ -56,6 +58,7 @@ def generate(model, params, prompts, keys=KEYS, sampling_params=NUCLEUS):
     return np.stack(list(steps), axis=1)
 
 
+@pytest.mark.parametrize("make_body", [*BODIES.values(), PRE_NORM])
 def test_decoded_parts_have_the_hidden_states_of_the_whole(make_body, random_params, apply, parity):
     model = LanguageModel(make_body())
     params = random_params(model, TOKENS)

@@ -75,26 +75,39 @@ def mlp(x, params):
 
 
 def reference(params, tokens, layers, heads):
-    """Return the hidden states of one row of tokens in float64, computed position by position."""
-    x = params["tokens"][tokens] + params["positions"][: len(tokens)]
+    """Return the hidden states of one row of tokens in float64, computed position by position.
+
+    Params "ln_f" are those of a pre-LN body, which here has no positions, too.
+    """
+    x = params["tokens"][tokens]
+    if "positions" in params:
+        x = x + params["positions"][: len(tokens)]
     for layer in range(layers):
         block = params[f"h{layer}"]
+        if "ln_f" in params:
+            x = x + attention(normalize(x, block["ln_1"]), block["attn"], heads)
+            x = x + mlp(normalize(x, block["ln_2"]), block["mlp"])
+            continue
         x = normalize(x + attention(x, block["attn"], heads), block["ln_1"])
         x = normalize(x + mlp(x, block["mlp"]), block["ln_2"])
-    return x
+    return normalize(x, params["ln_f"]) if "ln_f" in params else x
 
 
-@pytest.mark.parametrize("length", [1, CONTEXT])
-def test_forward_pass_equals_numpy_implementation(random_params, apply, length):
-    model = LanguageModel(BODIES["transformer"]())
+OPTIONS = {"learned_positions": False, "pre_norm": True}
+
+
+@pytest.mark.parametrize(("length", "options"), [(1, {}), (CONTEXT, {}), (CONTEXT, OPTIONS)])
+def test_forward_pass_equals_numpy_implementation(random_params, apply, length, options):
+    model = LanguageModel(BODIES["transformer"](**options))
     tokens = jax.random.randint(jax.random.key(1), (3, length), 0, VOCAB)
     params = random_params(model, tokens)
     hidden, embedding = apply(model, params, tokens)
     exact = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     expected = np.stack([reference(exact, row, layers=2, heads=3) for row in np.asarray(tokens)])
     np.testing.assert_allclose(hidden, expected, rtol=0, atol=1e-5)
-    expected = np.concatenate([params["tokens"], params["positions"]])
-    np.testing.assert_array_equal(embedding, expected)
+    rows = [params[name] for name in ("tokens", "positions") if name in params]
+    np.testing.assert_array_equal(embedding, np.concatenate(rows))
+    assert ("positions" in params, "ln_f" in params) == (not options, bool(options))
 
 
 def test_heads_that_do_not_divide_the_width_are_refused():

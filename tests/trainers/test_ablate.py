@@ -13,10 +13,10 @@ import pytest
 from cli_fixtures import REPOSITORY, read_metrics
 
 sys.path.insert(0, str(REPOSITORY))
-from configs import ablations, common
+from configs import ablations, common, experiments
+from configs.scales import SCALES
 from gpt1_jax.errors import UserError
 from gpt1_jax.trainers import disk
-from gpt1_jax.trainers.ablation_runs import list_runs
 from gpt1_jax.trainers.grid import build_grid
 from gpt1_jax.trainers.pretrainings import Pretrainings
 
@@ -33,7 +33,10 @@ def test_quick_grid_has_table_5_and_the_transfer_curve():
     points, cells = grid("quick")
     tasks = ("cola", "sst2", "qnli", "rte")
     assert {(point.variant, point.task, point.seed) for point in points["table5"]} == {
-        (variant, task, seed) for variant in ablations.TABLE5 for task in tasks for seed in range(3)
+        (variant, task, seed)
+        for variant in experiments.TABLE5
+        for task in tasks
+        for seed in range(3)
     }
     assert {point.value for point in points["transfer"]} == {-1, 0, 1, 2, 3}
     # The curve's ends are cells of the table, under the table's names.
@@ -58,7 +61,9 @@ def test_every_experiment_gets_its_first_score_early():
     points, cells = grid("paper")
     order = {name: index for index, name in enumerate(cells)}
     firsts = [min(order[point.cell] for point in group) for group in points.values()]
-    assert max(firsts) < len(points) and set(points) == set(ablations.EXPERIMENTS)
+    assert max(firsts) < len(points) and set(points) == set(SCALES["paper"]["experiments"]) - {
+        "zero_shot"
+    }
     assert [cell.seed for cell in cells.values()] == sorted(cell.seed for cell in cells.values())
     values = {point.value for point in points["transfer"]}
     assert values == set(range(-1, 13)) and {point.task for point in points["transfer"]} == {
@@ -69,108 +74,13 @@ def test_every_experiment_gets_its_first_score_early():
 
 def test_overrides_reach_the_grid():
     points, cells = grid("quick,table5", seeds=1, tasks=("rte",), **{"finetune.epochs": 7})
-    assert set(cells) == {f"rte_{variant}_0" for variant in ablations.TABLE5} and set(points) == {
+    assert set(cells) == {f"rte_{variant}_0" for variant in experiments.TABLE5} and set(points) == {
         "table5"
     }
     assert {cell.epochs for cell in cells.values()} == {7}
     points, cells = grid("quick,top,seeds", tasks=("rte",))
     assert cells["rte_frozen_0"].init.frozen and cells["rte_reinit_last_block_0"].init.layers == 2
     assert len({point.cell for point in points["seeds"]}) == 20
-
-
-def runs(arg: str, variants=(), **values):
-    """Return the runs of ablations.py:arg with some settings changed, and variants added."""
-    config = ablations.get_config(arg)
-    for name, changes in variants:
-        config.variants[name] = changes
-    config.update_from_flattened_dict(values)
-    return list_runs(config, "/runs")
-
-
-def test_seeds_start_from_the_pretraining_runs_in_turn():
-    listed = runs("quick,table5", pretraining_seeds=2, tasks=("rte",))
-    origins = {name: run.init.path for name, run in listed.configs.items() if "init" in run}
-    for seed in range(3):
-        assert origins[f"rte_full_{seed}"] == f"/runs/pretrain_transformer_{seed % 2}"
-        assert origins[f"rte_lstm_{seed}"] == f"/runs/pretrain_lstm_{seed % 2}"
-    assert listed.configs["pretrain_lstm_1"].seed == 1
-    needs = {job.name: job.needs for job in listed.jobs()}
-    assert needs["rte_full_2"] == ("pretrain_transformer_0",)
-    points = listed.cells["experiments"]["table5"]["points"]
-    assert {point["pretraining"] for point in points if point["seed"] == 1} == {
-        "transformer_1",
-        "lstm_1",
-    }
-    folders = {str(seed): f"pretrain_lstm_{seed}" for seed in range(2)}
-    assert listed.cells["pretrain"]["lstm"] == folders and listed.cells["zero_shot"] == {}
-
-
-def test_only_pretraining_runs_in_use_are_run():
-    listed = runs("quick,transfer", seeds=1).configs
-    assert [name for name in listed if "pretrain" in listed[name].trainer] == [
-        "pretrain_transformer_0"
-    ]
-    listed = runs("quick,zero_shot", probed_pretrainings=("lstm",)).configs
-    kinds = [f"{kind}_lstm_{seed}" for seed in range(3) for kind in ("pretrain", "zero_shot")]
-    assert list(listed) == kinds
-    assert listed["zero_shot_lstm_2"].init.path == "/runs/pretrain_lstm_2"
-
-
-def test_variant_names_its_pretraining_and_an_experiment_varies_it(monkeypatch):
-    entry = ("transformer", {"batch_size": 4, "model.layers": 2})
-    monkeypatch.setitem(ablations.PRETRAININGS, "small_batches", entry)
-    values = {
-        "experiments.top.variants": ("full", "changed"),
-        "experiments.transfer.setting": "pretrain.model.layers",
-        "experiments.transfer.levels": (1, 3),
-        "tasks": ("rte",),
-        "seeds": 1,
-    }
-    changed = {"pretraining": "small_batches", "lm_coef": 0.25}
-    listed = runs("quick,top,transfer", [("changed", changed)], **values)
-    run, cell = listed.configs["pretrain_small_batches_0"], listed.configs["rte_changed_0"]
-    assert (run.batch_size, run.model.layers, run.steps) == (4, 2, 4_500)
-    assert (cell.lm_coef, cell.init.layers) == (0.25, 2)
-    assert cell.init.path == "/runs/pretrain_small_batches_0"
-    # The recipe has three blocks, so this value is the full model of the other experiment.
-    cells = {point["value"]: point for point in listed.cells["experiments"]["transfer"]["points"]}
-    assert cells[3]["cell"] == "rte_full_0" and cells[3]["pretraining"] == "transformer_0"
-    assert cells[1]["cell"] == "rte_full_pretrain_layers_1_0"
-    assert cells[1]["pretraining"] == "transformer_layers_1_0"
-    assert listed.configs["pretrain_transformer_layers_1_0"].model.layers == 1
-    assert listed.configs["rte_full_pretrain_layers_1_0"].init.layers == 1
-
-
-@pytest.mark.parametrize(
-    ("variants", "values", "message"),
-    [
-        (
-            [("new", {"pretraining": "gpt2"})],
-            {"experiments.transfer.variants": ("new",)},
-            "config.variants.new.pretraining: no pretraining is called 'gpt2'; choose among",
-        ),
-        ((), {"probed_pretrainings": ("gpt2",)}, "config.probed_pretrainings: no pretraining is"),
-        (
-            (),
-            {"experiments.transfer.setting": "pretrain.model.depth"},
-            "the setting 'pretrain.model.depth': not a setting of config.pretrain.transformer",
-        ),
-        (
-            (),
-            {
-                "experiments.transfer.setting": "pretrain.model.layers",
-                "pretrained.transformer": ("runs/a",),
-            },
-            "config.pretrained.transformer: the setting 'pretrain.model.layers' varies",
-        ),
-        ((), {"pretrainings.lstm.body": "cnn"}, "config.pretrainings.lstm.body: no body is called"),
-        ((), {"pretraining_seeds": 0}, "config.pretraining_seeds: found 0, expected a whole"),
-        ((), {"pretrained.lstm": (3,)}, r"config.pretrained.lstm: found \(3,\), expected folders"),
-    ],
-)
-def test_unknown_pretraining_is_refused(variants, values, message):
-    with pytest.raises(UserError, match=message):
-        runs("quick,transfer,zero_shot", variants, **values)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +161,7 @@ def settings(books, glue, tmp_path):
     return values
 
 
-CELLS = {f"rte_{variant}_0" for variant in ablations.TABLE5} | {"rte_full_layers_0_0"}
+CELLS = {f"rte_{variant}_0" for variant in experiments.TABLE5} | {"rte_full_layers_0_0"}
 
 
 def test_failed_runs_are_reported_and_repeated_and_finished_runs_stay(gpt1, settings, tmp_path):
@@ -286,6 +196,36 @@ def test_failed_runs_are_reported_and_repeated_and_finished_runs_stay(gpt1, sett
         *gpt1.command("ablations.py:quick", run, settings | {"finetune.batch_size": 2})
     )
     assert ended.code == 2 and "finetune.batch_size=4 (now 2)" in ended.err
+
+
+def test_options_of_pretraining_are_trained_and_reported(gpt1, settings, tmp_path):
+    """Train without positions on shuffled sentences, also with pre-LN; probe a block and a step."""
+    settings = settings_of_table5(settings) | {
+        "pretrain.transformer.model.layers": 2,
+        "pretrain.transformer.model.learned_positions": False,
+        "pretrain.transformer.data.shuffle_sentences": True,
+        "experiments.layers_probe.levels": "(1,)",
+        "experiments.selection.levels": "(1e-3,)",
+    }
+    config, run = "ablations.py:quick,norm,updates,layers_probe,selection", tmp_path / "run"
+    cells = set(gpt1.result(config, run, settings)["cells"])
+    finetuned = {"full", "pre_norm", "full_step_1", "probe_layers_1", "full_lr_0.001"}
+    names = {f"rte_{name}_0" for name in finetuned}
+    assert cells == names | {f"pretrain_{name}_0" for name in ("transformer", "pre_norm")}
+    results = {name: json.loads((run / name / "result.json").read_text()) for name in names}
+    assert results["rte_full_step_1_0"]["init"]["step"] == 1
+    assert results["rte_pre_norm_0"]["model"]["pre_norm"]
+    assert not results["rte_full_0"]["model"]["learned_positions"]
+    probe = results["rte_probe_layers_1_0"]
+    assert (probe["model"]["layers"], probe["init"]["layers"]) == (1, 1)
+    log = (run / "rte_probe_layers_1_0/log.txt").read_text()
+    assert "h0         restored" in log and "ln_f" not in log and "h1         dropped" in log
+    assert (
+        "the sentences of train are shuffled" in (run / "pretrain_pre_norm_0/log.txt").read_text()
+    )
+    page = (run / "report.html").read_text()
+    for title in ("Place of the layer norm", "Linear probes of the blocks", "chosen values"):
+        assert title in page
 
 
 def test_shards_make_a_whole_and_use_finished_pretraining_runs(

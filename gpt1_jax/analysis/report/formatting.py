@@ -12,6 +12,26 @@ from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition
 from gpt1_jax.analysis.report.tables import Cell
 from gpt1_jax.analysis.stats.intervals import Estimate
 
+# The labels of settings; others have their own names.
+SETTINGS = {
+    "init.layers": "layers transferred",
+    EXAMPLES: "labeled examples",
+    "init.step": "pretraining steps",
+    "lm_coef": "weight of the auxiliary LM loss",
+    "optim.lr": "learning rate",
+    "model.layers": "block that the classifier reads",
+    "pretrain.model.layers": "blocks",
+    "pretrain.model.heads": "heads",
+    "pretrain.tokenizer.vocab_size": "token ids",
+}
+COUNTED = (  # settings whose label is a noun that can be counted
+    "init.layers",
+    EXAMPLES,
+    "init.step",
+    "pretrain.model.layers",
+    "pretrain.model.heads",
+    "pretrain.tokenizer.vocab_size",
+)
 ABSENT = Cell("–", style="absent")
 
 
@@ -111,7 +131,13 @@ def probability(p: float) -> str:
 
 def setting(name: str) -> str:
     """Return the label of a varied setting in tables and on axes."""
-    return {"init.layers": "layers transferred", EXAMPLES: "labeled examples"}.get(name, name)
+    return SETTINGS.get(name, name.removeprefix("pretrain."))
+
+
+def at(values: str, setting_name: str) -> str:
+    """Return values of a setting for a sentence: "100 labeled examples", "learning rate 0.001"."""
+    label = setting(setting_name)
+    return f"{values} {label}" if setting_name in COUNTED else f"{label} {values}"
 
 
 def value(number: float | str, setting_name: str) -> str:
@@ -176,4 +202,4 @@ def opening(entry: Condition, setting_name: str) -> str:
     phrase = paper.variant_of(entry.variant).phrase
     if entry.value is None:
         return phrase
-    return f"{phrase}, at {value(entry.value, setting_name)} {setting(setting_name)}"
+    return f"{phrase}, at {at(value(entry.value, setting_name), setting_name)}"

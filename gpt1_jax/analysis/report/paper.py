@@ -66,6 +66,17 @@ VARIANTS = {
         "last block reinitialized",
         "With the last block reinitialized",
     ),
+    "no_positions": Variant(
+        "", "Transformer w/o positions", "w/o positions", "Without embeddings of positions"
+    ),
+    "pre_norm": Variant("", "Transformer, pre-LN", "pre-LN", "With pre-LN"),
+    "shuffled": Variant(
+        "",
+        "Transformer, corpus by sentences",
+        "corpus by sentences",
+        "Pretrained on sentences in random order",
+    ),
+    "probe": Variant("", "Linear probe of the frozen body", "linear probe", "With a linear probe"),
 }
 BODIES = {"transformer": "Transformer", "lstm": "LSTM"}
 METRICS = {"accuracy": "acc.", "f1": "F1", "matthews": "mc", "pearson": "pc", "spearman": "sc"}

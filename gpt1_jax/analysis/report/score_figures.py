@@ -10,6 +10,7 @@ from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition, Scores
 from gpt1_jax.analysis.stats.intervals import Estimate
 
 TASKS_PER_STRIP_PLOT = 5
+MAX_LOG_TICKS = 6  # the labels of more values would overlap
 
 
 def experiment(name: str, scores: Scores, differences: Differences) -> list[Figure]:
@@ -160,6 +161,8 @@ def _setting_axis(scores: Scores, lines: Sequence[Line]) -> Axis:
     values = scores.values
     if scores.setting == EXAMPLES:
         values = [value for value in values if 0 < value <= largest]
+    if log and len(values) > MAX_LOG_TICKS:
+        values = []
     ticks = {value: _tick(value, scores.setting) for value in values}
     return Axis(formatting.setting(scores.setting), log, ticks)
 

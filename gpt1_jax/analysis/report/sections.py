@@ -23,6 +23,7 @@ from gpt1_jax.analysis.report import (
     run_tables,
     score_figures,
     score_tables,
+    selection,
     summary,
 )
 from gpt1_jax.analysis.report.differences import Differences, compare
@@ -36,6 +37,19 @@ TITLES = {
     "data_size": "Number of labeled examples",
     "top": "Frozen body and reinitialized last block",
     "seeds": "Scores of single seeds",
+    "quirks": "Quirks of the published finetuning",
+    "lm_coef": "Weight of the auxiliary LM loss",
+    "updates": "Pretraining steps",
+    "few_shot": "Few labeled examples",
+    "depth": "Number of blocks",
+    "heads": "Number of heads",
+    "vocabulary": "Size of the vocabulary",
+    "context": "Length of the context",
+    "positions": "Embeddings of positions",
+    "norm": "Place of the layer norm",
+    "shuffled": "Sentences in random order",
+    "layers_probe": "Linear probes of the blocks",
+    "selection": "Learning rate selected on development data",
 }
 ZERO_SHOT = "Figure 2, right: zero-shot probes"
 LEADING = ("table5", "main", "transfer")  # experiments that come first on the page
@@ -133,6 +147,8 @@ def _experiment(analysis: _Analysis) -> Section:
         blocks = [("table", score_tables.table5(scores)), figures]
     else:
         blocks = [figures, ("table", score_tables.score_table(name, f"{title}: scores", scores))]
+    if name == "selection" and (chosen := selection.table(name, title, experiment)):
+        blocks.insert(0, ("table", chosen))
     if differences.single:
         blocks.append(("table", score_tables.differences(name, title, scores, differences)))
     return Section(name, title, blocks)

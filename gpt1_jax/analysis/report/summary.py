@@ -91,7 +91,7 @@ def setting_effects(scores: Scores) -> list[str]:
     sentences = []
     for pair, difference in corrected.items():
         first, last = (formatting.value(condition.value, scores.setting) for condition in pair)
-        values = f"{first} to {last} {formatting.setting(scores.setting)}"
+        values = formatting.at(f"{first} to {last}", scores.setting)
         beginning = f"From {values}"
         if pair[0].variant != "full":
             beginning = f"{paper.variant_of(pair[0].variant).phrase}, from {values}"

@@ -62,22 +62,28 @@ class Sample(NamedTuple):
 def cluster_seeds(
     values: Mapping[int, np.ndarray], clusters: Mapping[int, Hashable]
 ) -> Mapping[Hashable, np.ndarray]:
-    """Return cluster -> the mean values [N] of its seeds; the seeds if one cluster holds all.
+    """Return cluster -> values [N]; the seeds themselves if one cluster holds all of them.
 
     Seeds that start from one pretraining run share its luck, so they are not independent. The
     pretraining runs are: with at least two of them, each takes the place of a seed in the model
-    above. With one, the spread between pretraining runs is not known.
+    above, with the mean values of its seeds. With one, the spread between pretraining runs is not
+    known. Clusters of different sizes have their deviation from the mean weighted by their size, so
+    that the mean over clusters is the mean over seeds.
 
     Args:
         values: seed -> [N].
         clusters: seed -> its cluster.
     """
-    found = dict.fromkeys(clusters[seed] for seed in values)
-    if not 1 < len(found) < len(values):
+    members = {}
+    for seed, row in values.items():
+        members.setdefault(clusters[seed], []).append(row)
+    if not 1 < len(members) < len(values):
         return values
+    center = np.mean(list(values.values()), axis=0)
+    weights = {cluster: len(rows) * len(members) / len(values) for cluster, rows in members.items()}
     return {
-        cluster: np.mean([row for seed, row in values.items() if clusters[seed] == cluster], axis=0)
-        for cluster in found
+        cluster: center + weights[cluster] * (np.mean(rows, axis=0) - center)
+        for cluster, rows in members.items()
     }
 
 
