@@ -57,11 +57,12 @@ class OpenRun(NamedTuple):
         return path
 
     def finish(self, result: Mapping[str, Any]) -> dict:
-        """Write result.json, which ends the run, and return the result."""
+        """Write result.json, which ends the run, and return it: `result` and what made the run."""
+        result = {**result, "made_by": environment.makers(self.workdir / environment.FILE)}
         if jax.process_index() == 0:
             storage.write_json(self.workdir / "result.json", result)
         self.log.line(f"finished: {self.workdir / 'result.json'}")
-        return dict(result)
+        return result
 
 
 @contextlib.contextmanager
