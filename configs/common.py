@@ -188,6 +188,7 @@ def log(every: int) -> ConfigDict:
     config.every = every  # write metrics after so many steps
     # Write a trace of these steps, the first and the last, to tb/: (100, 110). () writes none.
     config.profile = ()
+    config.tracker = "none"  # or wandb, trackio: send the metrics there, too
     return config
 
 

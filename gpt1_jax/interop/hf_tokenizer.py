@@ -4,7 +4,7 @@ import json
 import pathlib
 
 import tokenizers
-from tokenizers import models
+from tokenizers import Regex, decoders, models, processors
 
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError, first_line
@@ -77,9 +77,10 @@ def _from_stored(stored: dict) -> bpe.Tokenizer:
         vocab = stored["model"]["vocab"]
         added = [token for token in stored["added_tokens"] if token["content"] in vocab]
         # The file may store settings of its last use, which would cut or pad the ids of a text.
-        unused = dict.fromkeys(("truncation", "padding", "post_processor"))
+        unused = dict.fromkeys(("truncation", "padding", "post_processor", "decoder"))
         content = {**stored, "added_tokens": added, **unused}
         backend = tokenizers.Tokenizer.from_str(json.dumps(content))
+        backend.decoder = decoders.BPEDecoder(suffix=bpe.END_OF_WORD)
     except Exception as error:  # the library raises plain Exception
         raise ValueError(f"{FILE} does not hold a BPE ({first_line(error)})") from None
     backend.add_special_tokens(list(bpe.SPECIALS))
@@ -139,7 +140,9 @@ def _read_merges(file: pathlib.Path) -> list[tuple[str, str]]:
         raise UserError(f"{file}: {reason}; save the tokenizer again") from None
 
 
-def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials: bool) -> None:
+def write(
+    folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials: bool, streams: bool
+) -> None:
     """Write tokenizer.json and tokenizer_config.json for AutoTokenizer.
 
     The newline is neither a special token nor an end token, because decoding would drop it. A
@@ -150,18 +153,28 @@ def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials
         tokenizer: the tokenizer of a run.
         context: maximal number of tokens of a text.
         specials: keep the three tokens of finetuning.
+        streams: put these tokens around one text or two (see text/formats.py).
     """
     file = folder / FILE
     tokenizer.save(file)
     if tokenizer.word_pipeline:
         model = storage.read_json(file)["model"]
         bpe.assemble(model["vocab"], [tuple(pair) for pair in model["merges"]]).save(file)
+    stored = storage.read_json(file)
     if not specials:
-        stored = storage.read_json(file)
         stored["added_tokens"] = [
             token for token in stored["added_tokens"] if token["content"] not in bpe.SPECIALS
         ]
-        storage.write_json(file, stored)
+    backend = tokenizers.Tokenizer.from_str(json.dumps(stored))
+    backend.decoder = _decoder()
+    if streams:
+        start, delimiter, extract = bpe.SPECIALS
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{start} $A {extract}",
+            pair=f"{start} $A {delimiter} $B {extract}",
+            special_tokens=[(token, backend.token_to_id(token)) for token in bpe.SPECIALS],
+        )
+    storage.write_text(file, backend.to_str(pretty=True))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "unk_token": bpe.UNKNOWN,
@@ -172,3 +185,13 @@ def write(folder: pathlib.Path, tokenizer: bpe.Tokenizer, context: int, specials
         "model_input_names": ["input_ids", "attention_mask"],
     }
     storage.write_json(folder / "tokenizer_config.json", settings)
+
+
+def _decoder() -> decoders.Decoder:
+    """Return the decoder of a continuation: it begins with the space before its first word.
+
+    transformers decodes what follows a prompt alone and appends it to the prompt.
+    """
+    words = decoders.BPEDecoder(suffix=bpe.END_OF_WORD)
+    space = decoders.Replace(Regex(r"\A(?=.)"), " ")  # the dot does not match a newline
+    return decoders.Sequence([words, decoders.Fuse(), space])

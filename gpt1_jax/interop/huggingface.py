@@ -90,7 +90,9 @@ def export_run(path: str, output: str, lm: bool = False) -> list[str]:
     head = hf_heads.classifier(run, params) if with_head else hf_heads.LANGUAGE_MODEL
     with _output_folder(output) as folder:
         _write_model(folder, run, params, head)
-        hf_tokenizer.write(folder, run.tokenizer, run.sizes["context"], specials=finetuned)
+        hf_tokenizer.write(
+            folder, run.tokenizer, run.sizes["context"], specials=finetuned, streams=with_head
+        )
         return storage.names(folder)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from gpt1_jax import inputs
 from gpt1_jax.inputs import flatten
 from gpt1_jax.interop import model_card_usage
-from gpt1_jax.runs import reader
+from gpt1_jax.runs import environment, reader
 
 # Match the folders of a path, but not the owner of a data set on the hub.
 FOLDERS = re.compile(r"(?<![\w/])(?:~|\.{1,2})?/(?:[^/,\s]+/)*")
@@ -58,9 +58,12 @@ def render(run: reader.SavedRun, parameters: int, architecture: str) -> str:
         f"{_training(run)}",
         "## How to load it",
         usage,
+        "## How to publish it",
+        f"```bash\nhf upload OWNER/{run.workdir.resolve().name} .\n```",
         "## What differs from openai-gpt",
         _differences(run, architecture),
         "## How it was made",
+        *(f"Made by {maker}." for maker in environment.makers(run.workdir / environment.FILE)),
         _settings(run),
     ]
     return "\n\n".join(sections) + "\n"
@@ -148,7 +151,7 @@ def _settings(run: reader.SavedRun) -> str:
     result = {
         name: value
         for name, value in _result(run).items()
-        if name not in ("data", "model", "origin")
+        if name not in ("data", "model", "origin", "made_by")
     }
     values = flatten({"config": run.config, "data": data, "result": result})
     rows = [f"| {name} | {_public(value)} |" for name, value in values.items()]

@@ -4,15 +4,22 @@ from gpt1_jax.runs import reader
 
 LOADING = """\
 import torch
-from transformers import AutoTokenizer, {architecture}
+from transformers import {imports}
 
 folder = "."  # this folder, or its name on the hub
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {architecture}.from_pretrained(folder).eval()
 """
-GENERATION = """
-prompt = tokenizer("{prompt}", return_tensors="pt")
-print(tokenizer.decode(model.generate(**prompt, max_new_tokens=20, do_sample=False)[0]))
+GENERATION = """\
+from transformers import pipeline
+
+folder = "."  # this folder, or its name on the hub
+generator = pipeline("text-generation", model=folder)
+print(generator("{prompt}", max_new_tokens=20, do_sample=False)[0]["generated_text"])
+"""
+CLASSIFIER = """
+classifier = pipeline("text-classification", model=model, tokenizer=tokenizer, top_k=None)
+print(classifier({example}))
 """
 SEGMENT = """
 special_tokens = ["_start_", "_delimiter_", "_classify_"]
@@ -20,7 +27,9 @@ start, delimiter, extract = tokenizer.convert_tokens_to_ids(special_tokens)
 
 
 def segment(text):
-    return tokenizer(text.strip(), split_special_tokens=True).input_ids[:{segment_limit}]
+    text = text.strip()
+    ids = tokenizer(text, split_special_tokens=True, add_special_tokens=False).input_ids
+    return ids[:{segment_limit}]
 """
 SINGLE = """
 
@@ -79,6 +88,13 @@ STREAMS = {
     "choice": "`_start_ context _delimiter_ answer _classify_`, once for each answer",
 }
 
+EXAMPLES = {
+    "single": '"the old house"',
+    "pair": '{"text": "the old house", "text_pair": "a house"}',
+    "similarity": '{"text": "the old house", "text_pair": "a house"}',
+}
+SEQUENCE = "OpenAIGPTForSequenceClassification"
+
 
 def _code_block(*parts: str) -> str:
     return "```python\n" + "".join(parts) + "```"
@@ -96,12 +112,11 @@ def generation(run: reader.SavedRun) -> str:
             f"`prefix_token_id={run.tokenizer.newline}` to its model_args, and begin a task's "
             "text with the newline. "
         )
-    code = _code_block(
-        LOADING.format(architecture="AutoModelForCausalLM"), GENERATION.format(prompt=prompt)
-    )
+    code = _code_block(GENERATION.format(prompt=prompt))
     return (
         f"{code}\n\n{rule}No token ends a text. Prompt and answer together can have "
-        f"{run.sizes['context']} tokens."
+        f"{run.sizes['context']} tokens. A decoded text begins with the space that separates it "
+        "from a prompt."
     )
 
 
@@ -120,9 +135,10 @@ def classification(run: reader.FinetunedRun, architecture: str) -> str:
         contexts=task["contexts"],
         bins=task["bins"],
     )
+    classifies = architecture == SEQUENCE
     sentences = [
-        f"The input is {STREAMS[task['format']]}. You can also write the special tokens as text: "
-        "the tokenizer reads them.",
+        f"The input is {STREAMS[task['format']]}. The tokenizer adds the special tokens, to one "
+        "text or to two, unless you give `add_special_tokens=False`.",
         "White space at the ends of a text is removed, and each text keeps its first "
         f"{segment_limit} tokens.",
         f"The model has {run.sizes['context']} positions, as many as the longest example of the "
@@ -132,9 +148,18 @@ def classification(run: reader.FinetunedRun, architecture: str) -> str:
         labels = ", ".join(task["labels"])
         sentences.append(f"The probabilities are those of {labels}, in this order.")
     sentences.append(
-        "`AutoModelForCausalLM` loads the same folder as a language model, without the head."
+        "`AutoModelForCausalLM` loads the same folder as a language model, without the head: then "
+        "give `add_special_tokens=False`."
     )
-    block = _code_block(LOADING.format(architecture=architecture), code)
+    if classifies:
+        same = "gives the same" if task["format"] != "similarity" else "takes one order alone"
+        sentences.append(
+            f"The pipeline {same}, but it keeps newlines at the ends of a text. For texts that are "
+            f"longer than the model, give it `truncation=True`."
+        )
+        code += CLASSIFIER.format(example=EXAMPLES[task["format"]])
+    imports = f"AutoTokenizer, {architecture}" + ", pipeline" * classifies
+    block = _code_block(LOADING.format(imports=imports, architecture=architecture), code)
     return f"{block}\n\n{' '.join(sentences)}"
 
 

@@ -20,7 +20,12 @@ from gpt1_jax import inputs, storage
 FILE = "environment.json"
 PACKAGES = ("gpt1_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 # Fields that a reader may rely on, as `inputs.check_fields` takes them.
-FIELDS = {"starts.[].commit": str, "starts.[].versions.*": str}
+FIELDS = {
+    "starts.[].commit": str,
+    "starts.[].versions.*": str,
+    "starts.[].devices.kind": str,
+    "starts.[].devices.count": int,
+}
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
@@ -113,3 +118,20 @@ def title(start: Mapping[str, Any]) -> str:
     if head:
         named.insert(1, f"commit {head[:10]}{plus}{changes}")
     return ", ".join(named)
+
+
+def makers(path: pathlib.Path) -> list[str]:
+    """Return what made a run, and on which devices; several entries if its starts differ.
+
+    Args:
+        path: environment.json in the folder of the run; a missing file gives [].
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    starts = inputs.read_object(path, FIELDS, missing={"starts": []})["starts"]
+    lines = [
+        f"{title(start)}, on {start['devices']['count']} x {start['devices']['kind']}"
+        for start in starts
+    ]
+    return list(dict.fromkeys(lines))

@@ -16,7 +16,7 @@ import jax
 from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.inputs import flatten
-from gpt1_jax.runs import environment
+from gpt1_jax.runs import environment, tracker
 from gpt1_jax.runs.log import Log
 
 # Settings that may change between the starts of one run. They decide what is written, not what is
@@ -57,23 +57,29 @@ class OpenRun(NamedTuple):
         return path
 
     def finish(self, result: Mapping[str, Any]) -> dict:
-        """Write result.json, which ends the run, and return the result."""
+        """Write result.json, which ends the run, and return it: `result` and what made the run."""
+        result = {**result, "made_by": environment.makers(self.workdir / environment.FILE)}
         if jax.process_index() == 0:
             storage.write_json(self.workdir / "result.json", result)
         self.log.line(f"finished: {self.workdir / 'result.json'}")
-        return dict(result)
+        return result
 
 
 @contextlib.contextmanager
-def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
+def open_run(path: str, config: Mapping, tracker_name: str = tracker.NONE) -> Iterator[OpenRun]:
     """Lock the folder `path` and prepare it for a run with exactly this configuration.
 
     A UserError before training begins (`Log.start`) removes what this start has created, and
     nothing else. The corrected command then starts from the beginning. An earlier config.json is
     restored.
 
+    Args:
+        path: the folder.
+        config: the settings, as JSON values.
+        tracker_name: one of tracker.TRACKERS, which receives the metrics, too.
+
     Raises:
-        UserError: as `lock_workdir` and `store_config`.
+        UserError: as `lock_workdir`, `store_config` and `Log`.
     """
     workdir, is_primary = pathlib.Path(path), jax.process_index() == 0
     created = [entry for entry in (workdir, workdir / ".lock") if not entry.exists()]
@@ -86,7 +92,8 @@ def open_run(path: str, config: Mapping) -> Iterator[OpenRun]:
             moved = has_moved(workdir, config)
             if is_primary:
                 store_config(workdir, config)
-            with contextlib.closing(Log(workdir, enabled=is_primary)) as log:
+            settings = flatten(config)
+            with contextlib.closing(Log(workdir, is_primary, settings, tracker_name)) as log:
                 result_path = workdir / "result.json"
                 result = inputs.read_object(result_path, missing=None, damaged=REPEAT)
                 if result is not None:

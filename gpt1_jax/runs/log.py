@@ -6,14 +6,16 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO
+from typing import IO, Any
 
 import rich.console
 from tensorboardX import SummaryWriter
 from tensorboardX.record_writer import register_writer_factory
+from tensorboardX.summary import hparams
 
 from gpt1_jax import progress, storage
 from gpt1_jax.errors import printable
+from gpt1_jax.runs import tracker
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 
@@ -26,12 +28,29 @@ class Log:
     Args:
         workdir: folder of the run.
         enabled: write anything; False on all processes of a job but one.
+        settings: the settings of the run, dotted name -> value, for TensorBoard and the tracker.
+        tracker_name: one of tracker.TRACKERS.
 
     Attributes:
         started: True after `start`.
+
+    Raises:
+        UserError: the tracker is unknown or not installed.
     """
 
-    def __init__(self, workdir: pathlib.Path, enabled: bool = True):
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        enabled: bool = True,
+        settings: Mapping[str, Any] | None = None,
+        tracker_name: str = tracker.NONE,
+    ):
+        tracker.check(tracker_name)
+        self._tracker = tracker_name
+        self._settings = {
+            name: value if isinstance(value, bool | int | float | str) else str(value)
+            for name, value in (settings or {}).items()
+        }
         self._console = rich.console.Console(highlight=False, soft_wrap=True, markup=False)
         self._enabled, self._workdir = enabled, workdir
         self.started = False
@@ -45,10 +64,17 @@ class Log:
 
         Delete the rows of later steps, which a process that was killed may have left. TensorBoard
         leaves out what was written for them before this start.
+
+        Raises:
+            UserError: the tracker cannot start.
         """
-        self.started = True
         if not self._enabled:
+            self.started = True
             return
+        self._track = self._files.enter_context(
+            tracker.track(self._tracker, self._workdir, self._settings, self.line)
+        )
+        self.started = True
         for path in (self._workdir / METRICS, self._workdir / SAMPLES):
             rows = [row for row in storage.read_json_lines(path) if row["step"] <= step]
             if path.exists():
@@ -59,6 +85,9 @@ class Log:
         register_writer_factory(scheme, _BoardFiles(self._report_failure))
         board = SummaryWriter(f"{scheme}:{self._workdir / 'tb'}", purge_step=step + 1)
         self._board = self._files.enter_context(board)
+        if self._settings:
+            _, settings, _ = hparams(self._settings, {})
+            self._board.file_writer.add_summary(settings)
 
     def line(self, text: str) -> None:
         """Write one or more lines to the console and to log.txt."""
@@ -75,6 +104,7 @@ class Log:
         storage.append_json_line(self._metrics, {"step": step, **values})
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+        self._track(step, values)
         columns = [f"step {step}", *(f"{name} {value:.4g}" for name, value in values.items())]
         self.line("  ".join(columns))
 

@@ -10,6 +10,7 @@ from gpt1_jax.datasets.tasks import probed_tasks
 from gpt1_jax.errors import UserError
 from gpt1_jax.inputs import flatten
 from gpt1_jax.models.attention import KINDS
+from gpt1_jax.runs.tracker import TRACKERS
 
 
 class Rule(NamedTuple):
@@ -103,6 +104,7 @@ RULES = (
     _one_of(("model.attention",), *KINDS),
     _one_of(("model.dtype",), "float32", "bfloat16"),
     _one_of(("checkpoint.finished",), "params", "all"),
+    _one_of(("log.tracker",), *TRACKERS),
 )
 
 

@@ -49,7 +49,7 @@ def finetune(config: ConfigDict, path: str) -> dict:
     config_checks.check(config)
     if config.compile_for:
         return rehearse(config, rehearsed_steps.finetuning)
-    with lifecycle.open_run(path, config.to_dict()) as run:
+    with lifecycle.open_run(path, config.to_dict(), config.log.tracker) as run:
         if run.result is not None:
             if run.has_moved:
                 finetune_data.load(config, run)

@@ -1,6 +1,7 @@
 """Test exported folders: transformers computes the same from them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,31 @@ def test_head_agrees_with_the_runs_predictions(exported, glue, choices, parity):
             np.testing.assert_allclose(score, float(prediction), atol=1e-4, rtol=0)
 
 
+def test_pipeline_gives_the_runs_probabilities(exported, glue, choices, parity):
+    if exported.name not in ("single", "pair"):
+        pytest.skip("a pipeline takes one stream of an example")
+    classify = transformers.pipeline(
+        "text-classification", model=str(exported.folder), top_k=None, batch_size=3
+    )
+    table = (exported.workdir / "predictions/validation.tsv").read_text().splitlines()
+    columns = table[0].split("\t")[3:]
+    examples = read_examples(exported, glue, choices)
+    texts = [dict(zip(("text", "text_pair"), row.segments, strict=False)) for row in examples]
+    for line, classes in zip(table[1:], classify(texts), strict=True):
+        theirs = {f"p({entry['label']})": entry["score"] for entry in classes}
+        ours = np.array(line.split("\t")[3:], float)
+        error = np.abs(ours - [theirs[column] for column in columns]).max()
+        parity("exported finetuned runs: probabilities of the pipeline", error, TOLERANCE)
+
+
+def test_pipeline_keeps_the_space_after_the_prompt(pretrained, tmp_path):
+    huggingface.export_run(str(pretrained()), str(tmp_path / "out"))
+    generate = transformers.pipeline("text-generation", model=str(tmp_path / "out"))
+    for prompt in ("the old", "\nthe old"):
+        (answer,) = generate(prompt, max_new_tokens=6, do_sample=False)
+        assert re.match(rf"{prompt} \S", answer["generated_text"])
+
+
 def read_examples(exported, glue, choices) -> list:
     path = choices if exported.name == "choice" else glue
     task = TASKS[exported.kind.task]
@@ -107,7 +133,9 @@ def test_special_tokens_in_a_text_give_the_stream(exported, glue, choices):
     segments, context = run.tokenizer.encode(texts), run.streams["context"]
     stream, *_ = formats.streams(run.streams["format"], segments, run.tokenizer, context, answers=1)
     tokenizer = transformers.AutoTokenizer.from_pretrained(exported.folder)
-    assert tokenizer(template.format(*texts)).input_ids == stream
+    assert tokenizer(template.format(*texts), add_special_tokens=False).input_ids == stream
+    if template.count("{}") < 3:
+        assert tokenizer(*texts).input_ids == stream
 
 
 def test_finetuned_run_is_also_a_language_model(exported):

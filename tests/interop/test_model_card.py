@@ -23,7 +23,12 @@ def test_card_of_a_pretrained_run(pretrained, tmp_path):
     assert "20 steps of 4 windows of 32 tokens" in card
     newline = reader.open_saved(str(pretrained()), "--workdir").tokenizer.newline
     assert f"prefix_token_id={newline}`" in card
-    assert run_card(tmp_path / "out")["prompt"].input_ids[0, 0] == newline
+    tokenizer = run_card(tmp_path / "out")["generator"].tokenizer
+    assert tokenizer("\nthe").input_ids[0] == newline
+    assert "hf upload OWNER/transformer ." in card
+    (start,) = json.loads((pretrained() / "environment.json").read_text())["starts"]
+    assert f"Made by gpt1_jax {start['versions']['gpt1_jax']}, " in card and ", on 2 x cpu." in card
+    assert start["host"] not in card.partition("Made by")[2].partition("\n")[0]
 
 
 def test_card_of_an_imported_run_names_its_source(pretrained, tmp_path):

@@ -105,6 +105,9 @@ MISTAKES = {
     "unknown dtype": pretrain(
         "config.model.dtype", "'float99'", "bfloat16", settings={"model.dtype": "float99"}
     ),
+    "unknown tracker": pretrain(
+        *("config.log.tracker", "'mlflow'", "wandb"), settings={"log.tracker": "mlflow"}
+    ),
     "workdir below a file": pretrain(
         "--workdir", "cannot write", arguments=("--workdir={here}/books/book_0.txt/run",)
     ),

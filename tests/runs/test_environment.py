@@ -25,6 +25,10 @@ def test_every_start_is_recorded(tmp_path):
     assert second["command"] == sys.argv and second["devices"]["count"] == 2
     assert {"python", "jax", "jaxlib", "numpy"} <= second["versions"].keys()
     check_fields(content, environment.FIELDS, "environment.json")
+    assert environment.makers(path) == [f"{environment.summary()}, on 2 x cpu"]
+    second["versions"]["jax"] = "0.0"
+    storage.write_json(path, content)
+    assert len(environment.makers(path)) == 2
 
 
 def test_damaged_record_is_refused(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError
-from gpt1_jax.runs import lifecycle
+from gpt1_jax.runs import environment, lifecycle
 
 CONFIG = {
     "seed": 0,
@@ -22,7 +22,7 @@ CONFIG = {
 
 def test_second_process_is_refused_until_the_first_ends(tmp_path):
     script = (
-        "import pathlib, sys, time; from gpt1_jax.runs import lifecycle\n"
+        "import pathlib, sys, time; from gpt1_jax.runs import environment, lifecycle\n"
         f"with lifecycle.lock_workdir(pathlib.Path({str(tmp_path)!r})):\n"
         "    print('locked', flush=True); time.sleep(60)"
     )
@@ -111,9 +111,10 @@ def test_refused_start_restores_the_config(place, expected, tmp_path):
 def test_finished_run_returns_its_result(tmp_path):
     with lifecycle.open_run(str(tmp_path / "run"), CONFIG) as run:
         assert run.result is None
-        assert run.finish({"loss": 1.5}) == {"loss": 1.5}
+        result = run.finish({"loss": 1.5})
+        assert result == {"loss": 1.5, "made_by": [f"{environment.summary()}, on 2 x cpu"]}
     with lifecycle.open_run(str(tmp_path / "run"), CONFIG) as run:
-        assert run.result == {"loss": 1.5}
+        assert run.result == result
     assert "finished before" in (tmp_path / "run" / "log.txt").read_text()
 
 

@@ -54,6 +54,15 @@ def test_metrics_are_written_everywhere(tmp_path, capsys):
         assert "step 10  loss 2.5  lr 0.001" in text and "step 20  loss 1.25" in text
 
 
+def test_tensorboard_has_the_settings(tmp_path):
+    settings = {"optim.lr": 0.5, "model.name": "lstm", "data.test": True, "tasks": ("a",)}
+    with contextlib.closing(log.Log(tmp_path, settings=settings)) as run:
+        run.start(0)
+    content = b"".join(file.read_bytes() for file in (tmp_path / "tb").iterdir())
+    for text in (b"_hparams_/session_start_info", b"optim.lr", b"lstm", b"('a',)"):
+        assert text in content
+
+
 def test_restart_deletes_later_metrics(tmp_path):
     with open_log(tmp_path, 0) as run:
         for step in (10, 20, 30):
