@@ -44,7 +44,6 @@ CONFIG = config_flags.DEFINE_config_file(
     flag_values=FLAGS,
 )
 FLAGS["config"].parser = config_files.Parser()
-config_flags.register_flag_parser_for_type(int, config_files.WholeNumberParser())
 WORKDIR = flags.DEFINE_string(
     "workdir",
     "",

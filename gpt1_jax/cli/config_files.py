@@ -64,6 +64,9 @@ class WholeNumberParser(flags.IntegerParser):
             return int(number)
 
 
+config_flags.register_flag_parser_for_type(int, WholeNumberParser())
+
+
 def summaries() -> dict[str, str]:
     """Return the first line of every config of the package, by its name. Import none of them."""
     trees = {path.stem: ast.parse(path.read_text("utf-8")) for path in sorted(FOLDER.glob("*.py"))}
