@@ -16,7 +16,7 @@ import types
 from collections.abc import Iterable
 
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from gpt1_jax import inputs
 from gpt1_jax.errors import UserError, nearest
