@@ -62,7 +62,7 @@ def write_finetuning_run(
         "device": "cpu",
     }
     write_json(folder / "result.json", result)
-    write_json(folder / "config.json", {"trainer": "finetune"})
+    write_json(folder / "config.json", {"trainer": "finetune", "lm_coef": 0.5, "epochs": 3})
     metric = entry.metrics[0]
     lines = [{"step": step, "task_loss": 1 / step, "tokens_per_s": 1000.0} for step in (10, 20)]
     lines.append({"step": 20, f"{entry.validation[0]}_{metric}": scores["validation"][metric]})
@@ -106,7 +106,11 @@ def _write_predictions(
 
 def write_pretraining_run(folder: pathlib.Path, body: str) -> None:
     """Write a finished pretraining run with samples."""
-    write_json(folder / "config.json", {"trainer": "pretrain", "model": {"name": body}})
+    model = {"name": body, "width": 128, "embd_dropout": 0.1}
+    config = {"trainer": "pretrain", "model": model, "steps": 40, "data": {"corpus": "text"}}
+    write_json(folder / "config.json", config)
+    start = {"commit": "b" * 40, "versions": {"gpt1_jax": "0.1.0", "jax": "0.10.2"}}
+    write_json(folder / "environment.json", {"starts": [start]})
     corpus = {"documents": 7, "characters": 7000, "tokens": 1750}
     write_json(folder / "data.json", {"splits": {"train": corpus}})
     result = {
@@ -129,7 +133,7 @@ def write_pretraining_run(folder: pathlib.Path, body: str) -> None:
 
 
 def write_zero_shot_run(folder: pathlib.Path, body: str, gain: float) -> None:
-    """Write a finished zero-shot run with two probes; the figure does not show the second one."""
+    """Write a finished zero-shot run with three probes; the figure shows the first one only."""
     steps = (5, 50, 500)
 
     def probe(curve: str, chance: float, ceiling: float) -> dict:
@@ -150,6 +154,7 @@ def write_zero_shot_run(folder: pathlib.Path, body: str, gain: float) -> None:
     probes = {
         "sst2": probe("sentiment", 0.5, 0.932),
         "story_cloze_2016": probe("", 0.5, 0.776),
+        "race": probe("", 0.25, 0.533),
     }
     result = {"trainer": "zero_shot", "body": body, "steps": steps, "probes": probes}
     write_json(folder / "result.json", result)

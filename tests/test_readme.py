@@ -36,12 +36,13 @@ SMALL_PRETRAINING = " ".join(
 SMALL_ABLATION = (
     "--config.world.words=50000 --config.world.train=40 --config.world.dev=10 --config.seeds=1"
     " --config.pretraining_seeds=1 --config.tasks=\"('rte',)\""
-    " --config.experiments.transfer.levels='(0,)'"
     f" --config.finetune.epochs=1 --config.zero_shot.data.examples=4 {SMALL_PRETRAINING}"
 )
+SMALL_TRANSFER = "--config.experiments.transfer.levels='(0,)'"
 SMALL_BATCHES = " ".join(f"--config.pretrain.{body}.batch_size=2" for body in SIZES)
 SMALLER = {  # text in a command -> flags that make the command small
-    "ablations.py:quick": f"{SMALL_ABLATION} {SMALL_BODIES}",
+    "ablations.py:quick,": f"{SMALL_ABLATION} {SMALL_BODIES}",
+    "ablations.py:quick": f"{SMALL_ABLATION} {SMALL_BODIES} {SMALL_TRANSFER}",
     "ablations.py:paper": f"{SMALL_BODIES} {SMALL_BATCHES}",
     "pretrain.py:world,lstm": "--config.steps=2 --config.model.width=16 --config.model.units=16",
     "pretrain.py:": f"--config.steps=2 {SMALL_MODEL}",
@@ -229,7 +230,7 @@ def test_the_two_commands_run(tmp_path):
         if command in ("bash launch/quickstart.sh", "bash launch/test.sh")
     ]
     assert len(two) == 2
-    small = SMALL_ABLATION.replace("cache=cache", f"cache={tmp_path}/cache")
+    small = f"{SMALL_ABLATION} {SMALL_TRANSFER}".replace("cache=cache", f"cache={tmp_path}/cache")
     printed = reader.type(f"{two[0]} --workdir={tmp_path}/run {small} {SMALL_BODIES}")
     assert printed.splitlines()[-1] == f"{tmp_path}/run/report.html"
     assert (tmp_path / "run/report.html").exists()

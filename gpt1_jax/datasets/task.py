@@ -30,6 +30,8 @@ class Probe:
         options: further arguments of `texts`.
         ceiling: the score that counts as 1 in relative performance. The paper takes the best single
             model of its time and prints no numbers for its curves.
+        ceiling_note: what is wrong with this ceiling; "" for the score of a single model in a
+            source.
         curve: name of the probe's curve in Figure 2 (right); "" if the figure has none.
         total: score a choice by the sum of the log-probabilities of its tokens, not by their mean.
         threshold: for probes with one score per example, the split whose labels choose the
@@ -41,6 +43,7 @@ class Probe:
     texts: Callable[..., list[tuple[str, str]]]
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     ceiling: float
+    ceiling_note: str = ""
     curve: str = ""
     total: bool = False
     threshold: str = ""

@@ -393,7 +393,8 @@ _CHOICES = (
         Probe(
             texts=probes.answers,
             options={"contexts": 2},
-            ceiling=0.533,  # BiAttention MRU, an ensemble of nine, Table 3
+            ceiling=0.533,  # BiAttention MRU, Table 3
+            ceiling_note="an ensemble of nine models",
             curve="qa",
         ),
     ),
@@ -435,9 +436,9 @@ _CHOICES = (
         typical_words=WordCount(16),
         probe=Probe(
             texts=probes.substitution,
-            # Peng et al. 2015, from memory (unverified); the paper prints no number. Rahman and Ng
-            # (2012) report 0.7305.
+            # Rahman and Ng (2012) report 0.7305.
             ceiling=0.764,
+            ceiling_note="Peng et al. 2015, from memory; the paper prints no number",
             curve="winograd",
         ),
         files=(

@@ -8,6 +8,7 @@ import re
 import statistics
 
 import finished_runs
+import numpy as np
 import pytest
 from html_page import HTMLPage
 
@@ -223,6 +224,14 @@ def test_data_sizes_may_differ_in_their_training_rows(page):
 def test_transfer_and_probes_are_reported(page):
     layers = [row[0] for row in page.tables["Figure 2, left: layers transferred: scores"]]
     assert layers == ["layers transferred", "none", "emb.", "1", "2"]
+    steps = page.tables["Figure 2, left: layers transferred: steps of the curve"]
+    assert [row[0] for row in steps[1:]] == ["none → emb.", "emb. → 1", "1 → 2", "trend, per step"]
+    means = [float(row[1]) for row in page.tables["Figure 2, left: layers transferred: scores"][1:]]
+    changes = [float(row[1].rstrip("*").replace("−", "-")) for row in steps[1:]]
+    differences = [last - first for first, last in zip(means, means[1:], strict=False)]
+    slope = np.polyfit(range(4), means, 1)[0]
+    assert changes == pytest.approx([*differences, slope], abs=0.11)
+    assert "RTE rises from none to 2 layers transferred (" in page.text
     table = page.tables["Raw scores of the probes by pretraining steps"]
     raw = {row[0]: row[1:] for row in table}
     scores = {
@@ -233,6 +242,7 @@ def test_transfer_and_probes_are_reported(page):
     }
     for row, values in scores.items():
         assert raw[row] == ["validation, 60", "50.0", "93.2", *values]
+    assert raw["RACE acc., LSTM"][2] == "53.3†" and "RACE: an ensemble of nine" in page.text
     assert "with 2 pretraining runs: sentiment analysis 0.70 [0.60,\u00a00.80]" in page.text
     assert "with 1 pretraining run: sentiment analysis 0.40." in page.text
 
@@ -269,6 +279,42 @@ def test_seeds_of_one_pretraining_run_count_once(tmp_path):
     enough, clustered = notes.pretraining_note(scores)
     assert enough.startswith("Every score rests on 3 pretraining runs. The intervals include")
     assert clustered == notes.CLUSTERED
+
+
+def test_recipe_says_what_was_trained_by_what(page):
+    header, *rows = page.tables["Recipe"]
+    assert header[1:] == ["pretraining", "pretraining", "finetuning"]
+    recipe = {row[0]: row[1:] for row in rows}
+    assert recipe["pretraining runs"] == ["2", "1", "–"]
+    assert recipe["seeds"] == ["–", "–", "2"]
+    assert recipe["data"] == ["text", "text", "–"] and recipe["updates"] == ["40", "40", "–"]
+    assert recipe["sizes"][0] == "width 128" and recipe["dropout"][0] == "embeddings 0.1"
+    assert recipe["weight of the auxiliary LM loss"] == ["–", "–", "0.5"]
+    assert recipe["made by"][0] == "gpt1_jax 0.1.0, commit bbbbbbbbbb, jax 0.10.2"
+    assert recipe["device"][2] == "cpu"
+
+
+def test_papers_rows_are_apart_from_scores_on_other_data(tmp_path):
+    points = []
+    for variant in ("full", "lstm"):
+        folder = f"rte_{variant}_0"
+        finished_runs.write_finetuning_run(tmp_path / folder, "rte", 0, 0.8, published=False)
+        points.append(finished_runs.point(variant, "rte", None, 0, folder))
+    experiments = {
+        "table5": {"setting": "", "points": points},
+        "main": {"setting": "", "points": points[:1]},
+    }
+    storage.write_json(tmp_path / "cells.json", {"experiments": experiments})
+    storage.write_json(tmp_path / "config.json", {"world": {"words": 300_000}})
+    tables = HTMLPage(report_page.write(tmp_path).read_text()).tables
+    _, *ours = tables["Table 5: what each part is worth"]
+    assert [row[0] for row in ours] == [LONG["full"], LONG["lstm"]]
+    _, *papers = tables["Table 5 of the paper, on the published data"]
+    assert papers == [[LONG["full"], "56.0", "56.0"], [LONG["lstm"], "54.6", "54.6"]]
+    assert len(tables["Table 2: Natural language inference"]) == 2
+    assert tables["Table 2 of the paper, on the published data"][1][-1] == "56.0"
+    recipe = {row[0]: row[1:] for row in tables["Recipe"][1:]}
+    assert recipe["data"] == ["the embedded microworld (synthetic), 300,000 words of novels"]
 
 
 def test_pretraining_is_reported(page):

@@ -12,6 +12,7 @@ import simulated_runs
 from simulated_runs import SCENARIOS, binomial_predictions
 
 from gpt1_jax.analysis.stats import two_way
+from gpt1_jax.analysis.stats.intervals import correct_family
 from gpt1_jax.analysis.stats.two_way import Sample
 
 
@@ -190,3 +191,26 @@ def test_clusters_of_seeds_keep_the_mean_and_count_once():
         np.testing.assert_allclose(row, (values[cluster] + values[cluster + 2]) / 2)
     for same in (dict.fromkeys(values, 0), {seed: seed for seed in values}):
         assert two_way.cluster_seeds(values, same) is values
+
+
+def test_contrast_of_two_samples_is_their_difference():
+    generator = np.random.default_rng(1)
+    full, other = (sample(generator.integers(0, 2, (3, 50))) for _ in range(2))
+    difference = two_way.difference(full, other)
+    assert two_way.contrast([full, other], [1, -1]) == difference
+    half = two_way.contrast([full, other], [0.5, -0.5])
+    assert half.mean == difference.mean / 2 and half.p == pytest.approx(difference.p)
+    assert two_way.contrast([full, sample(np.ones((3, 50)), first_seed=5)], [1, -1]) is None
+
+
+def test_trend_of_unrelated_samples_is_rarely_significant():
+    generator, found = np.random.default_rng(2), 0
+    for _ in range(200):
+        examples = generator.normal(size=60)
+        samples = [
+            sample(examples + generator.normal(size=(3, 60)) + generator.normal(size=(3, 1)) > 0)
+            for _ in range(4)
+        ]
+        trend = two_way.contrast(samples, [-0.3, -0.1, 0.1, 0.3])
+        found += correct_family({0: trend})[0].significant
+    assert found <= 20, "5% of 200, and three standard deviations"

@@ -191,6 +191,20 @@ def change(opening: str, difference: Estimate, columns: Sequence[Column]) -> str
     return _join_numbers(text)
 
 
+def trend(subject: str, where: str, slope: Estimate) -> str:
+    """Return a sentence about the slope of a curve; it claims a trend only if significant."""
+    numbers = (
+        f"{signed(100 * slope.mean)} points a step {interval(100 * slope.low, 100 * slope.high)}, "
+        f"{probability(slope.p_corrected)}"
+    )
+    if not slope.significant:
+        text = f"{subject} has no significant trend from {where} ({numbers})."
+    else:
+        verb = "rises" if slope.mean > 0 else "falls"
+        text = f"{subject} {verb} from {where} ({numbers})."
+    return _join_numbers(text)
+
+
 def _join_numbers(text: str) -> str:
     """Keep intervals and p values on one line with non-breaking spaces."""
     text = re.sub(r"(\[[^],]*), ", "\\1,\u00a0", text)

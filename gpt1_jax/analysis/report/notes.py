@@ -125,7 +125,7 @@ def data_notes(tables: Iterable[Scores]) -> list[str]:
     unpublished, unknown, other_data = [], [], []
     for scores in tables:
         for column in scores.columns:
-            published = _published(scores, column)
+            published = scores.published(column)
             if False in published:
                 unpublished.append(column)
             elif None in published:
@@ -149,18 +149,6 @@ def data_notes(tables: Iterable[Scores]) -> list[str]:
             f"columns, marked with a hash of the data: {_titles(other_data)}."
         )
     return notes
-
-
-def _published(scores: Scores, column: Column) -> set[bool | None]:
-    """Return the `published` entries of all data that the runs of a column have read."""
-    runs = [
-        run for condition in scores.conditions for run in scores.runs(column, condition).values()
-    ]
-    return {
-        run.result["data"]["splits"][split].get("published")
-        for run in runs
-        for split in ("train", *column.splits)
-    }
 
 
 def _titles(columns: Sequence[Column]) -> str:

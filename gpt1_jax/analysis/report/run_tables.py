@@ -35,18 +35,25 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Tabl
                 results.setdefault((name, task), {})[seed] = probe
     found = [probe for runs in results.values() for probe in runs.values()]
     steps = sorted({int(step) for probe in found for step in probe["steps"]})
-    rows = []
+    rows, flaws = [], {}
     for (name, task), runs in results.items():
         title = f"{paper.task(task)} {_metric(runs)}, {paper.pretraining(name)}"
-        rows.append(_probe_row(title, list(runs.values()), steps))
+        if flaw := _ceiling_flaw(task, runs):
+            flaws[paper.task(task)] = flaw
+        rows.append(_probe_row(title, list(runs.values()), steps, bool(flaw)))
         if len(runs) > 1:
             rows[-1] = rows[-1]._replace(name=f"{title}, mean of {len(runs)}")
-            rows += [_probe_row(f"{title} {seed}", [runs[seed]], steps) for seed in runs]
+            rows += [
+                _probe_row(f"{title} {seed}", [runs[seed]], steps, bool(flaw)) for seed in runs
+            ]
     table_notes = [
         "100 x the metric after the given number of pretraining steps. Relative performance is "
         "(score − chance) / (ceiling − chance). The paper does not print its ceilings. These are "
         "the ceilings of the configuration."
     ]
+    if flaws:
+        reasons = "; ".join(f"{task}: {flaw}" for task, flaw in flaws.items())
+        table_notes.append(f"† is not the score of a single model in a source. {reasons}.")
     if len(found) > len(results):
         table_notes.append(
             "Brackets, and the bands of the figure, reach from the lowest pretraining run to the "
@@ -62,13 +69,25 @@ def _metric(runs: Mapping[str, Mapping]) -> str:
     return paper.METRICS.get(metric, metric)
 
 
-def _probe_row(title: str, probes: Sequence[Mapping], steps: Sequence[int]) -> Row:
-    """Return the scores of one probe, means over the given runs."""
+def _ceiling_flaw(task: str, runs: Mapping[str, Mapping]) -> str:
+    """Return what is wrong with the ceiling of the runs; "" for a ceiling of the user."""
+    probe = TASKS[task].probe if task in tuple(TASKS) else None
+    is_default = probe and all(run["ceiling"] == probe.ceiling for run in runs.values())
+    return probe.ceiling_note if is_default else ""
+
+
+def _probe_row(
+    title: str, probes: Sequence[Mapping], steps: Sequence[int], flawed_ceiling: bool
+) -> Row:
+    """Return the scores of one probe, means over the given runs; mark a flawed ceiling."""
     first = probes[0]
+    ceiling = formatting.number(first["ceiling"])
+    if flawed_ceiling:
+        ceiling = ceiling._replace(text=f"{ceiling.text}†")
     cells = [
         Cell(f"{first['split']}, {first['rows']:,}"),
         formatting.number(first["chance"]),
-        formatting.number(first["ceiling"]),
+        ceiling,
     ]
     for step in map(str, steps):
         scores = [probe["steps"][step]["score"] for probe in probes if step in probe["steps"]]

@@ -13,29 +13,43 @@ PAPER_ROW = "paper, GLUE test server"
 AVERAGE = "Avg."
 
 
-def table5(scores: Scores) -> Table:
-    """Return Table 5 in the paper's layout, with the paper's row under each of our rows."""
+def table5(scores: Scores) -> list[Table]:
+    """Return Table 5 in the paper's layout, with the paper's row under each of our rows.
+
+    If a column is not on published data, the paper's rows have a table of their own.
+    """
     shared = scores.shared_columns(scores.conditions)
-    rows = []
+    comparable = _is_published(scores)
+    rows, published = [], []
     for condition in scores.conditions:
         row = _score_row(condition, scores, long=True)
         average = formatting.score(scores.average(shared, condition))
         rows.append(row._replace(cells=[average, *row.cells]))
         if paper.table5(condition.variant):
-            rows.append(_paper_row(condition.variant, scores.columns, shared))
-    return Table(
-        "table5",
-        "Table 5: what each part is worth",
-        "method",
-        [AVERAGE, *_headers(scores.columns)],
-        rows,
-        [
-            notes.score_note(notes.SELECTION_SPLIT),
-            notes.table5_average_note(shared, scores),
-            *notes.pretraining_note(scores),
-            *notes.paper_notes(scores.columns),
-            *notes.data_notes([scores]),
-        ],
+            line = _paper_row(condition.variant, scores.columns, shared)
+            published.append(line._replace(name=row.name))
+            if comparable:
+                rows.append(line)
+    paper_notes = notes.paper_notes(scores.columns)
+    headers = [AVERAGE, *_headers(scores.columns)]
+    table_notes = [
+        notes.score_note(notes.SELECTION_SPLIT),
+        notes.table5_average_note(shared, scores),
+        *notes.pretraining_note(scores),
+        *(paper_notes if comparable else ()),
+        *notes.data_notes([scores]),
+    ]
+    ours = Table("table5", "Table 5: what each part is worth", "method", headers, rows, table_notes)
+    if comparable or not published:
+        return [ours]
+    title = "Table 5 of the paper, on the published data"
+    return [ours, Table("table5_paper", title, "method", headers, published, paper_notes)]
+
+
+def _is_published(scores: Scores) -> bool:
+    """Return False if a column that the paper may have is not on the published data."""
+    return not any(
+        False in scores.published(column) for column in scores.columns if not column.data
     )
 
 
@@ -91,20 +105,23 @@ def main_tables(experiment: Experiment) -> list[Table]:
     """Return Tables 2 to 4 as far as they were run, and a table of the tasks in none of them."""
     tables, paper_tasks = [], set()
     for name, (title, columns) in paper.main_tables().items():
-        tables.append(_main_table(name, title, columns, experiment))
+        tables += _main_table(name, title, columns, experiment)
         paper_tasks |= {column.task for column in columns}
     points = tuple(point for point in experiment.points if point.task not in paper_tasks)
     others = Scores(experiment._replace(points=points))
     if others.conditions:
         title = "Tasks that the paper's tables do not have"
         tables.append(score_table("main_others", title, others))
-    return [table for table in tables if table is not None]
+    return tables
 
 
 def _main_table(
     name: str, title: str, columns: Sequence[paper.Published], experiment: Experiment
-) -> Table | None:
-    """Return one of Tables 2 to 4; None if no run of it has finished."""
+) -> list[Table]:
+    """Return one of Tables 2 to 4, with the paper's row; [] if no run of it has finished.
+
+    If a column is not on published data, the paper's row has a table of its own.
+    """
     splits = [_evaluated_split(experiment, column) for column in columns]
     parts = [
         _scores_on(experiment, column.task, split)
@@ -118,9 +135,12 @@ def _main_table(
         row_name = _row_name(condition, parts[0], long=True)
         rows.append(Row(row_name, [formatting.score(estimate) for estimate in estimates]))
     if not rows:
-        return None
+        return []
     numbers = [formatting.paper_number(column.number) for column in columns]
-    rows.append(Row("paper, test sets", numbers, "paper"))
+    paper_row = Row("paper, test sets", numbers, "paper")
+    comparable = all(map(_is_published, parts))
+    if comparable:
+        rows.append(paper_row)
     headers = [
         f"{column.column}\n{_split_name(split)}"
         for column, split in zip(columns, splits, strict=True)
@@ -128,7 +148,12 @@ def _main_table(
     table_notes = [notes.score_note("the split that the column names"), *notes.data_notes(parts)]
     if "QNLI\ndev" in headers:
         table_notes.append(notes.QNLI)
-    return Table(name, f"Table {name[-1]}: {title}", "method", headers, rows, table_notes)
+    tables = [Table(name, f"Table {name[-1]}: {title}", "method", headers, rows, table_notes)]
+    if not comparable:
+        title = f"Table {name[-1]} of the paper, on the published data"
+        names = [column.column for column in columns]
+        tables.append(Table(f"{name}_paper", title, "method", names, [paper_row]))
+    return tables
 
 
 def _scores_on(experiment: Experiment, task: str, split: str) -> Scores:

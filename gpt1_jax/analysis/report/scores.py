@@ -117,6 +117,18 @@ class Scores:
         """Return seed -> run; {} if no run has finished."""
         return dict(sorted(self._runs.get((column, condition), {}).items()))
 
+    def published(self, column: Column) -> set[bool | None]:
+        """Return the `published` entries of all data that the runs of a column have read.
+
+        True is data of the published size, False other data; None if the size is not known.
+        """
+        runs = [run for entry in self.conditions for run in self.runs(column, entry).values()]
+        return {
+            run.result["data"]["splits"][split].get("published")
+            for run in runs
+            for split in ("train", *column.splits)
+        }
+
     def seed_scores(self, column: Column, condition: Condition) -> dict[int, float]:
         """Return seed -> score."""
         scores = {}
@@ -148,6 +160,17 @@ class Scores:
         """Return the score of `full` minus the score of `other`; None if either has none."""
         samples = self._sample(column, full), self._sample(column, other)
         return two_way.difference(*samples) if all(samples) else None
+
+    def trend(self, column: Column, conditions: Sequence[Condition]) -> Estimate | None:
+        """Return the slope of a straight line through the scores of conditions, per condition.
+
+        The conditions count as equally spaced. Return None if one of them has no score, or if no
+        seed is common to them.
+        """
+        samples = [self._sample(column, condition) for condition in conditions]
+        positions = np.arange(len(conditions)) - (len(conditions) - 1) / 2
+        weights = positions / np.sum(positions**2)
+        return two_way.contrast(samples, weights.tolist()) if all(samples) else None
 
     def shared_columns(self, conditions: Sequence[Condition]) -> list[Column]:
         """Return the columns in which all these conditions have a score."""

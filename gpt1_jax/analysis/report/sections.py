@@ -18,14 +18,17 @@ import numpy as np
 
 from gpt1_jax.analysis.report import (
     curve_figures,
+    curve_tests,
     notes,
     paper,
+    recipe_table,
     run_tables,
     score_figures,
     score_tables,
     selection,
     summary,
 )
+from gpt1_jax.analysis.report.curve_tests import Curve
 from gpt1_jax.analysis.report.differences import Differences, compare
 from gpt1_jax.analysis.report.results import Experiment, Results
 from gpt1_jax.analysis.report.scores import Scores
@@ -73,6 +76,7 @@ class _Analysis(NamedTuple):
     title: str
     scores: Scores
     differences: Differences
+    curves: list[Curve]
 
 
 def build(results: Results) -> list[Section]:
@@ -87,6 +91,7 @@ def build(results: Results) -> list[Section]:
         *_zero_shot(results),
         *others,
         *_learning_curves([analysis.scores for analysis in analyses]),
+        *_recipe(results),
         *_pretraining(results),
         *_finetuning(results),
     ]
@@ -95,7 +100,7 @@ def build(results: Results) -> list[Section]:
 def _analyze(experiment: Experiment) -> _Analysis:
     scores = Scores(experiment)
     title = TITLES.get(experiment.name, experiment.name.replace("_", " ").capitalize())
-    return _Analysis(experiment, title, scores, compare(scores))
+    return _Analysis(experiment, title, scores, compare(scores), curve_tests.curves(scores))
 
 
 def _summary(results: Results, analyses: Sequence[_Analysis]) -> list[Section]:
@@ -103,8 +108,9 @@ def _summary(results: Results, analyses: Sequence[_Analysis]) -> list[Section]:
     if not results.runs:
         return []
     groups = []
-    for _, title, scores, differences in analyses:
+    for _, title, scores, differences, curves in analyses:
         sentences = summary.variant_effects(scores, differences) + summary.setting_effects(scores)
+        sentences += curve_tests.sentences(scores, curves)
         if sentences:
             sentences += notes.pretraining_note(scores)
         groups.append((title, list(dict.fromkeys(sentences))))
@@ -134,7 +140,7 @@ def _headline(measured: Sequence[Scores]) -> str:
 
 def _experiment(analysis: _Analysis) -> Section:
     """Return the section of one experiment: its scores, its figures and its differences."""
-    experiment, title, scores, differences = analysis
+    experiment, title, scores, differences, curves = analysis
     name = experiment.name
     if not scores.conditions:
         return Section(name, title, [("text", "No run of this experiment has finished.")])
@@ -144,11 +150,13 @@ def _experiment(analysis: _Analysis) -> Section:
             return Section(name, title, [("table", table) for table in tables])
     figures = ("figures", score_figures.experiment(name, scores, differences))
     if name == "table5":
-        blocks = [("table", score_tables.table5(scores)), figures]
+        blocks = [*(("table", table) for table in score_tables.table5(scores)), figures]
     else:
         blocks = [figures, ("table", score_tables.score_table(name, f"{title}: scores", scores))]
     if name == "selection" and (chosen := selection.table(name, title, experiment)):
         blocks.insert(0, ("table", chosen))
+    if curves:
+        blocks.append(("table", curve_tests.table(name, title, scores, curves)))
     if differences.single:
         blocks.append(("table", score_tables.differences(name, title, scores, differences)))
     return Section(name, title, blocks)
@@ -182,6 +190,12 @@ def _learning_curves(measured: Sequence[Scores]) -> list[Section]:
             blocks = [("text", text), ("figures", figures)]
             return [Section("learning", "Learning curves", blocks)]
     return []
+
+
+def _recipe(results: Results) -> list[Section]:
+    """Return the section of the recipe, if a run of the ablation has finished."""
+    table = recipe_table.table(results) if results.runs else None
+    return [Section("recipe", "Recipe", [("table", table)])] if table else []
 
 
 def _pretraining(results: Results) -> list[Section]:

@@ -16,7 +16,7 @@ from gpt1_jax.analysis.report.results import (
     Folder,
     Results,
 )
-from gpt1_jax.analysis.report.scores import Column, Condition, Scores, degenerate
+from gpt1_jax.analysis.report.scores import Condition, Scores, degenerate
 from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
 from gpt1_jax.runs import environment
 
@@ -186,7 +186,7 @@ def unpublished_data(measured: Iterable[Scores]) -> list[str]:
     for scores in measured:
         for column in scores.columns:
             earlier = unpublished.get(column.title, False)
-            unpublished[column.title] = earlier or _is_unpublished(scores, column)
+            unpublished[column.title] = earlier or False in scores.published(column)
     titles = [title for title, is_unpublished in unpublished.items() if is_unpublished]
     if not titles:
         return []
@@ -196,13 +196,3 @@ def unpublished_data(measured: Iterable[Scores]) -> list[str]:
         names = ", ".join(titles)
         sentence = f"Some scores are not from the complete published data: {names}."
     return [f"{sentence} Such scores say nothing about the published tasks."]
-
-
-def _is_unpublished(scores: Scores, column: Column) -> bool:
-    """Return whether a run of the column has read a split that is not the published one."""
-    return any(
-        run.result["data"]["splits"][split].get("published") is False
-        for condition in scores.conditions
-        for run in scores.runs(column, condition).values()
-        for split in ("train", *column.splits)
-    )

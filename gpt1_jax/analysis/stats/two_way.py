@@ -125,6 +125,34 @@ def difference(full: Sample, other: Sample) -> Estimate:
     return _estimate(groups, runs, full.failed + other.failed, limits)
 
 
+def contrast(samples: Sequence[Sample], weights: Sequence[float]) -> Estimate | None:
+    """Return the weighted sum of several mean scores, paired by example and by seed.
+
+    It is estimated as the difference of two weighted means, and then scaled. Seeds that one of the
+    samples lacks are left out. Return None if no seed is left.
+
+    Args:
+        samples: the samples.
+        weights: a weight for each sample; their sum is 0.
+    """
+    keys = [key for key in samples[0].values if all(key in sample.values for sample in samples)]
+    if not keys:
+        return None
+    scale = sum(abs(weight) for weight in weights) / 2
+    pairs = [(weight / scale, sample) for weight, sample in zip(weights, samples, strict=True)]
+    group = np.stack([sum(weight * sample.values[key] for weight, sample in pairs) for key in keys])
+    ends = [sorted(weight * limit for limit in sample.limits) for weight, sample in pairs]
+    limits = sum(low for low, _ in ends), sum(high for _, high in ends)
+    runs, failed = (sum(getattr(sample, name) for sample in samples) for name in ("runs", "failed"))
+    estimate = _estimate([group], runs, failed, limits)
+    return estimate._replace(
+        mean=scale * estimate.mean,
+        variance=scale**2 * estimate.variance,
+        standard_deviation=scale * estimate.standard_deviation,
+        limits=(scale * limits[0], scale * limits[1]),
+    )
+
+
 def _estimate(
     groups: Sequence[np.ndarray], runs: int, failed: int, limits: tuple[float, float]
 ) -> Estimate:

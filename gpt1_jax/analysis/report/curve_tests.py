@@ -1,0 +1,104 @@
+"""Test the curve of an experiment that varies a number: every step of it, and its trend."""
+
+from typing import NamedTuple
+
+from gpt1_jax.analysis.report import formatting, paper
+from gpt1_jax.analysis.report.scores import Column, Condition, Scores
+from gpt1_jax.analysis.report.tables import Row, Table
+from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
+
+NOTE = (
+    "Each entry is the change of the score from one value to the next, in points. Holm's method "
+    "corrects p and the intervals of the steps within each column. The trend is the slope of a "
+    "straight line through all values, in points a step, with the values equally spaced. It is one "
+    "test for each column, with a 95% interval. * marks p < 0.05."
+)
+
+
+class Curve(NamedTuple):
+    """Hold the tests of one column.
+
+    Attributes:
+        column: the column.
+        values: the conditions with a score, by value.
+        steps: the change from each value to the next, corrected as one family.
+        trend: the slope; None if no seed has a run at each value.
+    """
+
+    column: Column
+    values: list[Condition]
+    steps: list[Estimate]
+    trend: Estimate | None
+
+
+def curves(scores: Scores) -> list[Curve]:
+    """Return the tests of each column with at least three values.
+
+    The curve is that of the full model, or of the only variant.
+    """
+    variants = list(dict.fromkeys(condition.variant for condition in scores.conditions))
+    if len(scores.values) < 3 or ("full" not in variants and len(variants) > 1):
+        return []
+    variant = "full" if "full" in variants else variants[0]
+    found = []
+    for column in scores.columns:
+        values = [
+            Condition(variant, value)
+            for value in scores.values
+            if scores.runs(column, Condition(variant, value))
+        ]
+        if len(values) < 3:
+            continue
+        pairs = zip(values[1:], values, strict=False)
+        steps = correct_family(
+            {later: scores.difference(column, later, earlier) for later, earlier in pairs}
+        )
+        trend = scores.trend(column, values)
+        if trend:
+            trend = correct_family({0: trend})[0]
+        found.append(Curve(column, values, list(steps.values()), trend))
+    return found
+
+
+def table(name: str, title: str, scores: Scores, tests: list[Curve]) -> Table:
+    """Return a table with a row for each step and a column for each task."""
+    setting = scores.setting
+    labels = [formatting.value(value, setting) for value in scores.values]
+    rows = []
+    for index, (first, last) in enumerate(zip(labels, labels[1:], strict=False)):
+        cells = [_step(curve, scores.values[index], scores.values[index + 1]) for curve in tests]
+        rows.append(Row(f"{first} → {last}", cells))
+    trends = [formatting.difference_cell(curve.trend) for curve in tests]
+    rows.append(Row("trend, per step", trends))
+    headers = [f"{curve.column.title}\n{paper.METRICS[curve.column.metric]}" for curve in tests]
+    title = f"{title}: steps of the curve"
+    return Table(f"{name}_steps", title, formatting.setting(setting), headers, rows, [NOTE])
+
+
+def _step(curve: Curve, first: float, last: float):
+    """Return the cell of a step; an absent one if a value between has no score."""
+    values = [condition.value for condition in curve.values]
+    for earlier, later, step in zip(values, values[1:], curve.steps, strict=False):
+        if (earlier, later) == (first, last):
+            return formatting.difference_cell(step)
+    return formatting.ABSENT
+
+
+def sentences(scores: Scores, tests: list[Curve]) -> list[str]:
+    """Return a sentence for each column on its trend."""
+    found = []
+    for curve in tests:
+        if curve.trend is None:
+            continue
+        first, last = (
+            formatting.value(condition.value, scores.setting)
+            for condition in (curve.values[0], curve.values[-1])
+        )
+        where = formatting.at(f"{first} to {last}", scores.setting)
+        found.append(formatting.trend(curve.column.title, where, curve.trend))
+        rising = sum(step.significant and step.mean > 0 for step in curve.steps)
+        falling = sum(step.significant and step.mean < 0 for step in curve.steps)
+        found[-1] += (
+            f" Of its {len(curve.steps)} steps, {rising} rise and {falling} fall significantly."
+        )
+    return found
