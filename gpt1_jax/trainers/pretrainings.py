@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from gpt1_jax import inputs
 from gpt1_jax.analysis.report import paper
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, nearest
 from gpt1_jax.inputs import flatten
 from gpt1_jax.runs.reader import PretrainedRun
 
@@ -107,7 +107,8 @@ class Pretrainings:
             return self._known[name]
         if name not in self._config.pretrainings:
             raise UserError(
-                f"{flag}: no pretraining is called {name!r}; choose among: "
+                f"{flag}: no pretraining is called {name!r}"
+                f"{nearest(name, self._config.pretrainings)}; choose among: "
                 f"{', '.join(self._config.pretrainings)}"
             )
         entry, setting = self._config.pretrainings[name], f"config.pretrainings.{name}"

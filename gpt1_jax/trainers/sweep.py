@@ -2,13 +2,12 @@
 
 import ast
 import itertools
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flax.traverse_util import unflatten_dict
 from ml_collections import ConfigDict
 
-from gpt1_jax.errors import UserError
+from gpt1_jax.errors import UserError, nearest
 from gpt1_jax.inputs import flatten
 from gpt1_jax.trainers.pretrainings import SECTION
 
@@ -85,17 +84,26 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_names(config: ConfigDict, axes: Mapping[str, Sequence]) -> None:
-    """Raise UserError for a name that is not a setting, or for two settings of pretraining."""
+def _check_names(config: ConfigDict, axes: dict[str, list]) -> None:
+    """Raise UserError for a name that is not a setting, or for two settings of pretraining.
+
+    Whole numbers of settings that are counted may be written as 1e3; they are converted in place.
+    """
     body = config.bodies.transformer.to_dict()
-    known = set(flatten({**config.finetune.to_dict(), "model": body}))
-    known |= set(flatten({"pretrain": config.pretrain.transformer.to_dict()}))
-    for name in axes:
+    known = flatten({**config.finetune.to_dict(), "model": body})
+    known |= flatten({"pretrain": config.pretrain.transformer.to_dict()})
+    for name, values in axes.items():
         if name not in known:
+            hint = nearest(name, known)
             raise UserError(
-                f"config.sweep: {name!r} is no setting of config.finetune; name one of its "
+                f"config.sweep: {name!r} is no setting of config.finetune{hint}; name one of its "
                 f"settings, such as optim.lr, or one of pretraining, such as {SECTION}model.layers"
             )
+        if isinstance(known[name], int | None):  # None: a number that the checkpoint gives
+            axes[name] = [
+                int(value) if isinstance(value, float) and value.is_integer() else value
+                for value in values
+            ]
     of_pretraining = [name for name in axes if name.startswith(SECTION)]
     if len(of_pretraining) > 1:
         raise UserError(

@@ -144,7 +144,7 @@ RUNS = {
 @pytest.mark.parametrize("experiment", RUNS)
 def test_every_experiment_varies_its_setting(experiment):
     name, finetuning, pretraining = RUNS[experiment]
-    sweep = "optim.lr=1e-4,5e-4; epochs=2,4" if experiment == "sweep" else ""
+    sweep = "optim.lr=1e-4,5e-4; epochs=2e0,4" if experiment == "sweep" else ""
     listed = runs(f"quick,{experiment}", sweep=sweep)
     needs = {job.name: job.needs for job in listed.jobs()}
     for run, settings in ((name, finetuning), (needs[name][0], pretraining)):
@@ -182,7 +182,7 @@ def test_points_of_equal_configurations_are_one_cell():
         ("epochs=" + ",".join(map(str, range(1001))), "has 1001 combinations"),
         ("epochs=2,2", "'epochs=2,2' repeats a name or a value"),
         ("epochs=2;epochs=3", "'epochs=3' repeats a name"),
-        ("optim.rate=1", "'optim.rate' is no setting of config.finetune; name one"),
+        ("optim.rate=1", "'optim.rate' is no setting of config.finetune.*; name one"),
         ("pretrain.steps=1;pretrain.batch_size=2", "are settings of pretraining; vary one"),
         ("epochs=two", "or the setting '': not in config.finetune"),
         ("backend=a b", "config.variants: 'backend_a b' is not a name"),
