@@ -84,7 +84,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.eval.windows = 512  # windows of the held-out documents to evaluate on
     config.eval.sample = 64  # tokens to generate at every evaluation; 0 generates none
 
-    config.checkpoint = common.checkpoint(every=settings["every"], keep=2)
+    config.checkpoint = common.checkpoint(every=int(settings["every"]), keep=2)
     config.checkpoint.keep_steps = ()  # never delete these checkpoints, such as (1000, 2000)
 
     config.check = common.check()

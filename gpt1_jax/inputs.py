@@ -159,14 +159,14 @@ def _values(
     if not parts:
         yield prefix, value, kind
         return
-    expected = list if parts[0] == "[]" else dict
+    expected: Any = list if parts[0] == "[]" else dict
     if not isinstance(value, expected):
         yield prefix, value, expected
         return
-    if parts[0] == "*":
-        entries = value.items()
-    elif parts[0] == "[]":
+    if parts[0] == "[]":
         entries = enumerate(value)
+    elif parts[0] == "*":
+        entries = value.items()
     else:
         entries = [(parts[0], value.get(parts[0], _ABSENT))]
     for name, entry in entries:

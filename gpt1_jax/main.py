@@ -15,6 +15,7 @@ import pathlib
 import signal
 import sys
 import time
+from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
@@ -155,7 +156,7 @@ def _help() -> str:
             config_files.summaries()
         ),
     }
-    lines = [__doc__]
+    lines = [__doc__ or ""]
     for title, entries in sections.items():
         lines += [title, *(f"  {name:<12} {summary}" for name, summary in entries.items()), ""]
     return "\n".join(lines)
@@ -176,7 +177,7 @@ def _leave_job(error: BaseException) -> None:
     JAX would wait at the exit for the other processes, which wait for this one in a collective.
     They end when they lose the connection.
     """
-    code = error.code if isinstance(error, SystemExit) else 1
+    code: Any = error.code if isinstance(error, SystemExit) else 1
     if FLAGS["multihost"].value != "on" or code in (None, 0, TERMINATED):
         return
     if not isinstance(error, SystemExit):
@@ -200,7 +201,9 @@ def run() -> None:
         sys.exit(0)
     if name in COMMANDS:
         module = importlib.import_module(f"gpt1_jax.cli.{COMMANDS[name][0]}")
-        command.run(module.main, module.FLAGS, [f"gpt1 {name}", *sys.argv[2:]], module.__doc__)
+        command.run(
+            module.main, module.FLAGS, [f"gpt1 {name}", *sys.argv[2:]], module.__doc__ or ""
+        )
     try:
         command.run(main, FLAGS, sys.argv, _help, _parse)
     except BaseException as error:

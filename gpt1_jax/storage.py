@@ -36,7 +36,9 @@ def atomic_writer(path: pathlib.Path, binary: bool = False) -> Iterator[IO]:
     Raises:
         OSError: the file cannot be written.
     """
-    mode = {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
+    mode: dict[str, Any] = (
+        {"mode": "wb"} if binary else {"mode": "w", "encoding": "utf-8", "newline": ""}
+    )
     target = _follow_links(path)
     if isinstance(target, int):  # a copy, because closing the file closes its descriptor
         with open(os.dup(target), **mode) as file:

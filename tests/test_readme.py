@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 
@@ -147,8 +148,18 @@ def recipes(*pages: str) -> list[str]:
     ]
 
 
+def tour() -> tuple[list[str], str]:
+    """Return the commands of docs/tour.ipynb, without what follows a pipe, and its Python code."""
+    cells = json.loads((REPOSITORY / "docs/tour.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    lines = [line for cell in code if cell.startswith("%%bash") for line in cell.splitlines()[1:]]
+    return [line.split(" | ")[0] for line in lines], "\n".join(
+        cell for cell in code if not cell.startswith("%")
+    )
+
+
 @pytest.mark.timeout(900)  # a dozen programs
-def test_recipes_run_in_one_shell(reader):
+def test_recipes_and_then_the_tour_run_in_one_shell(reader):
     assert len(recipes("README.md")) == 6
     reader.type(activation(), *map(smaller, recipes(*PAGES)))
     for command in recipes(*PAGES):
@@ -158,6 +169,15 @@ def test_recipes_run_in_one_shell(reader):
     assert (reader.folder / "runs/hf_books/model.safetensors").exists()
     runs = [path.parent.name for path in (reader.folder / "runs").glob("*/result.json")]
     assert sum(name.startswith("exp_finetune_") for name in runs) == 3
+
+    lines, code = tour()
+    further = [line for line in lines if line not in recipes(*PAGES)]
+    assert [command.split()[0] for command in further] == ["gpt1", "head"]  # the rest is typed
+    program = f"python -c {shlex.quote(code)}"
+    shown = reader.type(
+        activation(), smaller(further[0]), further[1], "export MPLBACKEND=agg", program
+    )
+    assert "'pretrained': " in shown and "'no pretraining': " in shown
 
 
 @pytest.mark.timeout(1200)

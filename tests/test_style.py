@@ -52,6 +52,14 @@ def test_ruff_finds_nothing(command):
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
+def test_pyright_finds_nothing():
+    pytest.importorskip("pyright", reason="pyright is not installed; ci.yml runs it")
+    command = [sys.executable, "-m", "pyright", f"--pythonpath={sys.executable}"]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_docstrings_begin_with_a_verb():
     documented = ast.Module | ast.ClassDef | ast.FunctionDef
     wrong = [

@@ -5,6 +5,7 @@ Nothing heavy is imported here.
 """
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def run(
         parser: parses the flags; arguments and errors as for `parse`.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             # Names of files may hold bytes that are not UTF-8; a message is printed all the same.
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     flags.FLAGS.mark_as_parsed()  # the handler of absl reads its own flags

@@ -152,6 +152,7 @@ def unknown_setting(config: ConfigDict, arguments: Iterable[str]) -> str | None:
 def _load_file(path: pathlib.Path) -> types.ModuleType:
     """Import the file of a user."""
     spec = importlib.util.spec_from_file_location("config_file", path)
+    assert spec and spec.loader  # the file ends in .py
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

@@ -10,9 +10,10 @@ appears token by token; the others follow when it ends, each under a line with i
 prompts, settings and seed give the same texts.
 """
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from absl import flags
 
@@ -221,7 +222,8 @@ def _read_prompts() -> list[str]:
             "gpt1_jax: reading prompts, one a line, until the end of input (Ctrl-D)",
             file=sys.stderr,
         )
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # as Python reads arguments
+    if isinstance(sys.stdin, io.TextIOWrapper):  # as Python reads arguments
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     lines = [line.rstrip("\n") for line in sys.stdin]
     if not lines:
         raise UserError(
@@ -233,7 +235,8 @@ def _read_prompts() -> list[str]:
 def main(arguments: list[str]) -> None:
     """Write the texts that the flags describe to standard output."""
     command.reject_positional(arguments)
-    settings = Settings(**{name: FLAGS[name].value for name in Settings._fields})
+    values: dict[str, Any] = {name: FLAGS[name].value for name in Settings._fields}
+    settings = Settings(**values)
     check(settings)
     settings = settings._replace(prompt=settings.prompt or _read_prompts())
     from gpt1_jax.engine import devices

@@ -76,7 +76,7 @@ def _parse_part(part: str) -> tuple[float, str, str]:
         weight = float(match[1]) if match else math.nan
     except ValueError:
         weight = math.nan
-    if not 0 < weight < math.inf or match[2] == "mixture":
+    if not match or not 0 < weight < math.inf or match[2] == "mixture":
         raise UserError(
             f"config.data.path: {part!r} is not a part of a mixture; expected "
             "WEIGHT*CORPUS:PATH,WEIGHT*CORPUS:PATH with weights above 0, "

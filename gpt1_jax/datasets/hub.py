@@ -159,7 +159,7 @@ def _download(
         raise UserError(
             f"{name!r} cannot be a name of the hub ({first_line(error)}); expected owner/name"
         ) from None
-    except (errors.HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]
         raise UserError(
             f"the hub's {name}: the download broke off ({first_line(error)}); "
             "run the same command to continue it"

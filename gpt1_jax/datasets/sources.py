@@ -195,7 +195,7 @@ def describe(task: Task, split: str, rows: Rows) -> dict:
 def _label_name(task: Task, label: Label | None) -> str:
     if label is None:
         return "hidden"
-    return str(math.floor(label + 0.5)) if task.bins else task.labels[label]
+    return str(math.floor(label + 0.5)) if task.bins else task.labels[int(label)]
 
 
 def _open(task: Task, source: str, path: str) -> FileSource | TableSource:

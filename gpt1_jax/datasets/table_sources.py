@@ -83,6 +83,7 @@ class HubSource(TableSource):
     """Read a data set of the Hugging Face hub from a local copy, or from the hub's own cache."""
 
     def __init__(self, task: Task, path: str):
+        assert task.hub
         super().__init__(task, task.hub, "hub")
         local = inputs.path("config.data.path", path)
         if path and local.exists():
@@ -159,6 +160,7 @@ class TfdsSource(TableSource):
     """Read a data set of TFDS that is prepared as array_record, without TensorFlow."""
 
     def __init__(self, task: Task, path: str):
+        assert task.tfds
         super().__init__(task, task.tfds, "tfds")
         self._builders = {
             config: tfds.builder(task.tfds.name, config, path) for config in task.tfds.configs

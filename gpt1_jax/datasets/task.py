@@ -116,6 +116,7 @@ class Task:
 
         The scored split has public labels in every task with a probe.
         """
+        assert self.probe
         scored = (*self.validation, *self.test)[0]
         return (self.probe.threshold, scored) if self.probe.threshold else (scored,)
 

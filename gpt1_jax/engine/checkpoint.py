@@ -106,14 +106,14 @@ def read_verified_params(
     def read():
         # Orbax's checkpointers wait for all processes of a job; its handlers do not.
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            stored = flatten_dict(handler.metadata(path).tree, sep="/")
+            stored = flatten_dict(handler.metadata(path).tree, sep="/")  # pyright: ignore[reportArgumentType]
             target = unflatten_dict(
                 {name: np.empty(stored[name].shape, stored[name].dtype) for name in wanted},
                 sep="/",
             )
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
             restore = args.PyTreeRestore(item=target, restore_args=as_numpy, partial_restore=True)
-            params = handler.restore(path, args=restore)
+            params = handler.restore(path, args=restore)  # pyright: ignore[reportArgumentType]
         checkpoint_meta.verify({"params": params}, stored_checksums)
         return params
 

@@ -119,7 +119,7 @@ def check_structure(folder: pathlib.Path, meta: Mapping[str, Any], items: Mappin
 def checksums(items: Mapping) -> dict[str, int]:
     """Return slash-joined name -> CRC-32 of every array of a nested dict."""
     return {
-        name: zlib.crc32(np.ascontiguousarray(leaf))
+        name: zlib.crc32(np.ascontiguousarray(leaf))  # pyright: ignore[reportArgumentType]
         for name, leaf in flatten_dict(items, sep="/").items()
     }
 

@@ -61,7 +61,7 @@ class Writer:
             ),
         )
         self._folder.mkdir(parents=True, exist_ok=True)
-        handlers = {item: ocp.StandardCheckpointHandler() for item in ITEMS}
+        handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in ITEMS}
         handlers[checkpoint_meta.ITEM] = ocp.JsonCheckpointHandler(checkpoint_meta.FILE)
         return ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
 

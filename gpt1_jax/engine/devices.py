@@ -63,7 +63,9 @@ def initialize(multihost: str, coordinator: str = "", processes: int = 0, proces
     try:
         if coordinator:
             local = coordinator.rpartition(":")[0] in LOOPBACK
-            options = {"coordinator_bind_address": coordinator} | LOCAL_JOB if local else {}
+            options: dict[str, Any] = {}
+            if local:
+                options = {"coordinator_bind_address": coordinator, **LOCAL_JOB}
             jax.distributed.initialize(coordinator, processes, process, **options)
         else:
             jax.distributed.initialize()
@@ -180,7 +182,7 @@ def mapped_program(step: Callable, mesh: Mesh, *, donate: bool = False) -> Calla
     )
 
 
-def mesh_of(devices: Sequence[jax.Device]) -> Mesh:
+def mesh_of(devices: Sequence[jax.Device]) -> Mesh:  # pyright: ignore[reportInvalidTypeForm]
     """Return the mesh of the devices, those of one host side by side as `split` orders the rows."""
     devices = sorted(devices, key=lambda device: device.process_index)
     return Mesh(np.array(devices), (AXIS,))

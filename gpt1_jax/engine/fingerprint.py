@@ -14,5 +14,5 @@ def params_sha256(params: Mapping) -> str:
     for name, leaf in sorted(flatten_dict(jax.device_get(params), sep="/").items()):
         array = np.ascontiguousarray(leaf)
         digest.update(f"{name} {array.shape} {array.dtype}".encode())
-        digest.update(array)
+        digest.update(array)  # pyright: ignore[reportArgumentType]
     return digest.hexdigest()

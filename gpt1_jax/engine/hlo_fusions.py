@@ -35,7 +35,7 @@ class Fusions:
     def _used_parts(self, computation: Computation) -> dict[str, float]:
         """Return the part of each value that the root of a computation needs."""
         used = {computation.root: 1.0}
-        for instruction in reversed(computation.instructions.values()):
+        for instruction in reversed(list(computation.instructions.values())):
             part = used.get(instruction.name, 0.0)
             for position, name in enumerate(instruction.operands if part else ()):
                 need = self.needed(computation, instruction, position, part)

@@ -91,7 +91,8 @@ def _select(
     # Surplus indices lie outside the arrays: they read zeros, and segment_sum drops them.
     (indices,) = jnp.nonzero(weights.ravel(), size=max_targets, fill_value=count)
     read = lambda array: array.at[indices].get(mode="fill", fill_value=0)
-    return _Positions(*map(read, arrays), indices)
+    hidden, targets, weights = map(read, arrays)
+    return _Positions(hidden, targets, weights, indices)
 
 
 def _nonzero(total: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -249,11 +250,6 @@ def task(scores: Float[Array, "B K"], label: Float[Array, "..."]) -> Float[Array
     if label.ndim == 1:
         return jnp.square(scores[:, 0] - label)
     return -jnp.sum(label * jax.nn.log_softmax(scores), axis=-1)
-
-
-def accuracy(scores: Float[Array, "B K"], label: Float[Array, "B K"]) -> Float[Array, ""]:
-    """Return the fraction of examples whose most probable class is that of the label."""
-    return jnp.mean(scores.argmax(axis=-1) == label.argmax(axis=-1), dtype=jnp.float32)
 
 
 def soft_bins(scores: Num[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "N K"]:

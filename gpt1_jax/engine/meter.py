@@ -29,7 +29,7 @@ class Meter:
     ):
         self._write, self._every, self._peak = write, every, peak
         self._extra, self._derive = extra, derive
-        self._sums = collections.Counter()
+        self._sums = collections.defaultdict(float)
         self._start_line()
 
     def due(self, step: int) -> bool:

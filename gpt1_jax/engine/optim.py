@@ -146,8 +146,8 @@ def freeze(
             flat[name] = jnp.concatenate([jnp.zeros_like(flat[name][:rows]), flat[name][rows:]])
         return unflatten_dict(flat, sep="/")
 
-    def update(grads, state, params=None):
-        updates, state = optimizer.update(zero_frozen(grads), state, params)
+    def update(updates, state, params=None):
+        updates, state = optimizer.update(zero_frozen(updates), state, params)
         return zero_frozen(updates), state
 
     return optax.GradientTransformation(optimizer.init, update)
@@ -165,9 +165,9 @@ def _scale_by_moments(b1: float, b2: float, eps: float) -> optax.GradientTransfo
         nu = jax.tree.map(jnp.zeros_like, params)
         return optax.ScaleByAdamState(jnp.zeros((), jnp.int32), mu, nu)
 
-    def update(grads, state, params=None):
-        mu = optax.tree.update_moment(grads, state.mu, b1, 1)
-        nu = optax.tree.update_moment_per_elem_norm(grads, state.nu, b2, 2)
+    def update(updates, state, params=None):
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
         scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
         return scaled, optax.ScaleByAdamState(optax.safe_increment(state.count), mu, nu)
 

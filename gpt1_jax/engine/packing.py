@@ -122,9 +122,9 @@ def _pad_streams(
     """Return the arrays of a batch with one row for every stream."""
     lengths = np.array([[len(stream) for stream in example] for example in examples])
     tokens = np.zeros((*lengths.shape, padded_length), np.int32)
-    for example, rows in zip(examples, tokens, strict=True):
-        for stream, row in zip(example, rows, strict=True):
-            row[: len(stream)] = stream
+    for number, example in enumerate(examples):
+        for place, stream in enumerate(example):
+            tokens[number, place, : len(stream)] = stream
     return {
         "tokens": tokens,
         "weights": (np.arange(padded_length) < lengths[..., None]).astype(np.float32),

@@ -103,7 +103,7 @@ def compile_step(step: Callable, target: Target, state: Any, batch: Mapping[str,
 
 def _compile(lowered: jax.stages.Lowered, options: Mapping[str, Any]) -> jax.stages.Compiled:
     """Compile without the cache, which cannot read programs for devices that are not there."""
-    cache = jax.config.jax_enable_compilation_cache
+    cache = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
     jax.config.update("jax_enable_compilation_cache", False)
     try:
         return lowered.compile(compiler_options=dict(options))
@@ -118,8 +118,9 @@ def _compile(lowered: jax.stages.Lowered, options: Mapping[str, Any]) -> jax.sta
 
 def _facts(compiled: jax.stages.Compiled, seconds: float) -> Compiled:
     memory, costs = compiled.memory_analysis(), compiled.cost_analysis()
+    assert memory is not None
     try:
-        program = hlo_text.parse(compiled.as_text())
+        program = hlo_text.parse(compiled.as_text() or "")
     except jax.errors.JaxRuntimeError as error:  # some releases of libtpu cannot write all programs
         raise UserError(
             f"config.compile_for: XLA compiles the step but cannot write it down "

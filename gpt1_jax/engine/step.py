@@ -1,6 +1,7 @@
 """Define the training step of one device: accumulate and average gradients, then optimize."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,4 +81,6 @@ def _not_finite(state: Mapping) -> jax.Array:
     XLA counts while it writes the state, so nothing is read again.
     """
     leaves = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return sum(jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in leaves)
+    counts = (jnp.sum(~jnp.isfinite(leaf), dtype=jnp.int32) for leaf in leaves)
+    total: Any = sum(counts)
+    return total

@@ -34,7 +34,7 @@ platform_name: "CUDA" dnn_version_info {{ major: 9 minor: 8 }} device_descriptio
 """
 
 
-def devices(target: Target) -> Sequence[jax.Device]:
+def devices(target: Target) -> Sequence[jax.Device]:  # pyright: ignore[reportInvalidTypeForm]
     """Return the devices of a target. They can be compiled for, not run on.
 
     A process that has not used JAX yet then uses the CPU for all else. The accelerator of this
@@ -52,7 +52,7 @@ def compiler_options(target: Target) -> dict[str, int]:
     return {} if target.accelerator.dimensions else {"xla_gpu_autotune_level": 0}
 
 
-def _tpus(target: Target) -> Sequence[jax.Device]:
+def _tpus(target: Target) -> Sequence[jax.Device]:  # pyright: ignore[reportInvalidTypeForm]
     if importlib.util.find_spec("libtpu") is None:
         raise _not_installed(target, "libtpu", "tpu")
     for name, value in _LIBTPU.items():
@@ -74,7 +74,7 @@ def _tpus(target: Target) -> Sequence[jax.Device]:
         ) from None
 
 
-def _gpus(target: Target) -> Sequence[jax.Device]:
+def _gpus(target: Target) -> Sequence[jax.Device]:  # pyright: ignore[reportInvalidTypeForm]
     card = target.accelerator
     fields = dict(card.compiler)
     major, minor = fields.pop("compute_capability")

@@ -86,12 +86,17 @@ def export_run(path: str, output: str, lm: bool = False) -> list[str]:
     run.meta(run.step)  # raises UserError if the tokenizer is not the checkpoint's
     params = run.params(run.step)
     finetuned = isinstance(run, reader.FinetunedRun)
-    with_head = finetuned and not lm
-    head = hf_heads.classifier(run, params) if with_head else hf_heads.LANGUAGE_MODEL
+    head = hf_heads.LANGUAGE_MODEL
+    if isinstance(run, reader.FinetunedRun) and not lm:
+        head = hf_heads.classifier(run, params)
     with _output_folder(output) as folder:
         _write_model(folder, run, params, head)
         hf_tokenizer.write(
-            folder, run.tokenizer, run.sizes["context"], specials=finetuned, streams=with_head
+            folder,
+            run.tokenizer,
+            run.sizes["context"],
+            specials=finetuned,
+            streams=head is not hf_heads.LANGUAGE_MODEL,
         )
         return storage.names(folder)
 
@@ -120,7 +125,7 @@ def _write_model(
     folder: pathlib.Path, run: reader.SavedRun, params: Mapping, head: hf_heads.Head
 ) -> None:
     """Write the weights, config.json, generation_config.json and the model card."""
-    tensors = hf_weights.from_params(params, run.sizes["layers"]) | head.tensors
+    tensors = {**hf_weights.from_params(params, run.sizes["layers"]), **head.tensors}
     config = hf_config.from_run(run, len(params["tokens"]), head)
     generation = {"bos_token_id": config["bos_token_id"], "pad_token_id": 0}
     parameters = sum(array.size for array in tensors.values())

@@ -45,10 +45,10 @@ def render(run: reader.SavedRun, parameters: int, architecture: str) -> str:
         architecture: the class of transformers that loads the folder.
     """
     sizes = run.sizes
-    if architecture == "OpenAIGPTLMHeadModel":
-        usage = model_card_usage.generation(run)
-    else:
+    if isinstance(run, reader.FinetunedRun) and architecture != "OpenAIGPTLMHeadModel":
         usage = model_card_usage.classification(run, architecture)
+    else:
+        usage = model_card_usage.generation(run)
     sections = [
         HEADER.format(pipeline=PIPELINES[architecture]),
         f"# {run.workdir.resolve().name}",

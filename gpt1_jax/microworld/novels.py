@@ -117,6 +117,7 @@ class Author:
         rng, world = self.rng, self.world
         if topic == "grammar":
             return grammar_sentence(rng, self.subjects["things"], world.stuffs, correct=True)
+        assert subject is not None  # only grammar has none
         slots["x"], slots["y"] = subject, getattr(world, topic)[subject]
         too_few = topic == "tones" and min(map(len, self.adjectives.values())) < 2
         if subject not in self.stated[topic] or too_few:

@@ -140,7 +140,11 @@ def _cells(name: str, index: int, row: TaskRow) -> dict[str, str | int | float]:
     """Return column -> value for every column whose value is not "none"."""
     label = LABELS[name][row.label] if name in LABELS else row.label
     # CoLA marks unacceptable sentences with a star, as linguists do.
-    cells = {"source": "micro", "genre": "microworld", "mark": "" if row.label else "*"}
+    cells: dict[str, str | int | float] = {
+        "source": "micro",
+        "genre": "microworld",
+        "mark": "" if row.label else "*",
+    }
     for value, columns in (
         (index, "index|id|old_index|promptID|pairID|captionID"),
         (2 * index, "qid1|#1 ID"),
@@ -159,7 +163,7 @@ def _write_race(folder: pathlib.Path, level: str, rows: list[TaskRow]) -> None:
     for number, row in enumerate(rows):
         name = f"{number}.txt"
         passage = {
-            "answers": ["ABCD"[row.label]],
+            "answers": ["ABCD"[int(row.label)]],
             "options": [list(row.choices)],
             "questions": [row.question],
             "article": row.texts[0],
@@ -186,5 +190,7 @@ def _write_pronouns(folder: pathlib.Path, rows: Mapping[str, list[TaskRow]]) -> 
         blocks = []
         for row in split_rows:
             candidates = ",".join(row.choices)
-            blocks.append("\n".join([*row.texts, row.question, candidates, row.choices[row.label]]))
+            blocks.append(
+                "\n".join([*row.texts, row.question, candidates, row.choices[int(row.label)]])
+            )
         (folder / f"{split}.c.txt").write_text("\n\n".join(blocks) + "\n")

@@ -7,7 +7,7 @@ knows the world therefore scores CEILING on every task.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpt1_jax.errors import UserError
 from gpt1_jax.microworld import row_makers
@@ -21,7 +21,7 @@ CEILING = 100.0  # percent
 class RowTask(NamedTuple):
     """Hold the function that makes a row with a given label, and the possible labels."""
 
-    make: Callable[[RowSampler, int | float], TaskRow]
+    make: Callable[[RowSampler, Any], TaskRow]
     labels: tuple[int | float, ...]
 
 

@@ -51,7 +51,8 @@ def attend(
     if kind == "auto" and length > BLOCK:
         return merge_heads(blocked_attention(qkv, segment_ids, words, rate))
     mask = causal_mask(length)[None] if segment_ids is None else segment_mask(segment_ids)
-    return merge_heads(masked_attention(*qkv, mask, rate, key))
+    q, k, v = qkv
+    return merge_heads(masked_attention(q, k, v, mask, rate, key))
 
 
 def _is_fused(kind: str, width: int, heads: int) -> bool:

@@ -41,7 +41,7 @@ class Sizes(NamedTuple):
     size: int
     rate: float
 
-    def rows(self, tile) -> pl.Slice:
+    def rows(self, tile) -> pl.Slice | slice:
         """Return the rows of tile number `tile`. A TPU slices parts of a memory tile only at 0."""
         return pl.ds(0 if self.tiles == 1 else tile * self.tile, self.tile)
 

@@ -331,7 +331,7 @@ class _Inputs(NamedTuple):
 def _pallas_call(platform: Platform, body: Callable, *, name: str, **options: Any) -> Callable:
     if platform.is_tpu:
         parallel = ("parallel", "parallel", *["arbitrary"] * (len(options["grid"]) - 2))
-        params = pltpu.CompilerParams(dimension_semantics=parallel)
+        params = pltpu.CompilerParams(dimension_semantics=parallel)  # pyright: ignore[reportArgumentType]
     else:
         params = triton.CompilerParams(num_warps=4, num_stages=2)
     if platform.interpret:

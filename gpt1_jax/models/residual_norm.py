@@ -74,12 +74,12 @@ def _forward(x, branch, params, words, rate, interpret):
 
 def _backward(rate, interpret, inputs, gradient):
     def plain(x, branch, params, words, gradient):
-        function = lambda *inputs: _plain(*inputs, words, rate=rate)
+        function = lambda *inputs: _plain(*inputs, words, rate=rate)  # pyright: ignore[reportCallIssue]
         return jax.vjp(function, x, branch, params)[1](gradient)
 
     kernel = functools.partial(_backward_kernel, rate=rate)
     if interpret:
-        return *kernel(*inputs, gradient, interpret=True), None
+        return *kernel(*inputs, gradient, interpret=True), None  # pyright: ignore[reportCallIssue]
     gradients = jax.lax.platform_dependent(
         *inputs, gradient, cuda=kernel, rocm=kernel, default=plain
     )

@@ -125,7 +125,8 @@ def _prepare_weights(body: nn.Module, params: Mapping) -> _Weights:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _embedding(body: nn.Module, params: Mapping) -> Float[Array, "E D"]:
-    return body.apply({"params": params}, False, method="embedding")
+    embedding: Any = body.apply({"params": params}, False, method="embedding")
+    return embedding
 
 
 def _decode_loop(

@@ -20,12 +20,8 @@ from gpt1_jax import inputs, storage
 FILE = "environment.json"
 PACKAGES = ("gpt1_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "tokenizers")
 # Fields that a reader may rely on, as `inputs.check_fields` takes them.
-FIELDS = {
-    "starts.[].commit": str,
-    "starts.[].versions.*": str,
-    "starts.[].devices.kind": str,
-    "starts.[].devices.count": int,
-}
+FIELDS = {"starts.[].commit": str, "starts.[].versions.*": str}
+DEVICES = {"starts.[].devices.kind": str, "starts.[].devices.count": int}
 REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
@@ -129,7 +125,7 @@ def makers(path: pathlib.Path) -> list[str]:
     Raises:
         UserError: the file is damaged.
     """
-    starts = inputs.read_object(path, FIELDS, missing={"starts": []})["starts"]
+    starts = inputs.read_object(path, FIELDS | DEVICES, missing={"starts": []})["starts"]
     lines = [
         f"{title(start)}, on {start['devices']['count']} x {start['devices']['kind']}"
         for start in starts

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
-import rich.console
 from tensorboardX import SummaryWriter
 from tensorboardX.record_writer import register_writer_factory
 from tensorboardX.summary import hparams
@@ -51,7 +50,7 @@ class Log:
             name: value if isinstance(value, bool | int | float | str) else str(value)
             for name, value in (settings or {}).items()
         }
-        self._console = rich.console.Console(highlight=False, soft_wrap=True, markup=False)
+        self._console = progress.console()
         self._enabled, self._workdir = enabled, workdir
         self.started = False
         self._files = contextlib.ExitStack()
@@ -87,7 +86,8 @@ class Log:
         self._board = self._files.enter_context(board)
         if self._settings:
             _, settings, _ = hparams(self._settings, {})
-            self._board.file_writer.add_summary(settings)
+            if self._board.file_writer:
+                self._board.file_writer.add_summary(settings)
 
     def line(self, text: str) -> None:
         """Write one or more lines to the console and to log.txt."""
@@ -121,7 +121,7 @@ class Log:
         """Flush and close all files."""
         self._files.close()
 
-    def _appender(self, path: pathlib.Path) -> "_LogFile":
+    def _appender(self, path: pathlib.Path) -> Any:  # a _LogFile
         return _LogFile(path, storage.appender, self._report_failure)
 
     @contextlib.contextmanager
@@ -146,7 +146,7 @@ class Log:
         Elsewhere the lines of `metrics` show the progress.
         """
         console = self._console if self._enabled else None
-        return progress.bar(title, console=console, plain_every=float("inf"))
+        return progress.bar(title, console, plain_every=float("inf"))
 
 
 class _LogFile:
@@ -203,11 +203,11 @@ class _BoardFiles:
 
     def open(self, path: str) -> _LogFile:
         """Open SCHEME:PATH for writing."""
-        path = pathlib.Path(path.partition(":")[2])
-        return _LogFile(path, lambda path: open(path, "wb"), self._report_failure)
+        file = pathlib.Path(path.partition(":")[2])
+        return _LogFile(file, lambda path: open(path, "wb"), self._report_failure)
 
     def directory_check(self, path: str) -> None:
         """Create the folder SCHEME:PATH."""
-        path = pathlib.Path(path.partition(":")[2])
-        with self._report_failure(path):
-            os.makedirs(path, exist_ok=True)
+        folder = pathlib.Path(path.partition(":")[2])
+        with self._report_failure(folder):
+            os.makedirs(folder, exist_ok=True)

@@ -48,7 +48,8 @@ class Tokenizer:
         self._backend, self.word_pipeline = backend, word_pipeline
         backend.encode_special_tokens = True  # "_start_" in a text is text, not the special token
         self.vocab_size = backend.get_vocab_size(with_added_tokens=False)
-        self.start, self.delimiter, self.extract = map(backend.token_to_id, SPECIALS)
+        ids: Any = map(backend.token_to_id, SPECIALS)
+        self.start, self.delimiter, self.extract = ids
         self.newline = backend.token_to_id("\n" + END_OF_WORD)
         self.fingerprint = hashlib.sha256(self._content().encode()).hexdigest()
         self._pipeline = None

@@ -73,7 +73,8 @@ class Pipeline:
     def __init__(self, process: Callable[[list[str]], list[Any]], versions: str):
         self._process, self._versions = process, versions
         self._lock, self._cache = threading.Lock(), {}
-        self._english = self._without_special_cases = None
+        self._english: Any = None
+        self._without_special_cases: Any = None
 
     def __call__(self, text: str) -> list[Any]:
         """Return the results for the words of the text.
@@ -111,7 +112,7 @@ class Pipeline:
         self._cache = {}
 
     def _process_line(self, chunks: list[str]) -> list[Any]:
-        results = list(map(self._cache.get, chunks))
+        results: list[Any] = list(map(self._cache.get, chunks))
         if not all(results):
             for chunk in chunks:
                 if chunk not in self._cache:

@@ -21,9 +21,7 @@ from gpt1_jax.trainers.fit import Training, training
 from gpt1_jax.trainers.optim_config import OptimConfig
 
 
-def classifier(
-    task: Task, body: nn.Module, regression: bool, **dropout: float | bool
-) -> Classifier:
+def classifier(task: Task, body: nn.Module, regression: bool, **dropout: Any) -> Classifier:
     """Return the task's head on `body`; `dropout` are the dropout arguments of `Classifier`."""
     outputs = 1 if task.format == "choice" or regression else task.outputs
     return Classifier(body, outputs, sum_streams=task.format == "similarity", **dropout)
@@ -136,16 +134,12 @@ def loss(model: Classifier, lm_coef: float, softmax_positions: bool = True) -> C
 
     def objective(params, batch, key):
         scores, hidden, embedding = _apply(model, params, batch, train=True, rngs={"dropout": key})
-        scores, label = scores.reshape(len(scores), -1), batch["label"]
-        task_loss = losses.task(scores, label).mean()
-        metrics = {"task_loss": task_loss}
-        if label.ndim == 2:  # classes; with dropout, and before the update
-            metrics["train_accuracy"] = losses.accuracy(scores, label)
+        task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
         if lm_coef == 0:
-            return task_loss, metrics
+            return task_loss, {"task_loss": task_loss}
         rows = losses.softmax_rows(embedding, model.body.vocab_size, softmax_positions)
         lm_loss = _lm_loss(hidden, rows, batch)
-        return task_loss + lm_coef * lm_loss, metrics | {"lm_loss": lm_loss}
+        return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
 
     return objective
 
@@ -165,7 +159,7 @@ def _lm_loss(hidden: jax.Array, embedding: jax.Array, batch: Mapping) -> jax.Arr
     )
 
 
-def _apply(model: Classifier, params: Mapping, batch: Mapping, **options):
+def _apply(model: Classifier, params: Mapping, batch: Mapping, **options) -> Any:
     return model.apply(
         {"params": params},
         batch["tokens"],

@@ -101,7 +101,7 @@ def _build(config: ConfigDict, run: lifecycle.OpenRun, data: FinetuneData) -> Fi
     settings = optim_config(config, optim.warmup_linear, steps, config.optim.warmup_fraction)
     frozen = tuple(sorted(initial.restored_rows.items())) if config.init.frozen else ()
     programs = classification.programs(
-        classifier,
+        classifier,  # pyright: ignore[reportArgumentType]
         config.lm_coef,
         config.regression,
         config.published.softmax_positions,

@@ -179,17 +179,17 @@ def pack_streams(
     share_prefix = config.share_prefix and task.format == "choice"
     if None in labels:
         return packing.PackedExamples(streams, None, share_prefix)
-    labels = np.array(labels)
+    numbers = np.array(labels)
     weights = packing.stream_weights(
         streams,
-        labels,
+        numbers,
         per_sequence_mean=config.published.per_sequence_lm_mean,
         every_stream=config.published.lm_loss_on_wrong_answers or task.format != "choice",
     )
     if config.regression:
-        targets = labels.astype(np.float32)
+        targets = numbers.astype(np.float32)
     else:
-        targets = losses.soft_bins(labels, task.outputs)
+        targets = losses.soft_bins(numbers, task.outputs)
     return packing.PackedExamples(streams, targets, share_prefix, weights)
 
 

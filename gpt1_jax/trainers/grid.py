@@ -100,7 +100,9 @@ def build_grid(config: ConfigDict, pretrainings: Pretrainings, tasks_path: str) 
         grid.cells.setdefault(name, candidate.cell)
         pretraining = grid.pretrainings.setdefault(name, candidate.pretraining)
         origin = f"{pretraining.name}_{pretraining.seed(candidate.coordinates.seed)}"
-        grid.points[candidate.experiment].append(Point(*candidate.coordinates, name, origin))
+        variant, task, value, seed = candidate.coordinates
+        point = Point(variant, task, value, seed, name, origin)
+        grid.points[candidate.experiment].append(point)
     return grid
 
 

@@ -79,7 +79,7 @@ def row_losses(
     return losses.language_model(*arguments)
 
 
-def _loss_arguments(model, params, tokens, key, softmax_positions) -> tuple[jax.Array, ...]:
+def _loss_arguments(model, params, tokens, key, softmax_positions) -> tuple[Any, ...]:
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     train, rngs = key is not None, None if key is None else {"dropout": key}
     hidden, embedding = model.apply({"params": params}, inputs, train=train, rngs=rngs)

@@ -48,7 +48,7 @@ class OptimConfig(NamedTuple):
 
     def learning_rate(self, count: int) -> float:
         """Return the learning rate after `count` finished steps."""
-        return float(self.lr * self.factor()(count))
+        return float(self.lr * self.factor()(count))  # pyright: ignore[reportArgumentType]
 
     def optimizer(self) -> optax.GradientTransformation:
         """Return Adam with these settings."""

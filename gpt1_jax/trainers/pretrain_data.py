@@ -68,7 +68,7 @@ def open_corpus(config: ConfigDict, run: lifecycle.OpenRun) -> Corpus:
     cache = _cache_folder(config.data.cache)
     parts = corpora.parts(config.data.corpus, config.data.path, config.data.column)
     tokenizer = _find_tokenizer(config, parts, cache / "tokenizers", run.log.line)
-    fingerprints = {part.name: part.documents.fingerprint for part in parts}
+    fingerprints: dict[str, Any] = {part.name: part.documents.fingerprint for part in parts}
     if len(parts) > 1:
         fingerprints["mixture"] = [[part.name, part.weight] for part in parts]
     fingerprints["tokenizer"] = tokenizer.fingerprint
@@ -111,7 +111,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> PretrainData:
             characters_per_token[split] += (
                 part.weight * count["characters"] / max(count["tokens"], 1)
             )
-    about = records[parts[0].name]
+    about = records[tokenized[0].name]
     if len(parts) > 1:
         about = {
             "parts": {part.name: {"weight": part.weight, **records[part.name]} for part in parts}

@@ -107,7 +107,7 @@ def read_pretrained(
     source = run.steps[-1] if is_deleted else step
     meta = run.meta(source)
     if layers is None:
-        layers = run.sizes.get("layers", 1)
+        layers = int(run.sizes.get("layers", 1))
     names = checkpoint.param_names(run.workdir, source)
     transferred = transfer.transferred_names(names, layers)
     return Pretrained(
@@ -119,7 +119,7 @@ def read_pretrained(
         params=checkpoint.read_params(run.workdir, source, transferred),
         dropped=[name for name in names if name not in transferred],
         origin={"origin": run.config["origin"]} if "origin" in run.config else {},
-        fingerprint=first.fingerprint if is_deleted else _fingerprint(meta, transferred),
+        fingerprint=first.fingerprint if first and is_deleted else _fingerprint(meta, transferred),
     )
 
 

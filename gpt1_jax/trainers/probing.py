@@ -4,7 +4,7 @@ Letters: N examples, C choices of an example, each of which is one token stream.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -34,7 +34,7 @@ class ProbeSplit(NamedTuple):
     streams: list[probes.Stream]
 
     @property
-    def labels(self) -> list[int]:
+    def labels(self) -> list[Any]:
         """Return the N class ids."""
         return [example.label for example in self.examples]
 
@@ -68,6 +68,7 @@ def encode_split(
     Raises:
         UserError: more rows cannot be probed than `omitted` allows.
     """
+    assert task.probe
     encoded, streams = [], []
     for example in examples:
         try:
@@ -134,7 +135,7 @@ class ChoiceScorer:
         for key, split in self._splits.items():
             end = start + len(split.streams)
             values = means[start:end]
-            if split.task.probe.total:
+            if split.task.probe and split.task.probe.total:
                 values = values * self._lengths[start:end]
             scores[key] = values.reshape(len(split.examples), -1)
             start = end
@@ -146,7 +147,8 @@ def _scoring_step(model: LanguageModel) -> Callable:
 
     def step(params, batch, _):
         tokens, weights = batch["tokens"][:, 0], batch["weights"][:, 0]
-        hidden, embedding = model.apply({"params": params}, tokens[:, :-1], train=False)
+        outputs: Any = model.apply({"params": params}, tokens[:, :-1], train=False)
+        hidden, embedding = outputs
         rows = embedding[: model.body.vocab_size]
         loss = losses.language_model(
             hidden, rows, tokens[:, 1:], weights[:, 1:], max_targets=batch["max_targets"].value
@@ -185,6 +187,7 @@ def evaluate_probe(
         splits: the splits, by the names of task and split.
         scores: the scores of their choices.
     """
+    assert task.probe
     scored_split = task.name, task.probe_splits[-1]
     choices, extra = scores[scored_split], {}
     if task.probe.threshold:

@@ -43,6 +43,7 @@ class Rehearsal(NamedTuple):
     @property
     def seconds(self) -> dict[str, float]:
         """Return the least seconds of the program, by what limits it."""
+        assert self.compiled
         accelerator, devices = self.target.accelerator, self.target.devices
         # In a ring, a device sends and receives all shares of the sum but its own, twice.
         collective_bytes = sum(kind.bytes for kind in self.compiled.collectives)

@@ -98,6 +98,7 @@ def _fit(found: Rehearsal) -> str:
 def _figures(found: Rehearsal) -> dict[str, str]:
     """Return the figures of the program, by name."""
     compiled, seconds = found.compiled, found.seconds
+    assert compiled
     memory, traffic = compiled.memory, compiled.traffic
     rows = {
         "memory a device": f"{_gibibytes(memory.arguments)} GiB arguments + "
@@ -135,7 +136,7 @@ def _notes(found: Rehearsal) -> list[str]:
         notes.append(f"The figures below the FLOPs are with config.optim.accumulate={value}.")
     if not accelerator.dimensions:
         notes.append("Matrix products are not tuned, because there is no device to try them on.")
-    if found.compiled.unknown_loops:
+    if found.compiled and found.compiled.unknown_loops:
         loops = ", ".join(found.compiled.unknown_loops)
         notes.append(f"Loops of unknown length count once: {loops}.")
     return notes
@@ -143,6 +144,7 @@ def _notes(found: Rehearsal) -> list[str]:
 
 def operations(found: Rehearsal) -> Table:
     """Return the table of the operations that move the most bytes."""
+    assert found.compiled
     rows = [
         Row(
             operation.name,

@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 
 from ml_collections import ConfigDict
 
@@ -106,7 +107,7 @@ def _work(config: ConfigDict, path: str, number: int, cores: Sequence[int]) -> N
     job_queue.run_jobs(jobs, pathlib.Path(path))
 
 
-def _exit_with_parent(parent: multiprocessing.process.BaseProcess) -> None:
+def _exit_with_parent(parent: BaseProcess) -> None:
     """Kill this process when its parent process ends, however it ends."""
     parent.join()
     os.kill(os.getpid(), signal.SIGKILL)

@@ -153,6 +153,7 @@ def _missing_data(config: ConfigDict, task: Task) -> str:
 
 def _configure(config: ConfigDict, task: Task) -> Task:
     """Return the task with the ceiling and the options that the config gives its probe."""
+    assert task.probe
     ceiling = config.ceilings.to_dict()[task.name]
     if ceiling <= task.chance:
         raise UserError(
@@ -294,6 +295,7 @@ def _write_predictions(
 
 def _probe_summary(task: Task, metadata: Mapping[str, Mapping]) -> dict:
     """Return the facts on a probe that the report needs."""
+    assert task.probe
     split = task.probe_splits[-1]
     return {
         "curve": task.probe.curve,

@@ -133,7 +133,8 @@ def test_other_processes_write_nothing(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr().out == ""
 
 
-def test_bar_prints_lines_without_a_terminal(capsys):
+def test_bar_prints_lines_without_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a notebook
     with progress.bar("reading", plain_every=0.0) as advance:
         advance(1, 4)
         advance(2, 4)

@@ -25,7 +25,7 @@ RUNS = {"*.*": str}  # name of the pretraining -> seed -> folder
 HINT = "restore the file, or run the ablation in a new folder"
 
 
-def read_cells(workdir: pathlib.Path, missing: dict | None) -> dict[str, Any] | None:
+def read_cells(workdir: pathlib.Path, missing: dict | None) -> Any:
     """Return the content of cells.json, or `missing` without such a file.
 
     Its sections "pretrain" and "zero_shot" are name of the pretraining -> seed -> folder. Earlier

@@ -6,6 +6,7 @@ Scores and differences come in as fractions. They are shown in points (x 100).
 import math
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from gpt1_jax.analysis.report import paper
 from gpt1_jax.analysis.report.scores import EXAMPLES, Column, Condition
@@ -145,7 +146,8 @@ def value(number: float | str, setting_name: str) -> str:
     if setting_name == EXAMPLES and number == 0:
         return "all"
     if setting_name == "init.layers":
-        return {-1: "none", 0: "emb."}.get(number, str(number))
+        names: dict[Any, str] = {-1: "none", 0: "emb."}
+        return names.get(number, str(number))
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
     return f"{number:,g}" if is_number else str(number)
 

@@ -6,7 +6,7 @@ uses figure objects and never pyplot, so it has no global state.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpt1_jax.analysis.report.rendering import COLORS, INK, Figure, render
 from gpt1_jax.errors import printable
@@ -62,7 +62,7 @@ class Axis(NamedTuple):
 
     label: str
     log: bool = False
-    ticks: Mapping[float, str] = {}
+    ticks: Mapping[Any, str] = {}
 
 
 def line_legend(label: str, linestyle: int) -> Line:

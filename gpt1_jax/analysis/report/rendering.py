@@ -3,7 +3,7 @@
 import html
 import io
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 INK = "#010203"  # the color of text and axes; an inline SVG replaces it by the page's text color
 # Okabe and Ito's colors, which color-blind readers can distinguish. Their yellow is left out,
@@ -47,7 +47,7 @@ def render(figure, name: str, title: str, alt: str) -> Figure:
     figure.set_layout_engine("none")  # both files use the layout that was just computed
     svg, png = io.StringIO(), io.BytesIO()
     no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    options = {"svg.hashsalt": name, "svg.fonttype": "none", "path.simplify": True}
+    options: Any = {"svg.hashsalt": name, "svg.fonttype": "none", "path.simplify": True}
     with matplotlib.rc_context(options):
         figure.savefig(svg, format="svg", transparent=True, metadata=no_metadata)
         figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
@@ -63,7 +63,7 @@ def _inline(svg: str, name: str, alt: str) -> str:
     """
     start = svg.index("<svg ")
     body = svg[svg.index(">", start) + 1 :]
-    box = re.search(r'viewBox="([^"]*)"', svg[start:])[1]
+    (box,) = re.findall(r'viewBox="([^"]*)"', svg[start:])[:1]
     body = re.sub(r"<(style|metadata)\b.*?</\1>", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", body)

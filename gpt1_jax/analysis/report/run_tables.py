@@ -8,8 +8,13 @@ import numpy as np
 
 from gpt1_jax.analysis.report import formatting, paper
 from gpt1_jax.analysis.report.fields import COUNTS, DATA
-from gpt1_jax.analysis.report.results import ExperimentPoint, Results
-from gpt1_jax.analysis.report.run_folders import FINISHED, FinetuningRun, Folder
+from gpt1_jax.analysis.report.results import (
+    FINISHED,
+    ExperimentPoint,
+    FinetuningRun,
+    Folder,
+    Results,
+)
 from gpt1_jax.analysis.report.scores import degenerate, fingerprint
 from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.registry import TASKS
@@ -61,7 +66,7 @@ def zero_shot(probes: Mapping[str, Mapping[str, Mapping[str, Mapping]]]) -> Tabl
 
 def _metric(runs: Mapping[str, Mapping]) -> str:
     metric = next(iter(runs.values()))["metric"]
-    return paper.METRICS.get(metric, metric)
+    return paper.METRICS.get(metric) or metric
 
 
 def _ceiling_flaw(task: str, runs: Mapping[str, Mapping]) -> str:

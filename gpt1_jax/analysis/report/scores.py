@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt1_jax.analysis.report import paper
-from gpt1_jax.analysis.report.results import Experiment, ExperimentPoint
-from gpt1_jax.analysis.report.run_folders import FINISHED, FinetuningRun
+from gpt1_jax.analysis.report.results import FINISHED, Experiment, ExperimentPoint, FinetuningRun
 from gpt1_jax.analysis.stats import intervals, metrics, two_way
 from gpt1_jax.analysis.stats.degenerate import degenerate_reason
 from gpt1_jax.analysis.stats.intervals import Estimate
@@ -99,8 +98,9 @@ class Scores:
         return math.inf if value == 0 and self.setting == EXAMPLES else value
 
     def _condition_order(self, condition: Condition) -> tuple:
-        is_number = isinstance(condition.value, int | float)
-        number = self._value_order(condition.value) if is_number else 0
+        value = condition.value
+        is_number = isinstance(value, int | float)
+        number = self._value_order(value) if isinstance(value, int | float) else 0
         variant = paper.order(condition.variant, paper.VARIANTS)
         return variant, is_number, number, str(condition.value)
 
@@ -110,6 +110,7 @@ class Scores:
         For labeled examples this is the number of examples that the runs have read.
         """
         if self.setting != EXAMPLES:
+            assert isinstance(condition.value, int | float)
             return condition.value
         run = next(iter(self.runs(column, condition).values()))
         return run.result["data"]["splits"]["train"]["rows"]
@@ -159,8 +160,8 @@ class Scores:
 
     def difference(self, column: Column, full: Condition, other: Condition) -> Estimate | None:
         """Return the score of `full` minus the score of `other`; None if either has none."""
-        samples = self._sample(column, full), self._sample(column, other)
-        return two_way.difference(*samples) if all(samples) else None
+        one, two = self._sample(column, full), self._sample(column, other)
+        return two_way.difference(one, two) if one and two else None
 
     def trend(self, column: Column, conditions: Sequence[Condition]) -> Estimate | None:
         """Return the slope of a straight line through the scores of conditions, per condition.
@@ -184,14 +185,14 @@ class Scores:
     def average(self, columns: Sequence[Column], condition: Condition) -> Estimate | None:
         """Return the mean over columns in which the condition has a score; None without columns."""
         estimates = [self.estimate(column, condition) for column in columns]
-        return intervals.average(estimates) if columns else None
+        return intervals.average([found for found in estimates if found]) if columns else None
 
     def average_difference(
         self, columns: Sequence[Column], full: Condition, other: Condition
     ) -> Estimate | None:
         """Return the mean of `full` over columns minus that of `other`; None without columns."""
         estimates = [self.difference(column, full, other) for column in columns]
-        return intervals.average(estimates) if columns else None
+        return intervals.average([found for found in estimates if found]) if columns else None
 
     def _measure(self, column: Column, condition: Condition) -> two_way.Sample | None:
         """Return the values of all examples for every seed; None if no run has finished."""

@@ -5,6 +5,7 @@ as the median of N runs, and as the run with the best development score of N.
 """
 
 import statistics
+from typing import Any
 
 from gpt1_jax.analysis.report import formatting
 from gpt1_jax.analysis.report.results import Experiment
@@ -52,10 +53,11 @@ def _row(column: Column, development: Scores, test: Scores) -> Row:
         for condition in development.conditions
         if (estimate := development.estimate(column, condition))
     }
-    chosen = max(means, key=means.get)
+    chosen = max(means, key=lambda condition: means[condition])
     seeds = development.seed_scores(column, chosen)
-    best = max(seeds, key=seeds.get)
-    cells = [Cell(formatting.value(chosen.value, development.setting), "", chosen.value)]
+    best = max(seeds, key=lambda seed: seeds[seed])
+    value: Any = chosen.value
+    cells = [Cell(formatting.value(value, development.setting), "", value)]
     cells += _scores(column, chosen, development, best)
     test_column = next(
         (

@@ -8,8 +8,14 @@ from collections.abc import Iterable
 
 from gpt1_jax.analysis.report import formatting, notes, paper
 from gpt1_jax.analysis.report.differences import Differences
-from gpt1_jax.analysis.report.results import Results
-from gpt1_jax.analysis.report.run_folders import FAILED, FINISHED, MISSING, UNFINISHED, Folder
+from gpt1_jax.analysis.report.results import (
+    FAILED,
+    FINISHED,
+    MISSING,
+    UNFINISHED,
+    Folder,
+    Results,
+)
 from gpt1_jax.analysis.report.scores import Condition, Scores, degenerate
 from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
 from gpt1_jax.runs import environment
@@ -38,6 +44,7 @@ def headline(scores: Scores) -> str:
     if not columns:
         return ""
     estimate = scores.average(columns, chosen)
+    assert estimate  # the columns have a score
     interval = formatting.interval(100 * estimate.low, 100 * estimate.high)
     runs = min(len(scores.runs(column, chosen)) for column in columns)
     origins = ""

@@ -7,8 +7,8 @@ the coverage and the power in simulations.
 """
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def average(estimates: Sequence[Estimate]) -> Estimate:
     )
 
 
-def correct_family(family: Mapping[Hashable, Estimate]) -> dict[Hashable, Estimate]:
+def correct_family(family: Mapping[Any, Estimate]) -> dict[Any, Estimate]:
     """Return the same differences with Holm's (1979) correction: `p_corrected` and `alpha`.
 
     The chance of any false finding in the whole family is at most 5%. Holm's procedure tests the

@@ -20,7 +20,7 @@ def f1(labels, predictions) -> float:
     """Return the F1 score of class 1; 0.0 if neither labels nor predictions contain class 1."""
     import sklearn.metrics
 
-    return float(sklearn.metrics.f1_score(labels, predictions, zero_division=0.0))
+    return float(sklearn.metrics.f1_score(labels, predictions, zero_division=0.0))  # pyright: ignore[reportArgumentType]
 
 
 def matthews(labels, predictions) -> float:
@@ -34,14 +34,14 @@ def pearson(labels, predictions) -> float:
     """Return Pearson's correlation of two sequences of scores."""
     import scipy.stats
 
-    return _correlation(lambda x, y: scipy.stats.pearsonr(x, y).statistic, labels, predictions)
+    return _correlation(lambda x, y: scipy.stats.pearsonr(x, y)[0], labels, predictions)
 
 
 def spearman(labels, predictions) -> float:
     """Return Spearman's rank correlation of two sequences of scores."""
     import scipy.stats
 
-    return _correlation(lambda x, y: scipy.stats.spearmanr(x, y).statistic, labels, predictions)
+    return _correlation(lambda x, y: scipy.stats.spearmanr(x, y)[0], labels, predictions)
 
 
 def _correlation(function: Callable, labels, predictions) -> float:

@@ -34,7 +34,7 @@ Three rules cover the degenerate cases:
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Sample(NamedTuple):
 
 def cluster_seeds(
     values: Mapping[int, np.ndarray], clusters: Mapping[int, Hashable]
-) -> Mapping[Hashable, np.ndarray]:
+) -> Mapping[Any, np.ndarray]:
     """Return cluster -> values [N]; the seeds themselves if one cluster holds all of them.
 
     Seeds that start from one pretraining run share its luck, so they are not independent. The
@@ -165,7 +165,7 @@ def _estimate(
         groups: [S N] each, on the same examples; S may differ.
         runs, failed, limits: as in Estimate.
     """
-    examples = sum(group.mean(0) for group in groups)
+    examples = np.sum([group.mean(0) for group in groups], axis=0)
     mean, rows = examples.mean(), len(examples)
     free_rows = max(rows - 1, 1)
     # Mean squares divided by S N, with their degrees of freedom.
@@ -182,7 +182,7 @@ def _estimate(
         variance += max(0.0, between - interaction)
         terms += [(between, seeds - 1), (interaction, (seeds - 1) * free_rows)]
     seeds = min(map(len, groups))
-    squares = [np.var(group.mean(1), ddof=1) if seeds > 1 else np.nan for group in groups]
+    squares = [float(np.var(group.mean(1), ddof=1)) if seeds > 1 else np.nan for group in groups]
     return Estimate(
         mean=float(mean),
         variance=float(variance),
