@@ -64,7 +64,10 @@ def write_finetuning_run(
     write_json(folder / "result.json", result)
     write_json(folder / "config.json", {"trainer": "finetune", "lm_coef": 0.5, "epochs": 3})
     metric = entry.metrics[0]
-    lines = [{"step": step, "task_loss": 1 / step, "tokens_per_s": 1000.0} for step in (10, 20)]
+    lines = [
+        {"step": step, "task_loss": 1 / step, "train_accuracy": 0.9, "tokens_per_s": 1000.0}
+        for step in (10, 20)
+    ]
     lines.append({"step": 20, f"{entry.validation[0]}_{metric}": scores["validation"][metric]})
     write_lines(folder / "metrics.jsonl", lines)
     with (folder / "metrics.jsonl").open("a") as file:

@@ -85,7 +85,8 @@ def test_finetuning_writes_a_complete_run(gpt1, finetuning, tmp_path, task, body
         assert [row[0] for row in rows] == [str(number) for number in range(count)]
         assert_probabilities_sum_to_one(rows)
     assert (result["best_step"], result["steps"]) == (3, 3)
-    assert {"loss", "task_loss", "lm_loss"} < set(read_metrics(tmp_path)[0])
+    first = read_metrics(tmp_path)[0]
+    assert {"loss", "task_loss", "lm_loss"} < set(first) and 0 <= first["train_accuracy"] <= 1
 
 
 @pytest.mark.parametrize(

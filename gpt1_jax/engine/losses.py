@@ -252,6 +252,11 @@ def task(scores: Float[Array, "B K"], label: Float[Array, "..."]) -> Float[Array
     return -jnp.sum(label * jax.nn.log_softmax(scores), axis=-1)
 
 
+def accuracy(scores: Float[Array, "B K"], label: Float[Array, "B K"]) -> Float[Array, ""]:
+    """Return the fraction of examples whose most probable class is that of the label."""
+    return jnp.mean(scores.argmax(axis=-1) == label.argmax(axis=-1), dtype=jnp.float32)
+
+
 def soft_bins(scores: Num[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "N K"]:
     """Return graded similarities as distributions over the whole scores 0 .. bins - 1.
 

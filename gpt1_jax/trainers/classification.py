@@ -134,12 +134,16 @@ def loss(model: Classifier, lm_coef: float, softmax_positions: bool = True) -> C
 
     def objective(params, batch, key):
         scores, hidden, embedding = _apply(model, params, batch, train=True, rngs={"dropout": key})
-        task_loss = losses.task(scores.reshape(len(scores), -1), batch["label"]).mean()
+        scores, label = scores.reshape(len(scores), -1), batch["label"]
+        task_loss = losses.task(scores, label).mean()
+        metrics = {"task_loss": task_loss}
+        if label.ndim == 2:  # classes; with dropout, and before the update
+            metrics["train_accuracy"] = losses.accuracy(scores, label)
         if lm_coef == 0:
-            return task_loss, {"task_loss": task_loss}
+            return task_loss, metrics
         rows = losses.softmax_rows(embedding, model.body.vocab_size, softmax_positions)
         lm_loss = _lm_loss(hidden, rows, batch)
-        return task_loss + lm_coef * lm_loss, {"task_loss": task_loss, "lm_loss": lm_loss}
+        return task_loss + lm_coef * lm_loss, metrics | {"lm_loss": lm_loss}
 
     return objective
 

@@ -232,6 +232,7 @@ def test_transfer_and_probes_are_reported(page):
     slope = np.polyfit(range(4), means, 1)[0]
     assert changes == pytest.approx([*differences, slope], abs=0.11)
     assert "RTE rises from none to 2 layers transferred (" in page.text
+    assert "Our training accuracy against layers transferred" in page.text
     table = page.tables["Raw scores of the probes by pretraining steps"]
     raw = {row[0]: row[1:] for row in table}
     scores = {

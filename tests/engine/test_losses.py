@@ -177,3 +177,9 @@ def test_graded_score_is_shared_by_its_two_neighbors(score, bins):
 
 def test_whole_labels_become_one_hot():
     np.testing.assert_array_equal(losses.soft_bins(np.array([2, 0]), 3), [[0, 0, 1], [1, 0, 0]])
+
+
+def test_accuracy_counts_the_most_probable_classes():
+    scores = jnp.array([[2.0, 1.0], [0.0, 1.0], [5.0, 4.0]])
+    labels = jnp.array([[1.0, 0.0], [1.0, 0.0], [0.7, 0.3]])
+    assert float(losses.accuracy(scores, labels)) == pytest.approx(2 / 3)

@@ -7,7 +7,7 @@ import numpy as np
 from gpt1_jax.analysis.report import formatting, paper, plots
 from gpt1_jax.analysis.report.plots import Axis, Line, Panel
 from gpt1_jax.analysis.report.rendering import Figure
-from gpt1_jax.analysis.report.results import Folder
+from gpt1_jax.analysis.report.run_folders import Folder
 from gpt1_jax.analysis.report.scores import Column, Scores
 
 Probes = Mapping[str, Mapping[str, Mapping[str, Mapping]]]
@@ -61,7 +61,7 @@ def zero_shot(probes: Probes) -> list[Figure]:
         ),
         _zero_shot_figure(
             "zero_shot_paper",
-            "The paper (digitized, clipped at 0)",
+            "The paper (digitized, ±0.01, clipped at 0)",
             "The paper's Figure 2, right. All four probes rise during pretraining. The Transformer "
             "ends above the LSTM on each of them.",
             published,

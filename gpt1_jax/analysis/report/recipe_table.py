@@ -7,7 +7,8 @@ from typing import Any
 
 from gpt1_jax import inputs
 from gpt1_jax.analysis.report import formatting, paper
-from gpt1_jax.analysis.report.results import FINISHED, FinetuningRun, Folder, Results
+from gpt1_jax.analysis.report.results import Results
+from gpt1_jax.analysis.report.run_folders import FINISHED, FinetuningRun, Folder
 from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.errors import UserError
 from gpt1_jax.runs import environment

@@ -8,13 +8,8 @@ import numpy as np
 
 from gpt1_jax.analysis.report import formatting, paper
 from gpt1_jax.analysis.report.fields import COUNTS, DATA
-from gpt1_jax.analysis.report.results import (
-    FINISHED,
-    ExperimentPoint,
-    FinetuningRun,
-    Folder,
-    Results,
-)
+from gpt1_jax.analysis.report.results import ExperimentPoint, Results
+from gpt1_jax.analysis.report.run_folders import FINISHED, FinetuningRun, Folder
 from gpt1_jax.analysis.report.scores import degenerate, fingerprint
 from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.registry import TASKS

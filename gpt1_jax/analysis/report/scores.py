@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gpt1_jax.analysis.report import paper
-from gpt1_jax.analysis.report.results import FINISHED, Experiment, ExperimentPoint, FinetuningRun
+from gpt1_jax.analysis.report.results import Experiment, ExperimentPoint
+from gpt1_jax.analysis.report.run_folders import FINISHED, FinetuningRun
 from gpt1_jax.analysis.stats import intervals, metrics, two_way
 from gpt1_jax.analysis.stats.degenerate import degenerate_reason
 from gpt1_jax.analysis.stats.intervals import Estimate

@@ -8,14 +8,8 @@ from collections.abc import Iterable
 
 from gpt1_jax.analysis.report import formatting, notes, paper
 from gpt1_jax.analysis.report.differences import Differences
-from gpt1_jax.analysis.report.results import (
-    FAILED,
-    FINISHED,
-    MISSING,
-    UNFINISHED,
-    Folder,
-    Results,
-)
+from gpt1_jax.analysis.report.results import Results
+from gpt1_jax.analysis.report.run_folders import FAILED, FINISHED, MISSING, UNFINISHED, Folder
 from gpt1_jax.analysis.report.scores import Condition, Scores, degenerate
 from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
 from gpt1_jax.runs import environment
