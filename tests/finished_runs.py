@@ -112,7 +112,8 @@ def write_pretraining_run(folder: pathlib.Path, body: str) -> None:
     model = {"name": body, "width": 128, "embd_dropout": 0.1}
     config = {"trainer": "pretrain", "model": model, "steps": 40, "data": {"corpus": "text"}}
     write_json(folder / "config.json", config)
-    start = {"commit": "b" * 40, "versions": {"gpt1_jax": "0.1.0", "jax": "0.10.2"}}
+    versions = {"gpt1_jax": "0.1.0", "jax": "0.10.2"}
+    start = {"commit": "b" * 40, "versions": versions, "devices": {"kind": "cpu", "count": 1}}
     write_json(folder / "environment.json", {"starts": [start]})
     corpus = {"documents": 7, "characters": 7000, "tokens": 1750}
     write_json(folder / "data.json", {"splits": {"train": corpus}})

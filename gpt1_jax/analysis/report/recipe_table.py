@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gpt1_jax import inputs
@@ -41,6 +41,14 @@ SETTINGS = {
     "dropout": RATES,
     "weight of the auxiliary LM loss": {"lm_coef": ""},
 }
+# Setting -> the value that is as published, and what the other value means.
+OPTIONS = {
+    "model.learned_positions": (True, "no positions"),
+    "model.pre_norm": (False, "pre-LN"),
+    "data.shuffle_sentences": (False, "sentences in random order"),
+}
+COUNTS = ("data", "pretraining runs", "seeds", "options")
+MAKERS = ("made by", "device")
 NOTE = (
     "Settings of the first finished run of each pretraining, and of the first finished run of the "
     "full model. Variants and experiments change the settings that they name. The commit, the "
@@ -58,16 +66,20 @@ def table(results: Results) -> Table | None:
     for name, runs in results.pretrain.items():
         finished = [run for run in runs.values() if run.status == FINISHED]
         if finished:
-            columns[f"pretraining\n{paper.pretraining(name)}"] = _facts(finished, world)
+            facts = _facts(finished, f"{WORLD}, {world:,} words of novels" if world else "")
+            runs = {"pretraining runs": Cell(str(len(finished)), "", len(finished))}
+            columns[f"pretraining\n{paper.pretraining(name)}"] = facts | runs
     full = _runs_of_full(results)
     if full:
-        columns["finetuning\nfull"] = _facts(full, world, seeds=_seeds(results))
+        seeds = _seeds(results)
+        facts = _facts(full, WORLD if world else "") | {"seeds": Cell(str(seeds), "", seeds)}
+        columns["finetuning\nfull"] = facts
     if not columns:
         return None
-    names = dict.fromkeys(name for facts in columns.values() for name in facts)
     rows = [
         Row(name, [facts.get(name, formatting.ABSENT) for facts in columns.values()])
-        for name in names
+        for name in (*COUNTS, *SETTINGS, *MAKERS)
+        if any(name in facts for facts in columns.values())
     ]
     return Table("recipe", "Recipe", "", list(columns), rows, [NOTE])
 
@@ -106,26 +118,21 @@ def _seeds(results: Results) -> int:
     )
 
 
-def _facts(runs: Sequence[Folder], world: int, seeds: int = 0) -> dict[str, Cell]:
-    """Return name of the row -> the cell of one column.
+def _facts(runs: Sequence[Folder], data: str) -> dict[str, Cell]:
+    """Return name of the row -> the cell of one column, from the first of the finished runs.
 
-    Args:
-        runs: finished runs.
-        world: the words of the microworld that the runs have read; 0 for other data.
-        seeds: the number of finetuning seeds; 0 for a pretraining, whose runs are counted.
+    `data` describes what the runs have read; "" stands for what their configuration says.
     """
     run = runs[0]
     config = inputs.flatten(run.json("config.json", {}))
-    facts = {"data": Cell(_data(config, world))}
-    if seeds:
-        facts["seeds"] = Cell(str(seeds), "", seeds)
-    else:
-        facts["pretraining runs"] = Cell(str(len(runs)), "", len(runs))
+    source = data or str(config.get("data.corpus") or config.get("data.source") or "–")
+    facts = {"data": Cell(source)}
+    options = [text for name, (usual, text) in OPTIONS.items() if config.get(name, usual) != usual]
+    if options:
+        facts["options"] = Cell(", ".join(options))
     for name, settings in SETTINGS.items():
         values = [
-            f"{title} {_text(config[setting])}".strip()
-            if name in ("sizes", "dropout")
-            else f"{_text(config[setting])} {title}".strip()
+            _setting(name, title, config[setting])
             for setting, title in settings.items()
             if config.get(setting) is not None
         ]
@@ -138,11 +145,9 @@ def _facts(runs: Sequence[Folder], world: int, seeds: int = 0) -> dict[str, Cell
     return facts
 
 
-def _data(config: Mapping[str, Any], world: int) -> str:
-    if world:
-        return f"{WORLD}, {world:,} words of novels"
-    return str(config.get("data.corpus") or config.get("data.source") or "–")
-
-
-def _text(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def _setting(name: str, title: str, value: Any) -> str:
+    """Return a value with its title: before it in lists of sizes and rates, else after it."""
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    text = f"{value:,}" if is_count else str(value)
+    parts = (title, text) if name in ("sizes", "dropout") else (text, title)
+    return " ".join(filter(None, parts))

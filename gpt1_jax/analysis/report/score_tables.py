@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gpt1_jax.analysis.report import formatting, notes, paper
 from gpt1_jax.analysis.report.differences import Differences
 from gpt1_jax.analysis.report.results import Experiment
-from gpt1_jax.analysis.report.scores import Column, Condition, Scores
+from gpt1_jax.analysis.report.scores import Column, Condition, Scores, test_scores
 from gpt1_jax.analysis.report.tables import Row, Table
 from gpt1_jax.registry import TASKS
 
@@ -44,6 +44,17 @@ def table5(scores: Scores) -> list[Table]:
         return [ours]
     title = "Table 5 of the paper, on the published data"
     return [ours, Table("table5_paper", title, "method", headers, published, paper_notes)]
+
+
+def table5_on_test(experiment: Experiment) -> list[Table]:
+    """Return Table 5 on the test splits whose labels are known to the runs; [] without any."""
+    scores = test_scores(experiment)
+    if not scores.conditions:
+        return []
+    rows = [_score_row(condition, scores, long=True) for condition in scores.conditions]
+    table_notes = [notes.score_note("the test split"), *notes.pretraining_note(scores)]
+    headers = _headers(scores.columns)
+    return [Table("table5_test", "Table 5: test splits", "method", headers, rows, table_notes)]
 
 
 def _is_published(scores: Scores) -> bool:

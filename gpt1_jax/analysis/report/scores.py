@@ -222,6 +222,13 @@ class Scores:
         return two_way.Sample(units, failed, metrics.limits(column.metric), len(runs))
 
 
+def test_scores(experiment: Experiment) -> Scores:
+    """Return the scores on the test splits whose labels are known to the runs."""
+    points = tuple(point for point in experiment.points if TASKS[point.task].test)
+    splits = {point.task: TASKS[point.task].test for point in points}
+    return Scores(experiment._replace(points=points), splits)
+
+
 def degenerate(run: FinetuningRun) -> str:
     """Return why a finished run has learned nothing, or "" if it has.
 

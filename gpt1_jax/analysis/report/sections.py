@@ -150,7 +150,8 @@ def _experiment(analysis: _Analysis) -> Section:
             return Section(name, title, [("table", table) for table in tables])
     figures = ("figures", score_figures.experiment(name, scores, differences))
     if name == "table5":
-        blocks = [*(("table", table) for table in score_tables.table5(scores)), figures]
+        tables = score_tables.table5(scores) + score_tables.table5_on_test(experiment)
+        blocks = [*(("table", table) for table in tables), figures]
     else:
         blocks = [figures, ("table", score_tables.score_table(name, f"{title}: scores", scores))]
     if name == "selection" and (chosen := selection.table(name, title, experiment)):

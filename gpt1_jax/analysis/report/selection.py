@@ -9,9 +9,8 @@ from typing import Any
 
 from gpt1_jax.analysis.report import formatting
 from gpt1_jax.analysis.report.results import Experiment
-from gpt1_jax.analysis.report.scores import Column, Condition, Scores
+from gpt1_jax.analysis.report.scores import Column, Condition, Scores, test_scores
 from gpt1_jax.analysis.report.tables import Cell, Row, Table
-from gpt1_jax.registry import TASKS
 
 NOTE = (
     "The value with the best mean development score is chosen for each task. “Best of n” is the "
@@ -30,8 +29,7 @@ def table(name: str, title: str, experiment: Experiment) -> Table | None:
         experiment: an experiment that varies one setting.
     """
     development = Scores(experiment)
-    tests = {task: TASKS[task].test for task in {point.task for point in experiment.points}}
-    test = Scores(experiment, {task: splits for task, splits in tests.items() if splits})
+    test = test_scores(experiment)
     rows = [_row(column, development, test) for column in development.columns]
     if not rows:
         return None
@@ -59,14 +57,7 @@ def _row(column: Column, development: Scores, test: Scores) -> Row:
     value: Any = chosen.value
     cells = [Cell(formatting.value(value, development.setting), "", value)]
     cells += _scores(column, chosen, development, best)
-    test_column = next(
-        (
-            entry
-            for entry in test.columns
-            if entry.task == column.task and set(entry.splits) <= set(TASKS[column.task].test)
-        ),
-        None,
-    )
+    test_column = next((entry for entry in test.columns if entry.task == column.task), None)
     cells += _scores(test_column, chosen, test, best) if test_column else [formatting.ABSENT] * 3
     return Row(column.title, cells)
 
