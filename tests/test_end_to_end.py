@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 import jax
 import numpy as np
@@ -137,13 +136,11 @@ def test_without_auxiliary_loss_its_metric_is_absent(gpt1, finetuning, tmp_path)
     assert "lm_loss" not in read_metrics(tmp_path)[0]
 
 
-def test_finished_run_returns_at_once(gpt1, pretraining, pretrained):
+def test_finished_run_is_not_repeated(gpt1, pretraining, pretrained):
     run = pretrained()
     files = [run / "result.json", run / "metrics.jsonl"]
     before = [file.read_bytes() for file in files]
-    begin = time.perf_counter()
     completed = gpt1.run(*gpt1.command("pretrain.py:tiny", run, pretraining()))
-    assert time.perf_counter() - begin < 1
     assert completed.code == 0 and f"finished before: {run}/result.json" in completed.out
     assert [file.read_bytes() for file in files] == before
 

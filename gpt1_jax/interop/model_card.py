@@ -83,7 +83,7 @@ def _training(run: reader.SavedRun) -> str:
         return f"Its weights come from {origin['format']} and were not trained here."
     data = run.config["data"]
     training = (
-        f"It was trained on the corpus {data['corpus']} {_public(data['path'])} for "
+        f"It was trained on the corpus {data['corpus']} {hide_folders(data['path'])} for "
         f"{run.step} steps of {run.config['batch_size']} windows of {run.sizes['context']} tokens."
     )
     result = _result(run)
@@ -154,7 +154,7 @@ def _settings(run: reader.SavedRun) -> str:
         if name not in ("data", "model", "origin", "made_by")
     }
     values = flatten({"config": run.config, "data": data, "result": result})
-    rows = [f"| {name} | {_public(value)} |" for name, value in values.items()]
+    rows = [f"| {name} | {hide_folders(value)} |" for name, value in values.items()]
     return "\n".join(["| | |", "|---|---|", *rows])
 
 
@@ -173,6 +173,6 @@ def _origin(run: reader.SavedRun) -> dict[str, Any]:
     return origin
 
 
-def _public(value: Any) -> str:
+def hide_folders(value: Any) -> str:
     """Return the value for a table cell, without the folders of a path, which are private."""
     return FOLDERS.sub("", str(value)).replace("|", "\\|").replace("\n", " ")

@@ -144,13 +144,13 @@ def _lower_words(tokens) -> list[str]:
 
 def _standardize(text: str) -> str:
     """Return the text after ftfy and text_standardize, except for the amount of white space."""
-    text = _fix_text(text)
+    text = fix_text(text)
     for old, new in REPLACEMENTS:
         text = text.replace(old, new)
     return SEPARATED.sub(r" \g<0> ", text)
 
 
-def _fix_text(text: str) -> str:
+def fix_text(text: str) -> str:
     """Return ftfy.fix_text(text), but call ftfy only for lines that it may change."""
     if NEEDS_FTFY.search(text):
         lines, unescape = text.split("\n"), "auto"

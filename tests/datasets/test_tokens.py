@@ -1,5 +1,6 @@
 """Test the token cache: splits, streaming, one pass per corpus, continuation, equal files."""
 
+import functools
 import json
 import os
 import pathlib
@@ -361,7 +362,7 @@ def test_memory_is_independent_of_file_size(
         book.write_text(separator.join(SENTENCES * copies))
         corpus = CORPORA["text"](str(book))
         tracemalloc.start()
-        bpe._alphabet(tokens.texts(corpus, rewrap_lines))
+        bpe.train(functools.partial(tokens.texts, corpus, rewrap_lines), 300)
         prepare(tmp_path / "cache", tokenizer, corpus, rewrap_lines, validation=0.0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
@@ -372,7 +373,6 @@ def test_memory_is_independent_of_file_size(
 def test_speed_covers_the_whole_pass(tmp_path, tokenizer):
     speed = prepare(tmp_path, tokenizer).about["pass"]
     assert speed["megabytes"] == sum(len(text) + 1 for text in SENTENCES) / 1e6
-    assert speed["seconds"] > 0
     assert speed["megabytes_per_second"] == pytest.approx(speed["megabytes"] / speed["seconds"])
 
 

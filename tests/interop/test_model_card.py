@@ -77,4 +77,4 @@ def test_card_describes_vocabulary_and_softmax(
     ],
 )
 def test_card_hides_the_folders_of_paths(value, expected):
-    assert model_card._public(value) == expected
+    assert model_card.hide_folders(value) == expected

@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -156,11 +155,11 @@ def test_local_multi_stops_all_when_one_dies(sandbox):
     # Process 0 ignores SIGTERM, like a process that waits in a collective for a dead one.
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     sandbox.install(
-        does=f"{NUMBER}\nif number:\n    print('broken'), sys.exit(7)\n{ignore}\ntime.sleep(50)"
+        does=f"{NUMBER}\nif number:\n    print('broken'), sys.exit(7)\n{ignore}\n"
+        "time.sleep(50), open('slept', 'w')"
     )
-    start = time.time()
     result = sandbox.run("local_multi.sh", "2", "--workdir=w")
-    assert result.returncode == 7 and time.time() - start < 20
+    assert result.returncode == 7 and not list(sandbox.root.rglob("slept"))
     assert "process 1 ended with 7" in result.stderr and "broken" in result.stderr
 
 

@@ -2,6 +2,7 @@
 
 import random
 import time
+import tracemalloc
 
 import pytest
 
@@ -98,12 +99,17 @@ def test_reflowed_text_is_independent_of_chunks(seed):
 
 
 def test_long_white_space_needs_no_memory():
-    blanks = (" \n" * 1000 for _ in range(1000))
-    assert reflow(["a", *blanks, "b"]) == "a\nb"
-    space = chunking._shorten_space("")
-    for _ in range(100):
-        space = chunking._shorten_space(space + " \n" * 1000)
-    assert space == "\n\n"
+    def pieces():
+        yield "a"
+        for _ in range(1000):
+            yield " \n" * 1000
+        yield "b"
+
+    tracemalloc.start()
+    assert reflow(pieces()) == "a\nb"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000  # of two million characters
 
 
 LONG_RUNS = ["a" * 2500, "-" * 1001, "\u732b" * 1200, "a.b'" * 600, "\u0915\u093f" * 700]

@@ -111,7 +111,7 @@ def test_ftfy_does_not_change_lines_that_skip_it():
     pairs, quadruples = itertools.product(skipped, repeat=2), itertools.product(kinds, repeat=4)
     text = "".join(map("".join, itertools.chain(pairs, quadruples))).replace("\n", "")
     assert not openai_pipeline.NEEDS_FTFY.search(text) and not ftfy.badness.is_bad(text)
-    assert ftfy.fix_text(text) == openai_pipeline._fix_text(text)
+    assert ftfy.fix_text(text) == openai_pipeline.fix_text(text)
 
 
 def test_novel_has_the_published_ids(real_data, parity):
