@@ -20,19 +20,20 @@ def cola(sampler: RowSampler, label: int) -> TaskRow:
 
 
 def sst2(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a sentence with an adjective and a spot: good (1) or bad (0). The spelling is SST-2's.
+    """Make a phrase with an adjective and a spot: good (1) or bad (0). The spelling is SST-2's.
 
-    One spot in four is contrary: there the label follows from the pair of words.
+    One spot in four is contrary: there the label follows from the pair of words. A zero-shot probe
+    appends ", very" and a tone.
     """
     spot, tone, time = sampler.word("spots"), ("bad", "good")[label], sampler.pick(*TIMES)
     x = sampler.adjective(spot, tone)
-    person = sampler.word("people").lower()
+    p, q = map(str.lower, sampler.rng.sample(sampler.words["people"], 2))
     text = sampler.pick(
-        f"it was a {x} {spot} {time} . ",
-        f"the {spot} was {x} {time} . ",
-        f"{time} it was such a {x} {spot} . ",
-        f"{person} saw a {x} {spot} {time} . ",
-        f"{time} {person} saw a {x} {spot} . ",
+        f"{time} it was a {x} {spot} ",
+        f"{time} the {spot} was {x} ",
+        f"{time} {p} saw a {x} {spot} ",
+        f"{time} {p} and {q} saw a {x} {spot} ",
+        f"{p} said {time} the {spot} was {x} ",
     )
     return TaskRow((text,), label)
 

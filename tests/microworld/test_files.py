@@ -18,7 +18,7 @@ from gpt1_jax.registry import TASKS as REGISTERED
 
 COUNTS = {"train": 20, "dev": 8, "test": 8}
 SMALL = dict(seed=3, words=3000, train=20, dev=8)
-DIGEST = "8fd92ef7f46258e3ef017255329b964ff11e6bd76e0e36022f5007453de6bf20"
+DIGEST = "60420fec381ea0ca27ac46c6d3e34df87f4d011d7c4a62aa0d9b503dd21c170f"
 
 
 def digest(folder):
