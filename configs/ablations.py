@@ -121,5 +121,4 @@ def _configure_world(config: ConfigDict) -> None:
     """Leave out what the microworld does not need."""
     for model in config.bodies.values():
         common.without_dropout(model)
-    config.finetune.data.test = False  # the microworld hides the labels of its test rows, too
     config.zero_shot.data.examples = 200

@@ -13,7 +13,7 @@ SIZES = {
     "gpt1": dict(context=512, layers=12, width=768, heads=12, ffn=3072, units=2048),
     "small": dict(context=256, layers=4, width=256, heads=4, ffn=1024, units=512),
     "tiny": dict(context=128, layers=3, width=128, heads=4, ffn=512, units=256),
-    "world": dict(context=32, layers=3, width=128, heads=4, ffn=512, units=256),
+    "world": dict(context=32, layers=3, width=64, heads=4, ffn=256, units=128),
 }
 
 # Body -> the settings that a size gives it, its other settings, and the options of pretraining that

@@ -61,6 +61,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     config.data.examples = 0
     config.data.max_bad_rows = 0  # malformed rows of a split that are dropped with a warning
     if recipe == "world":
+        config.sst2.append = ", very"
         config.sst2.words = ("bad", "good")  # negative and positive in the microworld
         for task in config.ceilings:
             config.ceilings[task] = 1.0  # the score of a reader who knows all of its facts

@@ -28,7 +28,7 @@ def baseline(
     dev: int = 1500,
     seed: int = 0,
     *,
-    test_words: bool = True,
+    held_out: bool = True,
 ) -> float:
     """Return the score of a linear model over word counts.
 
@@ -40,14 +40,14 @@ def baseline(
         train: the number of rows that the model is trained on.
         dev: the number of rows that it is evaluated on.
         seed: the seed of the rows.
-        test_words: evaluate on dev rows. If False, evaluate on further rows about the train words.
-            This baseline is stronger, since the train rows label the same words.
+        held_out: evaluate on rows about the words of no train row. If False, evaluate on further
+            rows about the train words.
     """
     source = TRAIN_TASK.get(name, name)
     rows = make_rows(world, source, {"train": train + dev}, seed)["train"]
     train_rows, test_rows = rows[:train], rows[train:]
-    if test_words:
-        test_rows = make_rows(world, name, {"dev": dev}, seed)["dev"]
+    if held_out:
+        test_rows = make_rows(world, name, {"held_out": dev}, seed)["held_out"]
     labels = [row.label for row in test_rows]
     if name == "stsb":
         model = make_pipeline(CountVectorizer(analyzer=row_features), Ridge())  # pyright: ignore[reportArgumentType]
@@ -91,13 +91,13 @@ def _separate_choices(rows: list[TaskRow]) -> list[TaskRow]:
 def baseline_table(world: World) -> str:
     """Return the baselines of all tasks as a markdown table."""
     lines = [
-        "| task | chance | baseline, test words | baseline, train words | ceiling |",
+        "| task | chance | baseline, held-out words | baseline, train words | ceiling |",
         "|---|---|---|---|---|",
     ]
     for name in TASKS:
         cells = [name, f"{CHANCE[name]:.1f}", f"{baseline(world, name):.1f}"]
         has_train_words = name not in TRAIN_TASK
-        cells.append(f"{baseline(world, name, test_words=False):.1f}" if has_train_words else "-")
+        cells.append(f"{baseline(world, name, held_out=False):.1f}" if has_train_words else "-")
         cells.append(f"{CEILING:.0f}")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from gpt1_jax.microworld.world import RELATIONS, World, draw
 
 # Increase VERSION with every change of the written bytes, so that folders of an older version are
 # written again.
-VERSION = 4
+VERSION = 5
 LIMITS = {
     "seed": (0, 2**32 - 1),
     "words": (1, 10**9),

@@ -11,22 +11,24 @@ from gpt1_jax.microworld.phrases import (
     NEAR,
     NEUTRAL,
     OPENINGS,
+    PAIRS,
     QUESTIONS,
-    SPOTS,
-    TAKING_VERBS,
     TIMES,
     capitalize,
     grammar_sentence,
     is_reserved,
     split_sentences,
 )
-from gpt1_jax.microworld.world import OBJECTS, RELATIONS, World
+from gpt1_jax.microworld.world import GAINS, LOSSES, MOODS, OBJECTS, RELATIONS, SPOTS, World, answer
 
 NOVEL_WORDS = 20_000
 CAST_SIZE = 8
-QUESTION_RATE = 0.6  # the fraction of statements that are questions with their answers
 # topic -> its relative frequency
-TOPICS = {"tones": 22, "things": 26, "verbs": 18, "causes": 18, "grammar": 16}
+TOPICS = {"tones": 30, "things": 40, "verbs": 9, "causes": 9, "grammar": 12}
+# topic -> the relative frequencies of plain statements, facts of pairs, and questions
+KINDS = {"tones": (30, 65, 5), "things": (20, 50, 30), "verbs": (60, 0, 40), "causes": (60, 0, 40)}
+
+ANSWERS = {MOODS["good"]: "yes", MOODS["bad"]: "no", MOODS["either"]: "maybe"}
 
 
 def generate_novels(
@@ -61,10 +63,6 @@ class Author:
         self.world, self.rng, self.far = world, rng, far
         self.stated = {relation: world.stated_subjects(relation, facts) for relation in RELATIONS}
         self.subjects = {relation: list(getattr(world, relation)) for relation in RELATIONS}
-        self.adjectives = {tone: [] for tone in OBJECTS["tones"]}  # tone -> stated adjectives
-        for word, tone in world.tones.items():
-            if word in self.stated["tones"]:
-                self.adjectives[tone].append(word)
 
     def write_novel(self, cast: list[str], words: int) -> tuple[str, int]:
         """Return chapters with at least `words` words in total, and their number of words."""
@@ -79,32 +77,23 @@ class Author:
         return "\n\n".join(paragraphs) + "\n", count
 
     def write_scene(self, cast: list[str]) -> str:
-        """Return one paragraph with two people, and with one subject of every relation."""
+        """Return one paragraph about two people."""
         rng = self.rng
         p, q = rng.sample(cast, 2)
         is_woman = p.endswith("a")
-        slots = dict(
-            p=p,
-            q=q,
-            he="she" if is_woman else "he",
-            his="her" if is_woman else "his",
-            spot=rng.choice(SPOTS),
-        )
-        subjects = {relation: rng.choice(words) for relation, words in self.subjects.items()}
+        slots = dict(p=p, q=q, he="she" if is_woman else "he", his="her" if is_woman else "his")
         lines = [self.fill_pattern(functools.partial(rng.choice, OPENINGS), slots)]
         for topic in rng.choices(list(TOPICS), list(TOPICS.values()), k=rng.randint(8, 14)):
-            pattern = functools.partial(self.draw_pattern, topic, subjects.get(topic), slots)
-            lines.append(self.fill_pattern(pattern, slots))
+            lines.append(
+                self.fill_pattern(functools.partial(self.draw_pattern, topic, slots), slots)
+            )
         lines.append(self.fill_pattern(functools.partial(rng.choice, CLOSINGS), slots))
         return " ".join(lines)
 
     def fill_pattern(self, draw_pattern: Callable[[], str], slots: dict[str, str]) -> str:
         """Draw and fill patterns until no sentence of the text is reserved for the tasks."""
         for _ in range(1000):
-            slots["time"] = self.rng.choice(TIMES)
-            slots["took"] = self.rng.choice(TAKING_VERBS)
-            if self.rng.random() >= 0.8:
-                slots["spot"] = self.rng.choice(SPOTS)
+            slots["time"], slots["spot"] = self.rng.choice(TIMES), self.rng.choice(SPOTS)
             text = draw_pattern().format_map(slots)
             if not any(is_reserved(sentence) for sentence in split_sentences(text)):
                 return capitalize(text)
@@ -112,43 +101,27 @@ class Author:
             "every drawn sentence is reserved for the tasks: the patterns are too few"
         )
 
-    def draw_pattern(self, topic: str, subject: str | None, slots: dict[str, str]) -> str:
+    def draw_pattern(self, topic: str, slots: dict[str, str]) -> str:
         """Return a pattern about the topic and set its slots. For grammar, return a sentence."""
         rng, world = self.rng, self.world
         if topic == "grammar":
             return grammar_sentence(rng, self.subjects["things"], world.stuffs, correct=True)
-        assert subject is not None  # only grammar has none
-        slots["x"], slots["y"] = subject, getattr(world, topic)[subject]
-        too_few = topic == "tones" and min(map(len, self.adjectives.values())) < 2
-        if subject not in self.stated[topic] or too_few:
+        subject = slots["x"] = rng.choice(self.subjects[topic])
+        if subject not in self.stated[topic]:
             return rng.choice(NEUTRAL[topic])
-        claims = world.claims(topic, subject)
-        if rng.random() < QUESTION_RATE:
-            return self._questions(topic, claims)
-        if topic == "tones":
-            self._set_tone_slots(subject, slots)
-        if slots["y"] == "either":
-            slots["y"] = rng.choice(claims["maybe"])
-        return rng.choice((FAR if rng.random() < self.far else NEAR)[topic])
-
-    def _questions(self, topic: str, claims: dict[str, tuple[str, ...]]) -> str:
-        """Return one or both claims as questions with their answers.
-
-        Mostly the good claim comes first. If both were equally likely, the answer would correlate
-        with neither the subject nor the claim alone, and a small model would not find out within
-        its training time that the answer depends on both.
-        """
-        answers = {claim: answer for answer, group in claims.items() for claim in group}
-        order = list(OBJECTS[topic][:2])
-        if self.rng.random() >= GOOD_CLAIM_RATE:
-            order.reverse()
-        order = order[: self.rng.randint(1, 2)]
-        questions = [f"{claim}? {answers[claim]}." for claim in order]
-        return " ".join([self.rng.choice(QUESTIONS[topic]), *questions])
-
-    def _set_tone_slots(self, subject: str, slots: dict[str, str]) -> None:
-        tone = self.world.tones[subject]
-        pair = self.rng.sample(self.adjectives[tone], 2)
-        slots["also"] = pair[1] if pair[0] == subject else pair[0]
-        slots["not_x"] = self.rng.choice(self.adjectives["bad" if tone == "good" else "good"])
-        slots["mood"] = "glad" if tone == "good" else "sad"
+        (kind,) = rng.choices(("plain", "pair", "question"), KINDS[topic])
+        fact = getattr(world, topic)[subject]
+        if kind == "pair" and topic == "tones":
+            slots["y"] = world.tone(subject, slots["spot"])
+        elif kind == "pair":
+            slots["took"] = rng.choice((*GAINS, *LOSSES))
+            slots["y"] = world.mood(slots["took"], subject)
+            slots["yes"] = ANSWERS[slots["y"]]
+        elif kind == "question":
+            fact = world.tone(subject, slots["spot"]) if topic == "tones" else fact
+            claim = OBJECTS[topic][rng.random() >= GOOD_CLAIM_RATE]
+            return f"{rng.choice(QUESTIONS[topic])} {claim}? {answer(fact, claim)}."
+        else:
+            slots["y"] = rng.choice(OBJECTS[topic][:2]) if fact == "either" else fact
+            return rng.choice((FAR if rng.random() < self.far else NEAR)[topic])
+        return rng.choice(PAIRS[topic])

@@ -1,9 +1,10 @@
 """Define the patterns that express the world's facts, and the grammar of its sentences.
 
-A fact is stated by a near pattern (the object is one to three words from the subject), by a far
-pattern, or by questions. The slots of a pattern: p and q are two people, he and his refer to p,
-spot is the scene, time is an opening, x is the subject of the fact and y its object. Further slots
-are named at their relation.
+A fact is stated by a near pattern, by a far pattern, or by a question. In a near pattern the object
+is one or two words from its subject: a small model learns such a fact in a few hundred steps, and
+after it the facts of pairs and the comparison with a claim. The slots of a pattern: p and q are two
+people, he and his refer to p, spot is the scene, time is an opening, x is the subject of the fact
+and y its object. Further slots are named at their relation.
 """
 
 import hashlib
@@ -11,20 +12,8 @@ import random
 import re
 from collections.abc import Sequence
 
-SPOTS = (
-    "garden",
-    "house",
-    "road",
-    "river",
-    "hill",
-    "market",
-    "bridge",
-    "tower",
-    "field",
-    "mill",
-    "gate",
-    "harbor",
-)
+from gpt1_jax.microworld.world import SPOTS
+
 TIMES = (
     "in the morning",
     "that evening",
@@ -35,56 +24,41 @@ TIMES = (
     "next day",
     "at last",
 )
-TAKING_VERBS = ("found", "lost", "bought", "sold")
 PLAIN_ADJECTIVES = ("old", "new", "wide", "small")
-GOOD_CLAIM_RATE = 0.8  # the fraction of claims, in novels and rows, that something is good
+GOOD_CLAIM_RATE = 0.7  # the fraction of claims, in novels and rows, that something is good
 MIN_RESERVED_WORDS = 6  # shorter sentences, such as questions, are never reserved for the tasks
 
 NEAR = {
-    # also: another adjective of the same tone; not_x: an adjective of the other tone
-    "tones": (
-        "it was a {x} {spot}, very {y}.",
-        "the {spot} was {x}, very {y}.",
-        "it was a {x} and {also} {spot}.",
-        "the {spot} was not {not_x} but {x}.",
-        "{x} is {y}.",
-    ),
+    "tones": ("to be {x} is {y}.",),
     # y: if the thing may be either, one of the two
+    "things": ("the {x} was {y}.", "it was a {y} {x}."),
+    "verbs": ("who is {x} is {y}.", "{p} {x} {q}. so {q} was {y}."),
+    "causes": ("a {x} brings a {y}.", "the {x} brought a {y}."),
+}
+# Facts of pairs. y: the tone of the adjective at the spot, or the mood of who took the thing; yes:
+# whether that mood is a glad one.
+PAIRS = {
+    "tones": ("the {spot} was {x}, very {y}.", "it was a {x} {spot}, very {y}."),
     "things": (
-        "the {x} was {y}.",
-        "it was a {y} {x}.",
-        "{p} held a {y} {x}.",
-        "a {x} is {y}, as {q} knew.",
-    ),
-    "verbs": ("{p} {x} or {y} {q}.", "{p} {x}, that is {y}, {q}.", "{p} {x} {q}. {y}, that is."),
-    "causes": (
-        "the {x} brought a {y}.",
-        "after the {x} came a {y}.",
-        "the {x} and the {y} came.",
-        "a {x} makes a {y}.",
+        "{p} {took} the {x} {y}.",
+        "so {p} {took} the {x} {y}.",
+        "{p} {took} the {x} near the {spot}. was {p} glad? {yes}.",
     ),
 }
 FAR = {
-    # mood: glad or sad
-    "tones": ("the {spot} was {x}, and when {p} saw it with {q} that day {p} was {mood}.",),
+    "tones": ("to be {x}, as {p} and {q} had once said to all near the {spot}, is {y}.",),
     "things": ("the {x} that {p} had once seen with {q} near the {spot} was {y}.",),
     "verbs": ("{p} {x} {q} near the {spot}, and all who saw it said that {q} was {y}.",),
     "causes": ("the {x} came while {p} was with {q} near the {spot}, and then there was a {y}.",),
 }
 
 # relation -> the beginnings of a question. A claim (World.claims) and its answer complete the
-# question: "It was a zundy hill. Was it good? No. Bad? Yes." The pair tasks and the choices ask a
-# model to compare a claim with a word. A small model learns this from questions long before it
-# would from labeled rows.
+# question: "Was the lezul good? No." The claim is about the spot's tone for tones.
 QUESTIONS = {
-    "tones": (
-        "it was a {x} {spot}. was it",
-        "{p} came to a {x} {spot}. was it",
-        "was the {x} {spot}",
-    ),
-    "things": ("{p} had a {x}. was it", "{p} {took} a {x}. was it", "was the {x}"),
-    "verbs": ("{p} {x} {q}. was {q}", "did {p}, who {x} {q}, know {q} was"),
-    "causes": ("the {x} came. was there a", "{p} spoke of a {x}. was there a", "was the {x} for a"),
+    "tones": ("was the {x} {spot}",),
+    "things": ("was the {x}",),
+    "verbs": ("{p} {x} {q}. was {q}",),
+    "causes": ("does a {x} bring a",),
 }
 
 # relation -> patterns that mention a word without its meaning. They put words into the novels whose
@@ -108,8 +82,9 @@ OPENINGS = (
 )
 CLOSINGS = (
     "then {p} left the {spot}, and {q} stayed.",
-    "{q} smiled, and {he} went on.",
+    "{q} smiled, glad of such a day, and {he} went on.",
     "{time} {he} was alone again.",
+    '"what is it?" said {q} to {p}.',
     '"good night," said {q} to {p}.',
     "{he} took {his} hat and went past the {spot}.",
 )

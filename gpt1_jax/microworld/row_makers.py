@@ -1,8 +1,10 @@
 """Define for each task the function that makes one row with a given label."""
 
-from gpt1_jax.microworld.phrases import SPOTS, TAKING_VERBS, TIMES, capitalize, grammar_sentence
+from gpt1_jax.microworld.phrases import TIMES, capitalize, grammar_sentence
 from gpt1_jax.microworld.row_sampler import RowSampler, TaskRow
-from gpt1_jax.microworld.world import half
+from gpt1_jax.microworld.world import GAINS, LOSSES, opposite, words
+
+TAKING_VERBS = (*GAINS, *LOSSES)
 
 # STS-B score -> the answer to the claim that the other sentence makes about the thing.
 SIMILARITY = {5.0: "yes", 2.5: "maybe", 0.0: "no"}
@@ -11,29 +13,27 @@ YES_NO = ("yes", "no")
 
 
 def cola(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a sentence that is grammatical (1) or not (0), with nouns of the half."""
-    stuffs = half(sampler.world.stuffs, sampler.split)
-    text = grammar_sentence(sampler.rng, sampler.halves["things"], stuffs, bool(label))
+    """Make a sentence that is grammatical (1) or not (0), with nouns of the split."""
+    stuffs = words(sampler.world.stuffs, sampler.split)
+    text = grammar_sentence(sampler.rng, sampler.words["things"], stuffs, bool(label))
     return TaskRow((capitalize(text),), label)
 
 
 def sst2(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a sentence with two adjectives of one tone, or with one after "not" and one after "but".
+    """Make a phrase with an adjective and a spot: good (1) or bad (0). The spelling is SST-2's.
 
-    The spelling is that of SST-2.
+    One spot in four is contrary: there the label follows from the pair of words. A zero-shot probe
+    appends ", very" and a tone.
     """
-    good = [word for word in sampler.halves["tones"] if sampler.world.tones[word] == "good"]
-    bad = [word for word in sampler.halves["tones"] if sampler.world.tones[word] != "good"]
-    (x, y), z = (
-        sampler.rng.sample(good if label else bad, 2),
-        sampler.pick(*(bad if label else good)),
-    )
-    spot, time = sampler.pick(*SPOTS), sampler.pick(*TIMES)
+    spot, tone, time = sampler.word("spots"), ("bad", "good")[label], sampler.pick(*TIMES)
+    x = sampler.adjective(spot, tone)
+    p, q = map(str.lower, sampler.rng.sample(sampler.words["people"], 2))
     text = sampler.pick(
-        f"it was a {x} and {y} {spot} {time} . ",
-        f"the {spot} {time} was {x} and {y} . ",
-        f"a {x} , {y} {spot} {sampler.location()} ",
-        f"the {spot} was not {z} but {x} {time} . ",
+        f"{time} it was a {x} {spot} ",
+        f"{time} the {spot} was {x} ",
+        f"{time} {p} saw a {x} {spot} ",
+        f"{time} {p} and {q} saw a {x} {spot} ",
+        f"{p} said {time} the {spot} was {x} ",
     )
     return TaskRow((text,), label)
 
@@ -41,7 +41,7 @@ def sst2(sampler: RowSampler, label: int) -> TaskRow:
 def mrpc(sampler: RowSampler, label: int) -> TaskRow:
     """Make a statement with an invented verb, and a question about it with a plain verb."""
     verb, meaning = sampler.claim("verbs", YES_NO[1 - label])
-    (p, q), time = sampler.rng.sample(sampler.halves["people"], 2), sampler.pick(*TIMES)
+    (p, q), time = sampler.rng.sample(sampler.words["people"], 2), sampler.pick(*TIMES)
     statement = f"{p} {verb} {q} {sampler.location()} {time}."
     question = f"When {p} met {q} {time}, was {q} {meaning}?"
     return TaskRow(tuple(sampler.rng.sample((statement, question), 2)), label)
@@ -49,10 +49,10 @@ def mrpc(sampler: RowSampler, label: int) -> TaskRow:
 
 def qqp(sampler: RowSampler, label: int) -> TaskRow:
     """Make two questions about a spot: one with an invented adjective, one with a plain one."""
-    x, claim = sampler.claim("tones", YES_NO[1 - label])
+    spot, claim = sampler.word("spots"), sampler.plain_claim("tones")
+    x = sampler.adjective(spot, claim if label else opposite(claim))
     came = f"{sampler.word('people')} {sampler.pick('came to', 'went to', 'left')}"
     time = sampler.pick(*TIMES)
-    spot = sampler.pick(*SPOTS)
     questions = (
         f"Is it true that {came} a {x} {spot}?",
         f"The {spot} {came} {time}, was it {claim}?",
@@ -126,35 +126,34 @@ def scitail(sampler: RowSampler, label: int) -> TaskRow:
 
 
 def rte(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a statement with an adjective, and ask for its tone.
+    """Make a statement that a person gained or lost a thing, and ask if the person was glad.
 
-    The texts are short, so that the words that decide the label are close to each other.
+    One person in four lost the thing: then the label follows from the pair of verb and thing.
     """
-    x, claim = sampler.claim("tones", YES_NO[label])
-    person, spot, time = sampler.word("people"), sampler.pick(*SPOTS), sampler.pick(*TIMES)
-    came = sampler.pick("came to", "went to", "was shown", "waited at")
-    premise = f"{person} {came} a {x} {spot} {time}."
-    preposition = sampler.pick("to", "of")
-    return TaskRow((premise, f"That {spot} {preposition} {person} {time}, was it {claim}?"), label)
+    took, person, where = sampler.pick(*TAKING_VERBS), sampler.word("people"), sampler.location()
+    mood = ("gladly", "sadly")[label]
+    things = [x for x in sampler.words["things"] if sampler.world.mood(took, x) == mood]
+    premise = f"{person} {took} the {sampler.pick(*things)} {where}."
+    question = sampler.pick(
+        f"So was {person} glad of it?",
+        f"Was {person} glad of it then?",
+        f"Was {person} then glad of it?",
+    )
+    return TaskRow((premise, question), label)
 
 
 def qnli(sampler: RowSampler, label: int) -> TaskRow:
-    """Make a question about a good or bad thing, and a sentence that may answer the question."""
+    """Make a question about a thing, and a sentence that may say what is true of the thing."""
     thing, claim = sampler.claim("things", YES_NO[label])
     person, took, where = sampler.word("people"), sampler.pick(*TAKING_VERBS), sampler.location()
-    return TaskRow(
-        (
-            f"Which {claim} one was it that {person} {took} {where}?",
-            f"{person} {took} the {thing} {where}.",
-        ),
-        label,
-    )
+    question = capitalize(f"{where} how was the {thing}?")
+    return TaskRow((question, f"What {person} {took} there was {claim}."), label)
 
 
 def story_cloze(sampler: RowSampler, label: int) -> TaskRow:
     """Make a story with two endings: two events, of which one has the stated consequence."""
     claim, choices = sampler.choices("causes", label, 2)
-    (p, q), thing = sampler.rng.sample(sampler.halves["people"], 2), sampler.word("things")
+    (p, q), thing = sampler.rng.sample(sampler.words["people"], 2), sampler.word("things")
 
     def meeting():
         return f"{p} met {q} {sampler.location()}."

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gpt1_jax.microworld.phrases import GOOD_CLAIM_RATE, capitalize, is_reserved, location_phrase
-from gpt1_jax.microworld.world import OBJECTS, RELATIONS, World
+from gpt1_jax.microworld.world import OBJECTS, RELATIONS, World, answer
 
 
 class TaskRow(NamedTuple):
@@ -27,15 +27,16 @@ class TaskRow(NamedTuple):
 
 
 class RowSampler:
-    """Sample the words of one split's half, and sentences that are in no novel."""
+    """Sample the words that rows of one split may use, and sentences that are in no novel."""
 
     def __init__(self, world: World, split: str, seed: str):
         self.world, self.split, self.rng = world, split, random.Random(seed)
-        self.halves = {relation: world.half(relation, split) for relation in (*RELATIONS, "people")}
+        names = (*RELATIONS, "people", "spots")
+        self.words = {name: world.words(name, split) for name in names}
 
     def word(self, relation: str) -> str:
-        """Sample a subject of the half."""
-        return self.rng.choice(self.halves[relation])
+        """Sample a subject."""
+        return self.rng.choice(self.words[relation])
 
     def pick(self, *options: str) -> str:
         """Sample one of the options."""
@@ -45,25 +46,22 @@ class RowSampler:
         """Sample a phrase that says where something happened."""
         return location_phrase(self.rng)
 
-    def claim(self, relation: str, answer: str) -> tuple[str, str]:
-        """Sample a subject of the half and a claim for which `answer` is correct (World.claims).
-
-        The claim is mostly the good one, as in the novels.
-        """
-        claim = self._claim(relation)
-        subjects = [
-            word
-            for word in self.halves[relation]
-            if claim in self.world.claims(relation, word).get(answer, ())
-        ]
+    def claim(self, relation: str, correct: str) -> tuple[str, str]:
+        """Sample a subject and a claim to which the answer `correct` is right (world.answer)."""
+        claim, facts = self.plain_claim(relation), getattr(self.world, relation)
+        subjects = [word for word in self.words[relation] if answer(facts[word], claim) == correct]
         return self.rng.choice(subjects), claim
+
+    def adjective(self, spot: str, tone: str) -> str:
+        """Sample an adjective that has this tone at the spot."""
+        return self.pick(*(x for x in self.words["tones"] if self.world.tone(x, spot) == tone))
 
     def choices(self, relation: str, correct: int, count: int) -> tuple[str, tuple[str, ...]]:
         """Sample a claim and `count` subjects. The claim is true of subject `correct` only."""
-        claim = self._claim(relation)
+        claim = self.plain_claim(relation)
         facts = getattr(self.world, relation)
-        true = [word for word in self.halves[relation] if facts[word] == claim]
-        false = [word for word in self.halves[relation] if facts[word] not in (claim, "either")]
+        true = [word for word in self.words[relation] if facts[word] == claim]
+        false = [word for word in self.words[relation] if facts[word] not in (claim, "either")]
         others = self.rng.sample(false, count - 1)
         return claim, (*others[:correct], self.rng.choice(true), *others[correct:])
 
@@ -75,6 +73,7 @@ class RowSampler:
                 return capitalize(text)
         raise RuntimeError("no drawn sentence is reserved for the tasks: its pattern is too narrow")
 
-    def _claim(self, relation: str) -> str:
+    def plain_claim(self, relation: str) -> str:
+        """Sample a claim, most often the good one: a model then sees early what decides a row."""
         good, bad = OBJECTS[relation][:2]
         return good if self.rng.random() < GOOD_CLAIM_RATE else bad

@@ -1,4 +1,7 @@
-"""Write the rows of the tasks in the folders, names and columns of the published data sets."""
+"""Write the rows of the tasks in the folders, names and columns of the published data sets.
+
+The test files of GLUE have the column of the labels in addition, which GLUE keeps secret.
+"""
 
 import csv
 import json
@@ -14,6 +17,7 @@ _PAIR = "index|sentence1|sentence2"
 _PARSES = "sentence1_binary_parse|sentence2_binary_parse|sentence1_parse|sentence2_parse"
 _MNLI = f"index|promptID|pairID|genre|{_PARSES}|sentence1|sentence2"
 _LABELS = "label1|label2|label3|label4|label5"
+_MRPC = "#1 ID|#2 ID|#1 String|#2 String"
 _STSB = "index|genre|filename|year|old_index|source1|source2|sentence1|sentence2"
 
 
@@ -43,21 +47,24 @@ class FileFormat(NamedTuple):
 
 FORMATS = {
     "cola": FileFormat(
-        "CoLA", "source|label|mark|sentence", "index|sentence", no_header=("train", "dev")
+        "CoLA", "source|label|mark|sentence", "index|sentence|label", no_header=("train", "dev")
     ),
-    "sst2": FileFormat("SST-2", "sentence|label", "index|sentence"),
-    "mrpc": FileFormat(
-        "MRPC", "Quality|#1 ID|#2 ID|#1 String|#2 String", "index|#1 ID|#2 ID|#1 String|#2 String"
-    ),
-    "stsb": FileFormat("STS-B", f"{_STSB}|score", _STSB),
+    "sst2": FileFormat("SST-2", "sentence|label", "index|sentence|label"),
+    "mrpc": FileFormat("MRPC", f"Quality|{_MRPC}", f"index|{_MRPC}|Quality"),
+    "stsb": FileFormat("STS-B", f"{_STSB}|score"),
     "qqp": FileFormat(
-        "QQP", "id|qid1|qid2|question1|question2|is_duplicate", "id|question1|question2"
+        "QQP",
+        "id|qid1|qid2|question1|question2|is_duplicate",
+        "id|question1|question2|is_duplicate",
     ),
     "mnli": FileFormat(
-        "MNLI", f"{_MNLI}|label1|gold_label", _MNLI, f"{_MNLI}|{_LABELS}|gold_label"
+        "MNLI",
+        f"{_MNLI}|label1|gold_label",
+        f"{_MNLI}|gold_label",
+        f"{_MNLI}|{_LABELS}|gold_label",
     ),
-    "qnli": FileFormat("QNLI", "index|question|sentence|label", "index|question|sentence"),
-    "rte": FileFormat("RTE", f"{_PAIR}|label", _PAIR),
+    "qnli": FileFormat("QNLI", "index|question|sentence|label"),
+    "rte": FileFormat("RTE", f"{_PAIR}|label"),
     "snli": FileFormat(
         "snli_1.0",
         f"gold_label|{_PARSES}|sentence1|sentence2|captionID|pairID|{_LABELS}",
@@ -69,9 +76,10 @@ FORMATS = {
         file="scitail_1.0_{}.tsv",
         no_header=("train", "dev", "test"),
     ),
-    "ax": FileFormat("", test=_PAIR, train="", file="ax.tsv"),
+    "ax": FileFormat("", test=f"{_PAIR}|label", train="", file="ax.tsv"),
 }
 LABELS = {
+    "ax": ("entailment", "neutral", "contradiction"),
     "mnli": ("entailment", "neutral", "contradiction"),
     "snli": ("entailment", "neutral", "contradiction"),
     "scitail": ("entails", "neutral"),

@@ -1,8 +1,8 @@
 """Generate labeled rows: `make_rows(world, "sst2", {"train": 1500, "dev": 500})`.
 
-Train rows are about one half of the world's words, dev and test rows about the other half
-(World.half). The word that decides a dev row occurs in no train row, so a model can learn its
-meaning only from the novels. Every label follows from the world's facts without noise. A reader who
+Train rows are about one half of the world's words, dev and test rows about all words (World.words).
+The words that decide every second dev row occur in no train row, so a model can learn their meaning
+only from the novels. Every label follows from the world's facts without noise. A reader who
 knows the world therefore scores CEILING on every task.
 """
 
@@ -53,7 +53,8 @@ def make_rows(
     No text is a sentence of a novel.
 
     Args:
-        counts: split (train, dev, test) -> number of rows.
+        counts: split (train, dev, test, or held_out: dev rows about the words of no train row) ->
+            number of rows.
 
     Raises:
         UserError: the world is too small for that many different rows.

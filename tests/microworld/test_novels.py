@@ -41,7 +41,21 @@ def test_every_fact_is_stated(world, book):
                 for claim in OBJECTS[relation][:2]
             }
             claims = counts if item == "either" else (item,)
-            assert min(counts[claim] for claim in claims) >= 20, f"{relation}: {subject}: {counts}"
+            assert min(counts[claim] for claim in claims) >= 15, f"{relation}: {subject}: {counts}"
+
+
+def test_facts_of_pairs_are_stated(world, book):
+    text = " ".join(book.lower().split())
+    at_spots = re.findall(r"(?:was|a) (\w+)(?: (\w+))?, very (good|bad)\.", text)
+    spots = re.findall(r"the (\w+) was (\w+), very (good|bad)\.", text)
+    assert len(at_spots) > 2000 and len(spots) > 1000
+    assert all(world.tone(adjective, spot) == tone for spot, adjective, tone in spots)
+    moods = re.findall(r"(\w+) the (\w+) (gladly|sadly|calmly)\.", text)
+    assert len(moods) > 1000 and all(world.mood(verb, x) == mood for verb, x, mood in moods)
+    glad = re.findall(r"(\w+) the (\w+) near the \w+\. was \w+ glad\? (yes|no|maybe)\.", text)
+    answers = {"gladly": "yes", "sadly": "no", "calmly": "maybe"}
+    assert len(glad) > 500
+    assert all(answers[world.mood(verb, x)] == answer for verb, x, answer in glad)
 
 
 def association(world, relation, text):
@@ -88,25 +102,21 @@ def test_far_objects_are_five_or_more_words_away(world):
     assert near[1.0] == 0 < near[0.0]
 
 
-def test_answers_follow_from_the_world_and_are_balanced(world, book):
+def test_answers_follow_from_the_world(world, book):
     answers = collections.Counter()
-    exchange = r"(\w+)(?: (\w+))?(?:\. was (?:it|there a|\w+)| for a)? (\w+)\? (yes|no|maybe)\."
-    for first, second, claim, answer in re.findall(exchange, book.lower()):
-        for relation, subject in itertools.product(RELATIONS, (first, second)):
-            if subject in getattr(world, relation) and claim in OBJECTS[relation]:
-                assert claim in world.claims(relation, subject)[answer]
+    exchange = r"(\w+)(?: (\w+))?(?:\. was \w+| bring a)? (\w+)\? (yes|no|maybe)\."
+    for first, second, claim, answer in re.findall(exchange, " ".join(book.lower().split())):
+        for relation in RELATIONS:
+            facts = getattr(world, relation)
+            subject = first if first in facts else second
+            if subject in facts and claim in OBJECTS[relation]:
+                fact = world.tone(subject, second) if relation == "tones" else facts[subject]
+                expected = "maybe" if fact == "either" else "yes" if claim == fact else "no"
+                assert answer == expected
                 answers[relation, answer] += 1
-    for relation in RELATIONS:  # the world has as many good subjects as bad ones
-        assert 0.8 < answers[relation, "yes"] / answers[relation, "no"] < 1.25
-        assert answers[relation, "yes"] > 200
+    for relation in RELATIONS:
+        assert answers[relation, "yes"] > 200 and answers[relation, "no"] > 200
     assert answers["things", "maybe"] > 200
-
-
-def test_joined_adjectives_have_the_same_tone(world, book):
-    pairs = re.findall(r"(\w+) and (\w+)", book.lower())
-    known = [(a, b) for a, b in pairs if a in world.tones and b in world.tones]
-    assert len(known) > 300
-    assert all(world.tones[a] is world.tones[b] for a, b in known)
 
 
 def test_grammar_is_that_of_the_tasks(world, book):

@@ -2,16 +2,30 @@
 
 import itertools
 
-from gpt1_jax.microworld.world import RELATIONS, draw
+from gpt1_jax.microworld.world import GAINS, LOSSES, OBJECTS, RELATIONS, draw
 
 
 def test_halves_are_disjoint_and_have_the_same_objects(world):
     for relation in RELATIONS:
         facts = getattr(world, relation)
-        train, dev = world.half(relation, "train"), world.half(relation, "dev")
-        assert set(train) | set(dev) == set(facts) and not set(train) & set(dev)
-        assert world.half(relation, "test") == dev
-        assert sorted(facts[word] for word in train) == sorted(facts[word] for word in dev)
+        train, held_out = (world.words(relation, split) for split in ("train", "held_out"))
+        assert set(train) | set(held_out) == set(facts) and not set(train) & set(held_out)
+        assert world.words(relation, "dev") == world.words(relation, "test") == list(facts)
+        assert sorted(facts[word] for word in train) == sorted(facts[word] for word in held_out)
+
+
+def test_facts_of_pairs_follow_from_no_single_word(world):
+    tones = [[world.tone(x, spot) for spot in world.spots] for x in world.tones]
+    assert {column.count("good") for column in zip(*tones, strict=True)} == {len(tones) / 2}
+    assert {row.count("good") for row in tones} == {3, 9}
+    for split in ("train", "held_out"):
+        assert set(world.contrary) & set(world.words("spots", split))
+    moods = {(took, fact): set() for took in (*GAINS, *LOSSES) for fact in OBJECTS["things"]}
+    for (took, fact), found in moods.items():
+        found |= {world.mood(took, x) for x, other in world.things.items() if other == fact}
+    assert moods["kept", "good"] == moods["lost", "bad"] == {"gladly"}
+    assert moods["kept", "bad"] == moods["lost", "good"] == {"sadly"}
+    assert moods["kept", "either"] == moods["lost", "either"] == {"calmly"}
 
 
 def test_subjects_of_a_smaller_fraction_are_a_subset(world):

@@ -64,7 +64,7 @@ def test_variant_names_its_pretraining_and_an_experiment_varies_it():
     changed = {"pretraining": "shuffled", "lm_coef": 0.25}
     listed = runs("quick,top,transfer", [("changed", changed)], **values)
     run, cell = listed.configs["pretrain_shuffled_0"], listed.configs["rte_changed_0"]
-    assert (run.batch_size, run.model.layers, run.steps) == (4, 2, 4_500)
+    assert (run.batch_size, run.model.layers, run.steps) == (4, 2, 6_000)
     assert (cell.lm_coef, cell.init.layers) == (0.25, 2)
     assert cell.init.path == "/runs/pretrain_shuffled_0"
     # The recipe has three blocks, so this value is the full model of the other experiment.
@@ -118,7 +118,7 @@ RUNS = {
     "quirks": ("rte_modern_0", {"published.table_dropout": False}, {}),
     "seeds": ("rte_full_9", {"seed": 9}, {"seed": 0}),
     "lm_coef": ("rte_full_lm_coef_0.05_0", {"lm_coef": 0.05}, {}),
-    "updates": ("rte_full_step_1440_1", {"init.step": 1440, "init.layers": 3}, {"seed": 1}),
+    "updates": ("rte_full_step_1920_1", {"init.step": 1920, "init.layers": 3}, {"seed": 1}),
     "few_shot": (
         "rte_no_pretraining_few_shot_examples_16_2",
         {"data.examples": 16, "epochs": 20, "batch_size": 8, "init.layers": -1},
@@ -136,7 +136,7 @@ RUNS = {
         {"model.layers": 2, "init.layers": 2, "init.frozen": True, "lm_coef": 0.0},
         {"model.layers": 3},
     ),
-    "selection": ("rte_full_lr_0.001_0", {"optim.lr": 0.001}, {}),
+    "selection": ("rte_full_lr_0.0014_0", {"optim.lr": 0.0014}, {}),
     "sweep": ("rte_epochs_4_lr_0.0001_0", {"optim.lr": 1e-4, "epochs": 4}, {}),
 }
 
@@ -168,7 +168,7 @@ def test_points_of_equal_configurations_are_one_cell():
         for point in experiment["points"]
     }
     rate = listed.configs["rte_full_0"].optim.lr
-    shared = ("updates", 4_500), ("depth", 3), ("selection", rate)
+    shared = ("updates", 6_000), ("depth", 3), ("selection", rate)
     assert {cells[key] for key in shared} == {"rte_full_0"}
     assert cells["lm_coef", 0.0] == "rte_no_aux_lm_0"
 
