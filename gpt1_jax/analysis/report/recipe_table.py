@@ -1,7 +1,6 @@
 """Build the table of the recipe: data, sizes, rates, numbers of runs, and what made the runs."""
 
 import contextlib
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,7 +71,7 @@ def table(results: Results) -> Table | None:
     return Table("recipe", "Recipe", "", list(columns), rows, [NOTE])
 
 
-def _world_words(workdir: pathlib.Path) -> int:
+def _world_words(workdir: storage.Path) -> int:
     """Return the words of the microworld that the ablation has read; 0 for other data."""
     fields = {"world.words?": int, "corpus_path?": str, "tasks_path?": str}
     with contextlib.suppress(UserError):
