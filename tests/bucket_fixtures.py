@@ -56,10 +56,10 @@ class Bucket:
             except OSError:
                 assert self._server.poll() is None and time.monotonic() < deadline
                 time.sleep(0.02)
-        from gpt1_jax.storage import bucket
+        from gpt1_jax.storage import connection
 
-        bucket.client.cache_clear()
-        bucket.client().create_bucket(NAME)
+        connection.client.cache_clear()
+        connection.client().create_bucket(NAME)
 
     def stop(self) -> None:
         """End the server."""

@@ -10,6 +10,7 @@ import pytest
 
 from gpt1_jax import storage
 from gpt1_jax.storage import bucket as buckets
+from gpt1_jax.storage import connection
 
 LONG = {"steps": 120, "checkpoint.every": 20, "eval.every": 30, "log.every": 5}
 
@@ -146,7 +147,7 @@ def test_address_that_cannot_be_used_is_one_line(name, gpt1, pretraining, bucket
 def test_bucket_that_cannot_be_reached_is_one_line(
     cause, gpt1, pretraining, bucket_server, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(buckets, "QUICK", 0.2)
+    monkeypatch.setattr(connection, "QUICK", 0.2)
     message = "cannot be used"
     if cause == "network":
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
@@ -158,7 +159,7 @@ def test_bucket_that_cannot_be_reached_is_one_line(
     else:
         monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
         message = "gs:// needs the package gcsfs; install the extra gcs: pip install -c"
-    for cached in (buckets.client, buckets._errors):
+    for cached in (connection.client, connection.google_errors):
         cached.cache_clear()
     try:
         run = gpt1.command("pretrain.py:tiny", f"gs://runs-bucket/{cause}", pretraining())
@@ -167,7 +168,7 @@ def test_bucket_that_cannot_be_reached_is_one_line(
         other = gpt1.run(*gpt1.command("pretrain.py:tiny", tmp_path / "run", data))
     finally:
         monkeypatch.undo()
-        for cached in (buckets.client, buckets._errors):
+        for cached in (connection.client, connection.google_errors):
             cached.cache_clear()
     for flag, result in (("--workdir", ended), ("config.data.path", other)):
         assert result.code == 2 and result.err.count("\n") == 1, result

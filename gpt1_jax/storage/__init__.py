@@ -19,13 +19,14 @@ A path is a `pathlib.Path`, or a `BucketPath` for gs://. How the functions work 
     names, read_*           list, read                      list, read
 
 Every write to a bucket that could meet another process's has a precondition on the generation of
-the object. Errors of a bucket are OSErrors, as those of a disk (`bucket.py`).
+the object. Errors of a bucket are OSErrors, as those of a disk (`connection.py`).
 
 The standard library is enough for a disk. For a bucket, packages of the extra `gcs` are imported
 when the first path of a bucket is used.
 """
 
-from gpt1_jax.storage.bucket import BucketError, BucketPath
+from gpt1_jax.storage.bucket import BucketPath
+from gpt1_jax.storage.connection import BucketError
 from gpt1_jax.storage.copies import local_copy
 from gpt1_jax.storage.files import (
     appender,

@@ -1,31 +1,26 @@
 """Address the objects of a bucket of Google Cloud Storage as paths.
 
-Errors are those of a disk: FileNotFoundError, PermissionError, and `BucketError` for others.
+Errors are FileNotFoundError, FileExistsError for a write whose precondition does not hold, and
+`BucketError` for others.
 """
 
 import contextlib
-import contextvars
 import errno
-import functools
 import io
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import IO, Any
 
-from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.storage.connection import (
+    BucketError,
+    client,
+    google_errors,
+    quick,
+    requests,
+    retry,
+)
 
 COMMIT = "commit_success.txt"  # orbax writes it last: a folder of a checkpoint with it is complete
-SECONDS = 60.0  # during which a request that fails is repeated
-QUICK = 10.0  # the same, for the first request of a command
-GRANTED = "gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS"
-
-
-class BucketError(OSError):
-    """Report that a bucket cannot be used: the network, the credentials, or another process."""
-
-    def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}" if self.filename else self.strerror
 
 
 class BucketPath(pathlib.PurePosixPath):
@@ -84,7 +79,7 @@ class BucketPath(pathlib.PurePosixPath):
         with quick(), requests(self):
             try:
                 next(iter(client().list_blobs(self.bucket, max_results=1, retry=retry())), None)
-            except _errors().NotFound:
+            except google_errors().NotFound:
                 reason = f"there is no bucket {self.bucket}, or you may not see it"
                 raise FileNotFoundError(errno.ENOENT, reason, str(self)) from None
 
@@ -107,7 +102,7 @@ class BucketPath(pathlib.PurePosixPath):
 
     def objects(self, most: int | None = None) -> Iterator[Any]:
         """Yield google-cloud-storage's objects below this name, by name; none if there are none."""
-        with requests(self), contextlib.suppress(_errors().NotFound):
+        with requests(self), contextlib.suppress(google_errors().NotFound):
             listing = client().list_blobs(
                 self.bucket,
                 prefix=f"{self.key}/",
@@ -200,50 +195,6 @@ class BucketPath(pathlib.PurePosixPath):
             bucket.copy_blob(self.blob(), client().bucket(target.bucket), target.key, retry=retry())
 
 
-@functools.cache
-def client() -> Any:
-    """Return the connection to Google Cloud Storage.
-
-    Raises:
-        UserError: packages are missing.
-        BucketError: there are no credentials.
-    """
-    _errors()
-    import fsspec
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud import storage
-
-    # Orbax and jax read folders by fsspec, which would otherwise remember a listing for ever: what
-    # other machines write would not be seen.
-    fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
-    try:
-        return storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
-    except GoogleAuthError as error:
-        raise BucketError(
-            errno.EACCES, f"no credentials for Google Cloud ({first_line(error)}); use {GRANTED}"
-        ) from None
-
-
-@functools.cache
-def _errors() -> Any:
-    """Return the module with Google's errors.
-
-    Raises:
-        UserError: packages are missing.
-    """
-    try:
-        import gcsfs  # noqa: F401 (orbax and jax need it)
-        from google.api_core import exceptions
-        from google.cloud import storage  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"gs:// needs the package {error.name}; install the extra gcs: "
-            "pip install -c requirements-lock.txt -e '.[gcs]'"
-        ) from None
-    return exceptions
-
-
-_seconds = contextvars.ContextVar("seconds", default=SECONDS)
 lost: set[BucketPath] = set()  # folders that another process has taken over from this one
 
 
@@ -252,46 +203,3 @@ def _check_not_lost(path: BucketPath) -> None:
     for folder in lost:
         if folder == path or folder in path.parents:
             raise BucketError(errno.ESTALE, f"another process has taken over {folder}", str(path))
-
-
-@contextlib.contextmanager
-def quick() -> Iterator[None]:
-    """Repeat requests that fail in this block for QUICK seconds only."""
-    token = _seconds.set(QUICK)
-    try:
-        yield
-    finally:
-        _seconds.reset(token)
-
-
-def retry() -> Any:
-    """Return how requests are repeated."""
-    from google.cloud.storage.retry import DEFAULT_RETRY
-
-    return DEFAULT_RETRY.with_timeout(_seconds.get())
-
-
-@contextlib.contextmanager
-def requests(path: BucketPath) -> Iterator[None]:
-    """Raise the errors of requests in the block as those of a disk, with `path` as their file."""
-    errors = _errors()
-    from google.auth.exceptions import GoogleAuthError
-    from requests.exceptions import RequestException
-
-    try:
-        yield
-    except errors.NotFound as error:
-        if "bucket does not exist" in str(error):
-            reason = f"there is no bucket {path.bucket}, or you may not see it"
-            raise FileNotFoundError(errno.ENOENT, reason, str(path)) from error
-        raise FileNotFoundError(errno.ENOENT, "no such object", str(path)) from error
-    except errors.PreconditionFailed as error:
-        raise FileExistsError(errno.EEXIST, "another process wrote it", str(path)) from error
-    except (errors.Forbidden, errors.Unauthorized) as error:
-        raise PermissionError(errno.EACCES, first_line(error), str(path)) from error
-    except GoogleAuthError as error:
-        reason = f"no credentials for Google Cloud ({first_line(error)}); use {GRANTED}"
-        raise BucketError(errno.EACCES, reason, str(path)) from error
-    except (errors.GoogleAPIError, RequestException) as error:
-        reason = f"Google Cloud Storage does not answer ({first_line(error)})"
-        raise BucketError(errno.EIO, reason, str(path)) from error

@@ -5,7 +5,8 @@ import pathlib
 import sys
 
 from gpt1_jax.storage import disk
-from gpt1_jax.storage.bucket import BucketPath, requests, retry
+from gpt1_jax.storage.bucket import BucketPath
+from gpt1_jax.storage.connection import requests, retry
 from gpt1_jax.storage.json_files import read_json, write_json
 from gpt1_jax.storage.locks import lock
 from gpt1_jax.storage.objects import in_parallel

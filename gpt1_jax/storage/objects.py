@@ -11,7 +11,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
-from gpt1_jax.storage.bucket import COMMIT, BucketError, BucketPath
+from gpt1_jax.storage.bucket import COMMIT, BucketPath
+from gpt1_jax.storage.connection import BucketError
 
 THREADS = 8  # requests at the same time
 DELAY = 30.0  # seconds after which appended lines are uploaded

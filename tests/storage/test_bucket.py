@@ -5,11 +5,12 @@ import pathlib
 import pickle
 
 import pytest
+from etils import epath
 
 from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.storage import bucket as buckets
-from gpt1_jax.storage import objects
+from gpt1_jax.storage import connection, objects
 
 
 def test_address_is_a_path(bucket):
@@ -152,8 +153,17 @@ def test_data_is_copied_once_and_again_where_it_changed(bucket, tmp_path, capfd)
     assert not storage.local_copy(bucket / "absent", tmp_path).exists()
 
 
+def test_orbax_and_jax_see_what_other_machines_write(bucket):
+    storage.write_text(bucket / "1/a", "")
+    folder = epath.Path(str(bucket))
+    assert [path.name for path in folder.iterdir()] == ["1"] and not (folder / "2").exists()
+    storage.write_text(bucket / "2/a", "")
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "2"]
+    assert (folder / "2/a").exists()
+
+
 def test_json_of_a_bucket_that_is_gone_is_one_line():
-    buckets.client.cache_clear()
+    connection.client.cache_clear()
     path = storage.path("gs://no-such-bucket/x/a.json")
     assert json.dumps(path.exists()) == "false"
     with pytest.raises(FileNotFoundError):

@@ -11,7 +11,6 @@ import time
 import pytest
 
 from gpt1_jax import storage
-from gpt1_jax.storage import bucket as buckets
 from gpt1_jax.storage import leases
 
 
@@ -99,7 +98,7 @@ def test_stolen_lease_stops_the_process_and_its_writes(bucket, quick, received, 
         with pytest.raises(SystemExit) as caught:
             storage.confirm(path)
         assert caught.value.code == 128 + signal.SIGTERM
-        with pytest.raises(buckets.BucketError, match="another process has taken over gs://"):
+        with pytest.raises(storage.BucketError, match="another process has taken over gs://"):
             storage.write_text(bucket / "run/a", "mine again")
         storage.write_text(bucket / "other", "")
     assert storage.read_json(path)["machine"] == "other", "the other's lease is left alone"
