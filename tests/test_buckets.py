@@ -129,6 +129,29 @@ def test_run_whose_lock_is_taken_over_ends_without_a_save(gpt1, pretraining, buc
     assert (bucket / ".lock").read_bytes() == b'{"machine": "other"}'
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ablation_shared_in_a_bucket_has_the_results_of_one_on_a_disk(gpt1, bucket, tmp_path):
+    settings = {"world.words": 50_000, "world.train": 40, "world.dev": 10, "seeds": 1}
+    settings |= {"pretraining_seeds": 1, "tasks": "('rte',)", "finetune.epochs": 1, "workers": 1}
+    for body, sizes in {"transformer": {"heads": 2, "ffn": 32}, "lstm": {"units": 16}}.items():
+        small = {f"model.{name}": size for name, size in sizes.items()} | {"model.width": 16}
+        small |= {"steps": 2, "optim.warmup_steps": 1, "data.cache": tmp_path / "cache"}
+        settings |= {f"pretrain.{body}.{name}": value for name, value in small.items()}
+    config = "ablations.py:quick,table5,zero_shot"
+    expected = gpt1.result(config, tmp_path / "disk", settings)
+    machines = [gpt1.start(*gpt1.command(config, bucket, settings)) for _ in range(2)]
+    for machine in machines:
+        _, errors = machine.communicate()
+        assert machine.returncode == 0, errors
+    assert storage.read_json(bucket / "result.json") == expected
+    for name in expected["cells"]:
+        starts = storage.read_json(bucket / name / "environment.json")["starts"]
+        assert len(starts) == 1 and storage.read_json(bucket / name / "data.json")
+    assert {"finished"} == {*storage.names(bucket / ".locks")}
+    assert "report.html" in storage.names(bucket) and storage.names(bucket / "data/novels")
+
+
 REFUSED = {
     "other store": ("s3://b/run", "--workdir: s3://b/run: s3:// cannot be used, only folders of"),
     "slip": ("gs:/b/run", "--workdir: gs:/b/run: expected gs://BUCKET/FOLDER"),
