@@ -4,6 +4,7 @@ Every path of a flag goes through `path`, and every field of a JSON file that so
 written goes through `read_object` or `check_fields`. Their errors are `UserError`.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -22,19 +23,23 @@ KINDS = {
     float: "a number",
     bool: "true or false",
 }
+COPIES = "~/.cache/gpt1_jax/buckets"  # the data of buckets
 DAMAGED = "the file is damaged"
 NAME = re.compile(r"[A-Za-z0-9][\w.+=-]*", re.ASCII)
 _ABSENT = object()
 
 
-def path(flag: str, text: str) -> pathlib.Path:
+def path(flag: str, text: str) -> storage.Path:
     """Return the path that a flag or a setting names; ~ is the home folder.
 
-    The path need not exist.
+    The path need not exist. It may be that of a bucket, gs://BUCKET/FOLDER.
 
     Raises:
-        UserError: the home folder is not known, or the system cannot look the path up.
+        UserError: the home folder is not known, or the system cannot look the path up; or the
+            bucket cannot be used.
     """
+    if storage.is_address(text):
+        return _bucket_path(flag, text)
     expanded = os.path.expanduser(text)
     if expanded.startswith("~") and not os.path.lexists(expanded):
         raise UserError(
@@ -53,7 +58,57 @@ def path(flag: str, text: str) -> pathlib.Path:
     return pathlib.Path(expanded)
 
 
-def folder(flag: str, text: str, hint: str) -> pathlib.Path:
+@functools.cache
+def _bucket_path(flag: str, text: str) -> storage.BucketPath:
+    """Return `path` of an address, after a first request to the bucket."""
+    try:
+        found = storage.path(text)
+        found.probe()
+    except UserError as error:
+        raise UserError(f"{flag}: {error}") from None
+    except OSError as error:
+        raise UserError(
+            f"{flag}: {text} cannot be used ({error.strerror}); check the address, the network and "
+            "the permissions"
+        ) from None
+    return found
+
+
+def local_path(flag: str, text: str) -> pathlib.Path:
+    """Return the path of a flag that names a file or folder of this machine, as `path`.
+
+    Raises:
+        UserError: as `path`; or it is that of a bucket.
+    """
+    if storage.is_address(text):
+        raise UserError(f"{flag}: {text} is not on this machine; name a folder of its disk")
+    return path(flag, text)
+
+
+def data_path(flag: str, text: str) -> pathlib.Path:
+    """Return the path of data to read, as `path`. The data of a bucket are copied to this machine.
+
+    They are copied once in a process, and only what has changed since an earlier copy.
+
+    Raises:
+        UserError: as `path`; or the data cannot be copied.
+    """
+    return _copied(flag, text) if storage.is_address(text) else path(flag, text)
+
+
+@functools.cache
+def _copied(flag: str, text: str) -> pathlib.Path:
+    """Return `data_path` of an address."""
+    try:
+        return storage.local_copy(_bucket_path(flag, text), local_path("HOME", COPIES))
+    except OSError as error:
+        raise UserError(
+            f"{flag}: {text} cannot be copied to {COPIES} ({error.strerror or error}); mend the "
+            "cause and repeat the command"
+        ) from None
+
+
+def folder(flag: str, text: str, hint: str) -> storage.Path:
     """Return the path of a folder, which need not exist.
 
     Raises:
@@ -65,7 +120,7 @@ def folder(flag: str, text: str, hint: str) -> pathlib.Path:
     return result
 
 
-def run_folder(flag: str, text: str) -> pathlib.Path:
+def run_folder(flag: str, text: str) -> storage.Path:
     """Return the path of a run's folder, which need not exist.
 
     Raises:
@@ -97,7 +152,7 @@ def check_name(name: Any, where: str) -> str:
 
 
 def read_object(
-    file: pathlib.Path,
+    file: storage.Path,
     fields: Mapping[str, type] | None = None,
     *,
     missing: Any = storage.REQUIRED,

@@ -96,10 +96,6 @@ def main(arguments: list[str]) -> None:
             "--config: is missing; give a config, for example --config=pretrain:tiny, or a "
             "command: " + ", ".join(COMMANDS)
         )
-    if "://" in WORKDIR.value:
-        raise UserError(
-            f"--workdir: {WORKDIR.value!r} is not a folder; mount the bucket and give its path"
-        )
     workdir = inputs.run_folder("--workdir", WORKDIR.value or _default_workdir())
     from gpt1_jax.engine import devices
     from gpt1_jax.registry import TRAINERS

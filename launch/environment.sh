@@ -4,6 +4,7 @@
 #   bash launch/environment.sh                      # the program, for the CPU
 #   bash launch/environment.sh dev                  # with the tools of the tests
 #   bash launch/environment.sh openai               # with ftfy and spaCy, for OpenAI's text pipeline
+#   bash launch/environment.sh gcs                  # with what gs:// needs; tpu has it, too
 #   bash launch/environment.sh parity               # dev, openai, PyTorch, transformers and libtpu
 #   bash launch/environment.sh cuda                 # for an accelerator: cuda, cuda13 or tpu. Also to
 #                                                   # compile for one on a machine without it
@@ -28,9 +29,9 @@ version() {
 
 extra=${1:-}
 case $extra in
-  '' | dev | openai | parity | cuda | cuda13 | tpu) ;;
+  '' | dev | gcs | openai | parity | cuda | cuda13 | tpu) ;;
   # pip would only warn, and the program would run on the CPU.
-  *) fail "unknown extra '$extra'; choose one of: dev, openai, parity, cuda, cuda13, tpu" ;;
+  *) fail "unknown extra '$extra'; choose one of: dev, gcs, openai, parity, cuda, cuda13, tpu" ;;
 esac
 
 candidates=(python3 python3.13 python3.12 python3.11)

@@ -5,7 +5,7 @@
 #
 #   bash launch/sweep.sh slurm 8 --config=configs/ablations.py:paper --workdir=runs/exp_paper
 #   bash launch/sweep.sh slurm 8 --time=2-0 -- --config=...    # flags before -- are passed to sbatch
-#   bash launch/sweep.sh tpu 4 --config=... --workdir=/mnt/bucket/exp_paper
+#   bash launch/sweep.sh tpu 4 --config=... --workdir=gs://BUCKET/exp_paper
 #   bash launch/sweep.sh gpus 2 --config=... --workdir=runs/exp_paper    # GPUs 0 and 1 of this machine
 #
 # slurm submits an array of N jobs. tpu uses the TPU VMs $NAME-1 to $NAME-N, one host each, after

@@ -41,7 +41,7 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-pytest_plugins = ["cli_fixtures", "data_fixtures"]
+pytest_plugins = ["bucket_fixtures", "cli_fixtures", "data_fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -163,13 +163,22 @@ def test_commands_import_only_flags(module):
     assert others <= {"absl", "ml_collections", *sys.stdlib_module_names}
 
 
-def test_storage_uses_the_standard_library_only():
-    others = {
-        target.split(".")[0]
-        for target in imports("gpt1_jax.storage")
-        if not within(target, "gpt1_jax.errors")
-    }
-    assert others <= sys.stdlib_module_names
+STORAGE = [module for module in MODULES if package(module) == "storage"]
+
+
+@pytest.mark.parametrize("module", STORAGE)
+def test_storage_uses_the_standard_library_only(module):
+    def others(top_level: bool) -> set[str]:
+        ours = ("gpt1_jax.errors", "gpt1_jax.storage")
+        return {
+            target.split(".")[0]
+            for target in imports(module, top_level)
+            if not any(within(target, name) for name in ours)
+        }
+
+    assert others(top_level=True) <= sys.stdlib_module_names
+    if module != "gpt1_jax.storage.connection":  # which imports packages when a bucket is used
+        assert others(top_level=False) <= sys.stdlib_module_names
 
 
 def test_trainers_use_each_other_through_the_registry():

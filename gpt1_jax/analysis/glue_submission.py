@@ -3,7 +3,6 @@
 gpt1 submit --output=submission.zip runs/exp_cola runs/exp_mnli ...
 """
 
-import pathlib
 import zipfile
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +14,7 @@ NAMES = ("CoLA", "SST-2", "MRPC", "STS-B", "MNLI-m", "MNLI-mm", "QNLI", "QQP", "
 
 
 def write(
-    output: pathlib.Path, runs: Sequence[pathlib.Path], *, partial: bool = False
+    output: storage.Path, runs: Sequence[storage.Path], *, partial: bool = False
 ) -> list[str]:
     """Write the zip file atomically and return the names of its files.
 
@@ -55,7 +54,7 @@ def write(
     return list(files)
 
 
-def _write_zip(output: pathlib.Path, files: Mapping[str, str]) -> None:
+def _write_zip(output: storage.Path, files: Mapping[str, str]) -> None:
     try:
         with (
             storage.atomic_writer(output, binary=True) as file,
@@ -69,7 +68,7 @@ def _write_zip(output: pathlib.Path, files: Mapping[str, str]) -> None:
         ) from None
 
 
-def _files(run: pathlib.Path) -> dict[str, str]:
+def _files(run: storage.Path) -> dict[str, str]:
     """Return file name in the zip file -> content, for the run's task and its diagnostic tasks."""
     file = run / "result.json"
     hint = f"name the folder of a finished finetuning run, not {run}"
@@ -96,7 +95,7 @@ def _files(run: pathlib.Path) -> dict[str, str]:
     return files
 
 
-def _submission_file(task, split: str, path: pathlib.Path) -> str:
+def _submission_file(task, split: str, path: storage.Path) -> str:
     """Return one file of the submission, made from one file of predictions.
 
     Raises:
@@ -111,7 +110,7 @@ def _submission_file(task, split: str, path: pathlib.Path) -> str:
         ) from None
 
 
-def _convert(task, split: str, path: pathlib.Path) -> str:
+def _convert(task, split: str, path: storage.Path) -> str:
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) != task.sizes[split]:
         raise UserError(

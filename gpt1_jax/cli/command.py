@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
-from gpt1_jax import signals
+from gpt1_jax import signals, storage
 from gpt1_jax.errors import UserError, printable
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # no space, quota, limit of a file
@@ -79,10 +79,9 @@ def run(
         _discard_output()
         sys.exit(0)
     except OSError as error:
-        if (message := _full_disk(error)) is None:
+        if (message := _system_error(error)) is None:
             raise
-        message = printable(message, keep="")
-        print(f"gpt1_jax: {message}; free space, or write elsewhere", file=sys.stderr)
+        print(f"gpt1_jax: {printable(message, keep='')}", file=sys.stderr)
         _discard_output()
         sys.exit(2)
     sys.exit(0)
@@ -93,12 +92,16 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _full_disk(error: OSError) -> str | None:
-    """Return the line for an error of a full disk; None for other errors."""
+def _system_error(error: OSError) -> str | None:
+    """Return the line for an error of a full disk or of a bucket; None for other errors."""
+    if isinstance(error, storage.BucketError):
+        return f"{error}; mend the cause and repeat the command"
+    advice = "free space, or write elsewhere"
     if "No usable temporary directory" in str(error):  # tempfile has tried to write everywhere
-        return error.strerror
+        return f"{error.strerror}; {advice}"
     if error.errno in DISK_ERRORS:
-        return f"{error.filename or 'the output'}: cannot be written ({error.strerror})"
+        name = error.filename or "the output"
+        return f"{name}: cannot be written ({error.strerror}); {advice}"
     return None
 
 

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
         )
     from gpt1_jax.interop import huggingface, openai
 
-    source = inputs.path("--source", SOURCE.value)
+    source = inputs.data_path("--source", SOURCE.value)
     workdir = WORKDIR.value and str(inputs.run_folder("--workdir", WORKDIR.value))
     if (source / openai.SHAPES).exists():
         if TEXT.value == "stored":

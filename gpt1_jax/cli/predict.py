@@ -118,7 +118,7 @@ def _open(path: str) -> Iterator[IO[bytes]]:
         yield sys.stdin.buffer
         return
     try:
-        file = open(inputs.path("--input", path), "rb")
+        file = inputs.path("--input", path).open("rb")
     except OSError as error:
         raise UserError(
             f"--input: cannot read {path} ({error.strerror}); name a file of tab-separated texts"

@@ -205,7 +205,7 @@ def _find_dataset(path: str) -> tuple[pathlib.Path, str]:
     The configuration of a local folder is named by the last part of the path if the README.md in
     the parent folder declares it. Otherwise the data set is one of the hub.
     """
-    folder = inputs.path("config.data.path", path)
+    folder = inputs.data_path("config.data.path", path)
     if path and folder.is_dir():
         return folder, ""
     readme = folder.parent / "README.md"
@@ -223,7 +223,7 @@ def _find_files(path: str) -> files.Found:
             "config.data.path: is empty; "
             "name a folder, a glob or a file of .txt, .jsonl or .parquet"
         )
-    found = files.find(inputs.path("config.data.path", path), READERS)
+    found = files.find(inputs.data_path("config.data.path", path), READERS)
     if not found.files:
         left_out = f" (only {files.describe(found.left_out)})" if found.left_out else ""
         raise UserError(

@@ -22,7 +22,7 @@ class FileSource:
     """Read a task's files with the first of its readers that finds a split."""
 
     def __init__(self, task: Task, path: str):
-        self._task, self._root = task, inputs.path("config.data.path", path)
+        self._task, self._root = task, inputs.data_path("config.data.path", path)
         if not path or not self._root.is_dir():
             split = task.splits[0]
             expected = " or ".join(reader.expected_path(split) for reader in task.files)

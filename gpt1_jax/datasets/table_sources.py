@@ -85,7 +85,7 @@ class HubSource(TableSource):
     def __init__(self, task: Task, path: str):
         assert task.hub
         super().__init__(task, task.hub, "hub")
-        local = inputs.path("config.data.path", path)
+        local = inputs.data_path("config.data.path", path)
         if path and local.exists():
             self._folder = local
         elif path and path.count("/") != 1:

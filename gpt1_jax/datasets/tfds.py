@@ -28,7 +28,7 @@ def builder(name: str, config: str, path: str) -> Any:
     import tensorflow_datasets as tfds  # takes a second
 
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    root = inputs.path("config.data.path", path or default)
+    root = inputs.data_path("config.data.path", path or default)
     title = f"{name}/{config}" if config else name
     advice = (
         f"prepare it by tensorflow_datasets.builder({title!r}, data_dir=DIR, "

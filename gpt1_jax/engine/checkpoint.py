@@ -5,16 +5,17 @@ with the checkpoint and compared after reading. `checkpoint_manager.py` writes t
 """
 
 import contextlib
-import pathlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint import args
 
+from gpt1_jax import storage
 from gpt1_jax.engine import checkpoint_meta
 from gpt1_jax.engine.checkpoint_errors import DamagedError, read_with_retries
 from gpt1_jax.errors import UserError
@@ -22,7 +23,7 @@ from gpt1_jax.errors import UserError
 FOLDER = "checkpoints"
 
 
-def steps(workdir: pathlib.Path, flag: str = "config.init.path") -> list[int]:
+def steps(workdir: storage.Path, flag: str = "config.init.path") -> list[int]:
     """Return the steps of a run's checkpoints, ascending.
 
     Raises:
@@ -34,13 +35,15 @@ def steps(workdir: pathlib.Path, flag: str = "config.init.path") -> list[int]:
     return numbers
 
 
-def saved_steps(folder: pathlib.Path) -> list[int]:
+def saved_steps(folder: storage.Path) -> list[int]:
     """Return the steps of the checkpoints in a folder checkpoints/, ascending; [] without a folder.
 
     Raises:
         UserError: the folder cannot be read.
     """
     try:
+        if isinstance(folder, storage.BucketPath):
+            return sorted(int(name) for name in folder.complete_folders() if name.isdecimal())
         return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
     except OSError as error:
         raise UserError(
@@ -48,12 +51,17 @@ def saved_steps(folder: pathlib.Path) -> list[int]:
         ) from None
 
 
-def param_names(workdir: pathlib.Path, step: int) -> list[str]:
+def orbax_path(path: storage.Path) -> epath.Path:
+    """Return the path as orbax takes it."""
+    return epath.Path(str(path.absolute()))
+
+
+def param_names(workdir: storage.Path, step: int) -> list[str]:
     """Return the slash-joined names of the params of a checkpoint; reads only its metadata."""
     return _param_names(read_meta(workdir, step)["crc32"])
 
 
-def read_meta(workdir: pathlib.Path, step: int) -> dict:
+def read_meta(workdir: storage.Path, step: int) -> dict:
     """Return the metadata of a checkpoint as `checkpoint_meta.build` describes it, verified.
 
     Raises:
@@ -64,7 +72,7 @@ def read_meta(workdir: pathlib.Path, step: int) -> dict:
         return checkpoint_meta.read(folder, step)
 
 
-def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+def read_params(workdir: storage.Path, step: int, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Return the params called `names` (slash-joined), verified; read no other array.
 
     Raises:
@@ -83,13 +91,13 @@ def read_params(workdir: pathlib.Path, step: int, names: Sequence[str]) -> dict[
         return flatten_dict(read_verified_params(folder, step, names), sep="/")
 
 
-def read_all_params(workdir: pathlib.Path, step: int) -> dict:
+def read_all_params(workdir: storage.Path, step: int) -> dict:
     """Return all params of a checkpoint, verified, as the tree that a model takes."""
     return unflatten_dict(read_params(workdir, step, param_names(workdir, step)), sep="/")
 
 
 def read_verified_params(
-    folder: pathlib.Path,
+    folder: storage.Path,
     step: int,
     names: Sequence[str] | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -106,14 +114,14 @@ def read_verified_params(
     def read():
         # Orbax's checkpointers wait for all processes of a job; its handlers do not.
         with contextlib.closing(ocp.PyTreeCheckpointHandler()) as handler:
-            stored = flatten_dict(handler.metadata(path).tree, sep="/")  # pyright: ignore[reportArgumentType]
+            stored = flatten_dict(handler.metadata(orbax_path(path)).tree, sep="/")
             target = unflatten_dict(
                 {name: np.empty(stored[name].shape, stored[name].dtype) for name in wanted},
                 sep="/",
             )
             as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
             restore = args.PyTreeRestore(item=target, restore_args=as_numpy, partial_restore=True)
-            params = handler.restore(path, args=restore)  # pyright: ignore[reportArgumentType]
+            params = handler.restore(orbax_path(path), args=restore)
         checkpoint_meta.verify({"params": params}, stored_checksums)
         return params
 
@@ -121,7 +129,7 @@ def read_verified_params(
 
 
 def read_state(
-    folder: pathlib.Path,
+    folder: storage.Path,
     target: Mapping,
     stored_checksums: Mapping[str, int],
     sleep: Callable[[float], None] = time.sleep,
@@ -137,7 +145,8 @@ def read_state(
         items = {}
         for item, arrays in target.items():
             with contextlib.closing(ocp.StandardCheckpointHandler()) as handler:
-                items[item] = handler.restore(folder / item, args=args.StandardRestore(arrays))
+                path = orbax_path(folder / item)
+                items[item] = handler.restore(path, args=args.StandardRestore(arrays))
         checkpoint_meta.verify(items, stored_checksums)
         return items
 
@@ -149,12 +158,12 @@ def _param_names(stored_checksums: Mapping[str, int]) -> list[str]:
     return sorted(name[len(prefix) :] for name in stored_checksums if name.startswith(prefix))
 
 
-def _folder(workdir: pathlib.Path, step: int) -> pathlib.Path:
+def _folder(workdir: storage.Path, step: int) -> storage.Path:
     return (workdir / FOLDER / str(step)).absolute()
 
 
 @contextlib.contextmanager
-def _damage_as_user_error(path: pathlib.Path) -> Iterator[None]:
+def _damage_as_user_error(path: storage.Path) -> Iterator[None]:
     """Raise UserError "`path` is damaged" for a DamagedError of the block."""
     try:
         yield

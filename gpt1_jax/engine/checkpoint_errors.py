@@ -3,7 +3,6 @@
 import errno
 import logging
 import os
-import pathlib
 import re
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 from absl import logging as absl_logging
 
+from gpt1_jax import storage
 from gpt1_jax.errors import UserError
 
 Result = TypeVar("Result")
@@ -55,7 +55,7 @@ def os_error(error: BaseException | None) -> str | None:
 
 
 def read_with_retries(
-    folder: pathlib.Path,
+    folder: storage.Path,
     read: Callable[[], Result],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
@@ -70,6 +70,7 @@ def read_with_retries(
         DamagedError: all bytes can be read, and are not those of a checkpoint.
         UserError: the bytes cannot be read, or there is not enough memory.
     """
+    in_bucket, is_repeated = isinstance(folder, storage.BucketPath), False
     for delay in (*RETRY_DELAYS, None):
         try:
             return read()
@@ -77,7 +78,9 @@ def read_with_retries(
             raise
         except Exception as error:  # orbax has no common class for the errors of damaged files
             reason = os_error(error) or _read_error(folder)
-            if reason is None:
+            if reason is None and in_bucket and not is_repeated:
+                is_repeated, reason = True, "the connection broke"
+            elif reason is None:
                 raise DamagedError(error_summary(error)) from error
         if delay is not None:
             sleep(delay)
@@ -87,9 +90,16 @@ def read_with_retries(
     )
 
 
-def _read_error(folder: pathlib.Path) -> str | None:
+def _read_error(folder: storage.Path) -> str | None:
     """Read all files below a folder; return the reason why the system cannot, else None."""
     reasons = []
+    if isinstance(folder, storage.BucketPath):
+        try:
+            for item in folder.objects():
+                (folder / item.name.removeprefix(folder.key).lstrip("/")).read_bytes()
+        except OSError as error:
+            reasons.append(os_error(error))
+        return next(filter(None, reasons), None)
     for root, _, names in os.walk(folder, onerror=lambda error: reasons.append(os_error(error))):
         for name in names:
             try:

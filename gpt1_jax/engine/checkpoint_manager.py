@@ -5,7 +5,6 @@ read the step that process 0 has chosen. `checkpoint.py` reads single checkpoint
 other runs.
 """
 
-import pathlib
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +45,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        workdir: pathlib.Path,
+        workdir: storage.Path,
         run: Mapping[str, Any],
         *,
         keep: int,
@@ -216,7 +215,7 @@ class Checkpoints:
         self._check_some_intact(damaged)
         return None
 
-    def _read_scores(self) -> tuple[list[int], dict[pathlib.Path, DamagedError]]:
+    def _read_scores(self) -> tuple[list[int], dict[storage.Path, DamagedError]]:
         """Read the scores from all verified metadata; return their steps, and what is damaged."""
         steps, damaged = [], {}
         self._scores.clear()
@@ -232,13 +231,13 @@ class Checkpoints:
                 self._scores[step] = score
         return steps, damaged
 
-    def _read_meta(self, step: int, folder: pathlib.Path) -> dict[str, Any]:
+    def _read_meta(self, step: int, folder: storage.Path) -> dict[str, Any]:
         """Return the verified metadata of a checkpoint of this run."""
         meta = checkpoint_meta.read(folder, step, self._sleep)
         checkpoint_meta.check_run(folder, meta, self._run)
         return meta
 
-    def _read(self, step: int, folder: pathlib.Path, target: Mapping) -> dict:
+    def _read(self, step: int, folder: storage.Path, target: Mapping) -> dict:
         """Return the verified arrays of a checkpoint of this run, by item: params, opt_state.
 
         The second is missing after a pruning.
@@ -252,13 +251,13 @@ class Checkpoints:
     def _read_params(self, step: int) -> dict:
         return read_verified_params(self._folder / str(step), step, sleep=self._sleep)
 
-    def _folders_set_aside(self) -> list[tuple[int, pathlib.Path]]:
+    def _folders_set_aside(self) -> list[tuple[int, storage.Path]]:
         """Return (step, folder) of the damaged checkpoints of earlier starts, newest first."""
         folders = [self._workdir / name for name in storage.names(self._workdir)]
         matches = [(SET_ASIDE.fullmatch(folder.name), folder) for folder in folders]
         return sorted(((int(match[1]), folder) for match, folder in matches if match), reverse=True)
 
-    def _check_some_intact(self, damaged: Mapping[pathlib.Path, DamagedError]) -> None:
+    def _check_some_intact(self, damaged: Mapping[storage.Path, DamagedError]) -> None:
         """Raise UserError if there are damaged checkpoints."""
         if damaged:
             folder, error = next(iter(damaged.items()))
@@ -268,7 +267,7 @@ class Checkpoints:
                 f"remove the folder {self._workdir} to start from scratch"
             )
 
-    def _set_aside(self, damaged: Mapping[pathlib.Path, DamagedError]) -> None:
+    def _set_aside(self, damaged: Mapping[storage.Path, DamagedError]) -> None:
         """Rename damaged checkpoints, so that their steps can be saved again."""
         for folder, error in damaged.items():
             if folder.parent == self._folder:
@@ -281,7 +280,7 @@ class Checkpoints:
                 )
 
     @staticmethod
-    def _move(folder: pathlib.Path, target: pathlib.Path) -> None:
+    def _move(folder: storage.Path, target: storage.Path) -> None:
         try:
             storage.move_folder(folder, target)
         except OSError as error:

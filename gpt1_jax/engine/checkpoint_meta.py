@@ -4,7 +4,6 @@ All decisions about a checkpoint are taken from its metadata, which holds a chec
 """
 
 import json
-import pathlib
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -50,7 +49,7 @@ def build(
 
 
 def read(
-    folder: pathlib.Path, step: int, sleep: Callable[[float], None] = time.sleep
+    folder: storage.Path, step: int, sleep: Callable[[float], None] = time.sleep
 ) -> dict[str, Any]:
     """Return the metadata of the checkpoint in `folder`, verified.
 
@@ -78,7 +77,7 @@ def read(
     return meta
 
 
-def write_params_only(folder: pathlib.Path, meta: Mapping[str, Any]) -> None:
+def write_params_only(folder: storage.Path, meta: Mapping[str, Any]) -> None:
     """Note in the metadata `meta` of the checkpoint in `folder` that it has no array but params.
 
     Raises:
@@ -90,7 +89,7 @@ def write_params_only(folder: pathlib.Path, meta: Mapping[str, Any]) -> None:
     storage.write_text(folder / ITEM / FILE, content)
 
 
-def check_run(folder: pathlib.Path, meta: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+def check_run(folder: storage.Path, meta: Mapping[str, Any], run: Mapping[str, Any]) -> None:
     """Raise UserError if the checkpoint does not hold the values `run` that its run shares."""
     if "checksum" not in meta or run.keys() - meta.keys():
         raise UserError(
@@ -104,7 +103,7 @@ def check_run(folder: pathlib.Path, meta: Mapping[str, Any], run: Mapping[str, A
         )
 
 
-def check_structure(folder: pathlib.Path, meta: Mapping[str, Any], items: Mapping) -> None:
+def check_structure(folder: storage.Path, meta: Mapping[str, Any], items: Mapping) -> None:
     """Raise UserError if the checkpoint has other arrays than the nested dict `items`."""
     stored, expected = meta["arrays"], _structure(items)
     for name in sorted(stored.keys() | expected.keys()):

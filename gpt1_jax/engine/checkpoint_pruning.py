@@ -1,7 +1,6 @@
 """Delete what a finished run does not need: the optimizer's state, and checkpoints in between."""
 
 import contextlib
-import pathlib
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -21,13 +20,13 @@ class Pruning(NamedTuple):
         size: the bytes of the folders.
     """
 
-    workdir: pathlib.Path
+    workdir: storage.Path
     steps: list[int]
-    folders: list[pathlib.Path]
+    folders: list[storage.Path]
     size: int
 
 
-def plan(workdir: pathlib.Path, keep: Collection[int]) -> Pruning:
+def plan(workdir: storage.Path, keep: Collection[int]) -> Pruning:
     """Return what to delete so that the last checkpoint and those of the steps `keep` stay.
 
     Raises:
@@ -66,7 +65,7 @@ def prune(pruning: Pruning) -> None:
 
 
 @contextlib.contextmanager
-def _report(folder: pathlib.Path):
+def _report(folder: storage.Path):
     """Raise UserError for an OSError of the block."""
     try:
         yield

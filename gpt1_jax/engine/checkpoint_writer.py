@@ -4,7 +4,6 @@ Only process 0 of a job writes, and waits for no other process.
 """
 
 import functools
-import pathlib
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import args
 from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
+from gpt1_jax import storage
 from gpt1_jax.engine import checkpoint_meta
+from gpt1_jax.engine.checkpoint import orbax_path
 from gpt1_jax.engine.checkpoint_errors import error_summary, os_error
 from gpt1_jax.errors import UserError
 
@@ -35,7 +36,7 @@ class Writer:
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        folder: storage.Path,
         keep: int,
         keep_steps: Sequence[int],
         scores: Mapping[int, float],
@@ -63,7 +64,8 @@ class Writer:
         self._folder.mkdir(parents=True, exist_ok=True)
         handlers: dict[str, Any] = {item: ocp.StandardCheckpointHandler() for item in ITEMS}
         handlers[checkpoint_meta.ITEM] = ocp.JsonCheckpointHandler(checkpoint_meta.FILE)
-        return ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+        folder = orbax_path(self._folder)
+        return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
 
     def write(self, step: int, items: Mapping, meta: Mapping[str, Any]) -> None:
         """Start to write a checkpoint. The arrays must not change any more.
@@ -108,6 +110,8 @@ class Writer:
 
     def _check_space(self, step: int, items: Mapping) -> None:
         """Raise UserError if a checkpoint of these arrays does not fit on the disk."""
+        if isinstance(self._folder, storage.BucketPath):
+            return
         size = sum(array.nbytes for array in jax.tree.leaves(items))
         needed = size + max(size // 10, SPARE_BYTES)
         folder = self._folder if self._folder.exists() else self._folder.parent
@@ -122,7 +126,9 @@ class Writer:
     def _save_error(self, error: Exception) -> UserError:
         """Delete what is left of the step that could not be written; return the user's error."""
         step, self._writing = self._writing, None
-        for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+        # In a bucket, the folder has no mark of completeness, and the next start deletes it.
+        is_local = not isinstance(self._folder, storage.BucketPath)
+        for remains in () if not is_local else self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
             shutil.rmtree(remains, ignore_errors=True)
         return UserError(
             f"{self._folder}: cannot save step {step} ({os_error(error) or error_summary(error)}); "

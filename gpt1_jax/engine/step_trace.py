@@ -1,10 +1,10 @@
 """Trace some steps of a run by jax's profiler, for the profile plugin of TensorBoard."""
 
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
+from gpt1_jax import storage
 from gpt1_jax.engine.loop import Hook
 
 
@@ -24,7 +24,7 @@ class StepTrace:
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        folder: storage.Path,
         steps: Sequence[int],
         final: int,
         log_line: Callable[[str], None],

@@ -34,7 +34,7 @@ def import_run(source: str, workdir: str, text: str = "") -> dict:
         UserError: the folder does not hold an openai-gpt model as transformers saves it, or the
             workdir cannot be made.
     """
-    folder = inputs.path("--source", source)
+    folder = inputs.data_path("--source", source)
     if not source or not folder.is_dir():
         raise UserError(
             f"--source: {source!r} is not a folder; name one with config.json and "

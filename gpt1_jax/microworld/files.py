@@ -53,7 +53,7 @@ def write(
         UserError: a parameter is out of range, or the directory holds other files or cannot be
             written.
     """
-    directory = pathlib.Path(directory)
+    directory = storage.path(str(directory))
     parameters = dict(seed=seed, words=words, train=train, dev=dev, facts=facts, far=far)
     _check(parameters)
     manifest = json.dumps({"version": VERSION, **parameters}, indent=1) + "\n"
@@ -91,7 +91,7 @@ def _check(parameters: Mapping[str, float]) -> None:
             )
 
 
-def _read_manifest(directory: pathlib.Path) -> str | None:
+def _read_manifest(directory: storage.Path) -> str | None:
     """Return the text of the manifest; None if the folder is not a microworld."""
     try:
         text = (directory / "manifest.json").read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def _read_manifest(directory: pathlib.Path) -> str | None:
     return text if (directory / "world.json").is_file() else None
 
 
-def _is_free(directory: pathlib.Path) -> bool:
+def _is_free(directory: storage.Path) -> bool:
     """Return True if the path does not exist or is an empty folder."""
     return not directory.exists() or (directory.is_dir() and not storage.names(directory))
 

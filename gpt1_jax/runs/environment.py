@@ -26,7 +26,7 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 
 
 @contextlib.contextmanager
-def record_start(path: pathlib.Path, damaged: str) -> Iterator[None]:
+def record_start(path: storage.Path, damaged: str) -> Iterator[None]:
     """Add a start to the file `path`, and its end after the block.
 
     A start without an end was killed.

@@ -2,12 +2,12 @@
 
 A job is done when its folder holds result.json or failed.json. A process holds the lock of its job.
 The system releases the lock when the process ends, however it ends. The next process then resumes
-the unfinished job. Machines whose file system has no common locks (a mounted bucket) run one shard
-of the jobs each (`shard_jobs`). They wait for the jobs of other shards that their jobs need.
+the unfinished job. Machines whose file system has no common locks run one shard of the jobs each
+(`shard_jobs`). They wait for the jobs of other shards that their jobs need. In a bucket, locks are
+leases, and `bucket_queue.py` knows the state of the jobs.
 """
 
 import contextlib
-import pathlib
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError, first_line
+from gpt1_jax.runs.bucket_queue import FAILED, FINISHED, LOCKS, board
 
-LOCKS = ".locks"  # folder of the jobs' locks, below the folder of the jobs
 WAIT = 0.5  # seconds between two checks for jobs that other processes have finished
 
 
@@ -54,8 +54,10 @@ def shard_jobs(jobs: Sequence[Job], shard: str) -> list[Job]:
     return list(jobs[index - 1 :: count])
 
 
-def is_finished(folder: pathlib.Path, name: str) -> bool:
+def is_finished(folder: storage.Path, name: str) -> bool:
     """Return whether the job has its result. A damaged result.json is not a result."""
+    if isinstance(folder, storage.BucketPath):
+        return board(folder).is_in(FINISHED, name)
     file = folder / name / "result.json"
     if not file.exists():
         return False
@@ -66,9 +68,10 @@ def is_finished(folder: pathlib.Path, name: str) -> bool:
     return True
 
 
-def failure(folder: pathlib.Path, name: str) -> str:
+def failure(folder: storage.Path, name: str) -> str:
     """Return the error that stopped the job, or "" if it has not failed."""
-    if is_finished(folder, name):
+    in_bucket = isinstance(folder, storage.BucketPath)
+    if is_finished(folder, name) or (in_bucket and not board(folder).is_in(FAILED, name)):
         return ""
     file = folder / name / "failed.json"
     try:
@@ -77,14 +80,14 @@ def failure(folder: pathlib.Path, name: str) -> str:
         return str(error)
 
 
-def is_done(folder: pathlib.Path, name: str) -> bool:
+def is_done(folder: storage.Path, name: str) -> bool:
     """Return whether the job has finished or failed."""
     return is_finished(folder, name) or bool(failure(folder, name))
 
 
 def run_jobs(
     jobs: Sequence[Job],
-    folder: pathlib.Path,
+    folder: storage.Path,
     on_done: Callable[[str], None] = lambda name: None,
 ) -> None:
     """Run the jobs in order until each is done, by this process or by another one.
@@ -110,7 +113,7 @@ def run_jobs(
 
 
 def _run_first_ready(
-    pending: Sequence[Job], folder: pathlib.Path, on_done: Callable[[str], None]
+    pending: Sequence[Job], folder: storage.Path, on_done: Callable[[str], None]
 ) -> bool:
     """Run the first job that can run. Return False if all jobs wait for other processes."""
     for job in pending:
@@ -124,23 +127,48 @@ def _run_first_ready(
     return False
 
 
-def _attempt(job: Job, folder: pathlib.Path) -> bool:
+def _attempt(job: Job, folder: storage.Path) -> bool:
     """Run the job. Return False if another process has its lock or has done it."""
+    if isinstance(folder, storage.BucketPath):
+        return _attempt_in_bucket(job, folder)
     with job_lock(folder, job.name) as acquired:
         if not acquired or is_done(folder, job.name):
             return False
-        try:
-            job.run(str(folder / job.name))
-        except UserError as error:
-            record_failure(folder, job.name, str(error))
-        except Exception as error:  # a bug or lack of memory in one job must not stop the others
-            message = f"{type(error).__name__}: {first_line(error)}"
-            record_failure(folder, job.name, message, traceback.format_exc())
+        _run(job, folder)
         return True
 
 
+def _attempt_in_bucket(job: Job, folder: storage.BucketPath) -> bool:
+    """Run the job as `_attempt` does. Ask nobody about a job that another process runs."""
+    known = board(folder)
+    if not known.may_run(job.name):
+        return False
+    with job_lock(folder, job.name) as acquired:
+        if not acquired:
+            known.note_running(job.name)
+            return False
+        is_new = not (folder / job.name / "result.json").is_file()
+        if is_new and not _run(job, folder):
+            return True
+        known.mark(FINISHED, job.name)
+        return is_new
+
+
+def _run(job: Job, folder: storage.Path) -> bool:
+    """Run the job, whose lock this process holds. Record a failure, and return False then."""
+    try:
+        job.run(str(folder / job.name))
+        return True
+    except UserError as error:
+        record_failure(folder, job.name, str(error))
+    except Exception as error:  # a bug or lack of memory in one job must not stop the others
+        message = f"{type(error).__name__}: {first_line(error)}"
+        record_failure(folder, job.name, message, traceback.format_exc())
+    return False
+
+
 @contextlib.contextmanager
-def job_lock(folder: pathlib.Path, name: str, wait: bool = False) -> Iterator[bool]:
+def job_lock(folder: storage.Path, name: str, wait: bool = False) -> Iterator[bool]:
     """Acquire the lock of the job `name` for the duration of the block.
 
     Yield False if another process holds it, unless `wait` is True. The name "start" is not a job:
@@ -159,27 +187,35 @@ def job_lock(folder: pathlib.Path, name: str, wait: bool = False) -> Iterator[bo
         yield acquired
 
 
-def record_failure(folder: pathlib.Path, name: str, error: str, trace: str = "") -> None:
+def record_failure(folder: storage.Path, name: str, error: str, trace: str = "") -> None:
     """Write failed.json of the job, with the traceback if there is one."""
     record = {"error": error, "time": time.strftime("%Y-%m-%d %H:%M:%S")}
     if trace:
         record["traceback"] = trace
     storage.write_json(folder / name / "failed.json", record)
+    if isinstance(folder, storage.BucketPath):
+        board(folder).mark(FAILED, name)
 
 
-def clear_failures(jobs: Sequence[Job], folder: pathlib.Path) -> None:
+def clear_failures(jobs: Sequence[Job], folder: storage.Path) -> None:
     """Delete failed.json of the jobs that no process runs, so that they run again."""
+    in_bucket = isinstance(folder, storage.BucketPath)
     for job in jobs:
+        if in_bucket and not board(folder).is_in(FAILED, job.name):
+            continue
         with job_lock(folder, job.name) as acquired:
             if acquired:
                 (folder / job.name / "failed.json").unlink(missing_ok=True)
+                if in_bucket:
+                    board(folder).unmark(FAILED, job.name)
 
 
-def locked_by(folder: pathlib.Path, process: int) -> list[str]:
+def locked_by(folder: storage.Path, process: int) -> list[str]:
     """Return the unfinished jobs whose locks a dead process held when it died."""
     locks = folder / LOCKS
     return [
         name
         for name in storage.names(locks)
+        if name not in (FINISHED, FAILED)
         if storage.is_locked_by(locks / name, process) and not is_done(folder, name)
     ]

@@ -7,7 +7,7 @@ result.json.
 import contextlib
 import hashlib
 import json
-import pathlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ CHANGEABLE = ("log", "checkpoint", "check", "compile_for")
 # Places of what a run reads. They may change too, because data.json records the content.
 INPUT_PATHS = ("data.path", "init.path", "tokenizer.path")
 PATHS = (*INPUT_PATHS, "data.cache")
+LOCK = ".lock"
 REPEAT = "the file is damaged: remove it, and repeat the command of the run"
 
 
@@ -40,13 +41,13 @@ class OpenRun(NamedTuple):
             finished must then compare the content (`check_data`).
     """
 
-    workdir: pathlib.Path
+    workdir: storage.Path
     log: Log
     result: dict | None
-    created: list[pathlib.Path]
+    created: list[storage.Path]
     has_moved: bool
 
-    def new_path(self, name: str) -> pathlib.Path:
+    def new_path(self, name: str) -> storage.Path:
         """Return the path of an entry that this start is about to write.
 
         If it does not exist yet, an error before training removes it.
@@ -56,8 +57,19 @@ class OpenRun(NamedTuple):
             self.created.append(path)
         return path
 
+    def confirm(self) -> None:
+        """Make sure, before a write that matters, that no other process has taken the run over.
+
+        Raises:
+            SystemExit: one has.
+            OSError: the bucket of the run does not answer.
+        """
+        if jax.process_index() == 0:
+            storage.confirm(self.workdir / LOCK)
+
     def finish(self, result: Mapping[str, Any]) -> dict:
         """Write result.json, which ends the run, and return it: `result` and what made the run."""
+        self.confirm()
         result = {**result, "made_by": environment.makers(self.workdir / environment.FILE)}
         if jax.process_index() == 0:
             storage.write_json(self.workdir / "result.json", result)
@@ -81,8 +93,8 @@ def open_run(path: str, config: Mapping, tracker_name: str = tracker.NONE) -> It
     Raises:
         UserError: as `lock_workdir`, `store_config` and `Log`.
     """
-    workdir, is_primary = pathlib.Path(path), jax.process_index() == 0
-    created = [entry for entry in (workdir, workdir / ".lock") if not entry.exists()]
+    workdir, is_primary = storage.path(path), jax.process_index() == 0
+    created = [entry for entry in (workdir, workdir / LOCK) if not entry.exists()]
     with lock_workdir(workdir) if is_primary else contextlib.nullcontext():
         files = workdir / "config.json", workdir / "log.txt"
         created += [file for file in files if not file.exists()]
@@ -116,7 +128,7 @@ def _recorded_start(run: OpenRun) -> contextlib.AbstractContextManager:
     return environment.record_start(run.new_path(environment.FILE), REPEAT)
 
 
-def _remove(created: Sequence[pathlib.Path]) -> None:
+def _remove(created: Sequence[storage.Path]) -> None:
     """Delete files and empty folders; `created` lists a folder before its entries."""
     for entry in reversed(created):
         # A folder that others have put something into stays, and so does what is gone already.
@@ -125,15 +137,24 @@ def _remove(created: Sequence[pathlib.Path]) -> None:
 
 
 @contextlib.contextmanager
-def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
+def lock_workdir(workdir: storage.Path) -> Iterator[None]:
     """Create the folder and lock it for the duration of the block, at most until this process ends.
 
     Raises:
         UserError: the folder cannot be written, or another process holds its lock.
     """
+
+    def report_wait():
+        print(
+            f"{workdir} is locked: waiting, at most a minute, to see whether its process is alive",
+            file=sys.stderr,
+            flush=True,
+        )
+
     with contextlib.ExitStack() as stack:
         try:
-            acquired = stack.enter_context(storage.lock(workdir / ".lock"))
+            lock = storage.lock(workdir / LOCK, on_wait=report_wait, patient=True, guards=workdir)
+            acquired = stack.enter_context(lock)
         except OSError as error:
             raise UserError(
                 f"--workdir: cannot write to {workdir} ({error.strerror}); choose another folder"
@@ -147,7 +168,7 @@ def lock_workdir(workdir: pathlib.Path) -> Iterator[None]:
 
 
 def store_config(
-    workdir: pathlib.Path, config: Mapping, changeable: Sequence[str] = CHANGEABLE
+    workdir: storage.Path, config: Mapping, changeable: Sequence[str] = CHANGEABLE
 ) -> None:
     """Write config.json. Refuse the folder of a run that was started with other settings.
 
@@ -166,7 +187,7 @@ def store_config(
 
 
 def check_config(
-    workdir: pathlib.Path, config: Mapping, changeable: Sequence[str] = CHANGEABLE
+    workdir: storage.Path, config: Mapping, changeable: Sequence[str] = CHANGEABLE
 ) -> None:
     """Raise the UserError of `store_config` without writing anything; arguments as there."""
     changes = [
@@ -181,12 +202,12 @@ def check_config(
         )
 
 
-def has_moved(workdir: pathlib.Path, config: Mapping) -> bool:
+def has_moved(workdir: storage.Path, config: Mapping) -> bool:
     """Return whether config.json names other INPUT_PATHS than `config`."""
     return any(_is_one_of(name, INPUT_PATHS) for name in _changed(workdir, config))
 
 
-def _changed(workdir: pathlib.Path, config: Mapping) -> dict[str, tuple[Any, Any]]:
+def _changed(workdir: storage.Path, config: Mapping) -> dict[str, tuple[Any, Any]]:
     """Return dotted name -> (value in config.json, value in `config`) of what differs."""
     stored = inputs.read_object(workdir / "config.json", missing=None)
     if stored is None:
@@ -213,7 +234,7 @@ def config_fingerprint(config: Mapping, changeable: Sequence[str] = CHANGEABLE) 
     return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()
 
 
-def check_data(workdir: pathlib.Path, fingerprints: Mapping[str, Any]) -> None:
+def check_data(workdir: storage.Path, fingerprints: Mapping[str, Any]) -> None:
     """Compare the run's data with the data of its first start, as data.json records it.
 
     Args:

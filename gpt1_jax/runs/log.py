@@ -1,7 +1,6 @@
 """Write the log of a run to the console and to its files. Never import jax."""
 
 import contextlib
-import os
 import pathlib
 import threading
 import time
@@ -39,7 +38,7 @@ class Log:
 
     def __init__(
         self,
-        workdir: pathlib.Path,
+        workdir: storage.Path,
         enabled: bool = True,
         settings: Mapping[str, Any] | None = None,
         tracker_name: str = tracker.NONE,
@@ -117,15 +116,26 @@ class Log:
         self._board.add_text("sample", text, step)
         self.line(f"step {step}  sample: {text}")
 
+    def flush(self) -> None:
+        """Make what was logged visible to others, because a checkpoint must not know more.
+
+        On a disk, each line is visible at once.
+        """
+        if self._enabled and isinstance(self._workdir, storage.BucketPath):
+            self._text.flush()
+            if self.started:
+                self._metrics.flush()
+                self._board.flush()
+
     def close(self) -> None:
         """Flush and close all files."""
         self._files.close()
 
-    def _appender(self, path: pathlib.Path) -> Any:  # a _LogFile
+    def _appender(self, path: storage.Path) -> Any:  # a _LogFile
         return _LogFile(path, storage.appender, self._report_failure)
 
     @contextlib.contextmanager
-    def _report_failure(self, path: pathlib.Path) -> Iterator[None]:
+    def _report_failure(self, path: storage.Path) -> Iterator[None]:
         """Catch the OSError of the block; print a line on the console if it is the first one."""
         try:
             yield
@@ -160,9 +170,9 @@ class _LogFile:
 
     def __init__(
         self,
-        path: pathlib.Path,
-        open_file: Callable[[pathlib.Path], IO],
-        report_failure: Callable[[pathlib.Path], contextlib.AbstractContextManager],
+        path: storage.Path,
+        open_file: Callable[[storage.Path], IO],
+        report_failure: Callable[[storage.Path], contextlib.AbstractContextManager],
     ):
         self.name = str(path)
         self._report_failure = lambda: report_failure(path)
@@ -203,11 +213,11 @@ class _BoardFiles:
 
     def open(self, path: str) -> _LogFile:
         """Open SCHEME:PATH for writing."""
-        file = pathlib.Path(path.partition(":")[2])
-        return _LogFile(file, lambda path: open(path, "wb"), self._report_failure)
+        file = storage.path(path.partition(":")[2])
+        return _LogFile(file, lambda path: storage.appender(path, True), self._report_failure)
 
     def directory_check(self, path: str) -> None:
         """Create the folder SCHEME:PATH."""
-        folder = pathlib.Path(path.partition(":")[2])
+        folder = storage.path(path.partition(":")[2])
         with self._report_failure(folder):
-            os.makedirs(folder, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)

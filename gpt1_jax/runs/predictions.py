@@ -3,7 +3,6 @@
 Letters: N examples, K classes.
 """
 
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from gpt1_jax import storage
 
 
 def write(
-    path: pathlib.Path,
+    path: storage.Path,
     examples: Sequence,
     predictions: Num[np.ndarray, "N"],
     probabilities: Float[np.ndarray, "N K"],

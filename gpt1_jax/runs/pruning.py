@@ -1,6 +1,5 @@
 """Prune the folders of finished runs: `gpt1 prune`, and the end of every run."""
 
-import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ CONFIG = {"checkpoint.keep_steps?": list, "trainer": str}
 RESULT = {"best_step?": int}
 
 
-def plan(workdir: pathlib.Path, config: Mapping, result: Mapping[str, Any]) -> Pruning:
+def plan(workdir: storage.Path, config: Mapping, result: Mapping[str, Any]) -> Pruning:
     """Return what a finished run does not need.
 
     Args:
@@ -31,7 +30,7 @@ def plan(workdir: pathlib.Path, config: Mapping, result: Mapping[str, Any]) -> P
     return checkpoint_pruning.plan(workdir, keep)
 
 
-def find(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, Pruning | str]]:
+def find(folder: storage.Path) -> Iterator[tuple[storage.Path, Pruning | str]]:
     """Yield the run in a folder, or the runs of an ablation there, and what each does not need.
 
     Yield the reason instead of the pruning for a run that is not pruned.
@@ -54,7 +53,7 @@ def find(folder: pathlib.Path) -> Iterator[tuple[pathlib.Path, Pruning | str]]:
             yield run, str(error)
 
 
-def _plan_finished(workdir: pathlib.Path) -> Pruning:
+def _plan_finished(workdir: storage.Path) -> Pruning:
     """Return `plan` of a run. Raise UserError if it is not finished or its files are damaged."""
     path = workdir / "result.json"
     result = inputs.read_object(path, RESULT, hint="the run is not finished")

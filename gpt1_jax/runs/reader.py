@@ -1,13 +1,12 @@
 """Read the folders of runs, and write imported params as such a folder."""
 
 import functools
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gpt1_jax import inputs
+from gpt1_jax import inputs, storage
 from gpt1_jax.engine import checkpoint, fingerprint
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.errors import UserError
@@ -171,7 +170,7 @@ def open_saved(path: str, flag: str) -> PretrainedRun | FinetunedRun:
     return FinetunedRun(path, flag) if is_finetuned else PretrainedRun(path, flag)
 
 
-def _read_config(folder: pathlib.Path, flag: str) -> dict:
+def _read_config(folder: storage.Path, flag: str) -> dict:
     """Return the run's config.json; refuse a config.json that is not of a run."""
     config = inputs.read_object(folder / "config.json")
     if not isinstance(config.get("trainer"), str):
@@ -182,7 +181,7 @@ def _read_config(folder: pathlib.Path, flag: str) -> dict:
     return config
 
 
-def _parse_path(path: str, flag: str) -> tuple[pathlib.Path, int | None]:
+def _parse_path(path: str, flag: str) -> tuple[storage.Path, int | None]:
     """Return the run's folder, and the step if `path` names one of its checkpoints."""
     if not path:
         raise UserError(f"{flag}: is empty; name the folder of a run")

@@ -8,7 +8,7 @@ names a Space of Hugging Face.
 import contextlib
 import importlib
 import importlib.util
-import pathlib
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -37,7 +37,7 @@ def check(name: str) -> None:
 
 @contextlib.contextmanager
 def track(
-    name: str, workdir: pathlib.Path, settings: Mapping[str, Any], report: Callable[[str], None]
+    name: str, workdir: storage.Path, settings: Mapping[str, Any], report: Callable[[str], None]
 ) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
     """Yield a function that sends the metrics of one step.
 
@@ -63,7 +63,9 @@ def track(
     options = {"project": PROJECT, "config": dict(settings), "resume": "allow"}
     if name == "wandb":
         quiet = tracker.Settings(silent=True, console="off")
-        options |= {"name": workdir.name, "id": run_id, "dir": str(workdir), "settings": quiet}
+        in_bucket = isinstance(workdir, storage.BucketPath)
+        folder = tempfile.gettempdir() if in_bucket else str(workdir)
+        options |= {"name": workdir.name, "id": run_id, "dir": folder, "settings": quiet}
     else:
         options |= {"name": f"{workdir.name}-{run_id}"}
     try:

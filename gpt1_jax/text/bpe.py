@@ -13,7 +13,6 @@ it, so that the ids of ordinary texts are the published ones.
 import collections
 import hashlib
 import json
-import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -81,7 +80,7 @@ class Tokenizer:
         """Return the text of the ids: lower case, words separated by spaces, no special tokens."""
         return self._backend.decode(list(map(int, ids)), skip_special_tokens=True)
 
-    def save(self, path: pathlib.Path) -> None:
+    def save(self, path: storage.Path) -> None:
         """Write the tokenizer.json atomically.
 
         `tokenizers.Tokenizer.from_file` also reads the file, unless there is a `word_pipeline`.
@@ -104,7 +103,7 @@ class Tokenizer:
         return self._backend.encode(words, is_pretokenized=True, add_special_tokens=False).ids
 
 
-def load(path: pathlib.Path) -> Tokenizer:
+def load(path: storage.Path) -> Tokenizer:
     """Return the tokenizer that `Tokenizer.save` has written.
 
     Raises:

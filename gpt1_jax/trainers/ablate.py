@@ -8,7 +8,6 @@ import collections
 import contextlib
 import json
 import os
-import pathlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -68,7 +67,8 @@ def ablate(config: ConfigDict, path: str) -> dict:
             "config.compile_for: nothing runs on a machine that is not there; add "
             "--config.estimate_cost=True"
         )
-    path = os.path.abspath(path)  # runs store each other's paths
+    if not storage.is_address(path):
+        path = os.path.abspath(path)  # runs store each other's paths
     runs = list_runs(config, path)
     jobs = runs.jobs()
     shard = job_queue.shard_jobs(jobs, config.shard)
@@ -79,7 +79,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
             "--multihost=on: the runs of an ablation are divided among machines by --config.shard; "
             "leave --multihost out"
         )
-    folder = pathlib.Path(path)
+    folder = storage.path(path)
     _prepare_folder(config, folder, runs)
     job_queue.clear_failures(shard, folder)
     with contextlib.closing(log.Log(folder)) as run_log:
@@ -99,7 +99,7 @@ def ablate(config: ConfigDict, path: str) -> dict:
     return result
 
 
-def _prepare_folder(config: ConfigDict, folder: pathlib.Path, runs: AblationRuns) -> None:
+def _prepare_folder(config: ConfigDict, folder: storage.Path, runs: AblationRuns) -> None:
     """Write config.json, cells.json and the data of the microworld.
 
     Raises:
@@ -124,7 +124,7 @@ def _prepare_folder(config: ConfigDict, folder: pathlib.Path, runs: AblationRuns
         _check_moved(folder, runs)
 
 
-def _check_moved(folder: pathlib.Path, runs: AblationRuns) -> None:
+def _check_moved(folder: storage.Path, runs: AblationRuns) -> None:
     """Check that the finished runs have read what a further run would read now.
 
     If a place of the data has changed, one run of each data set and pretraining run compares the
@@ -150,7 +150,7 @@ def _check_moved(folder: pathlib.Path, runs: AblationRuns) -> None:
 
 
 def _run_jobs(
-    config: ConfigDict, folder: pathlib.Path, jobs: Sequence[Job], run_log: log.Log
+    config: ConfigDict, folder: storage.Path, jobs: Sequence[Job], run_log: log.Log
 ) -> None:
     """Run the jobs in this process or in worker processes. Log each job that ends."""
     progress = _Progress(folder, jobs, run_log)
@@ -185,7 +185,7 @@ class _Progress:
         pending: names of the jobs that have not ended.
     """
 
-    def __init__(self, folder: pathlib.Path, jobs: Sequence[Job], run_log: log.Log):
+    def __init__(self, folder: storage.Path, jobs: Sequence[Job], run_log: log.Log):
         self.pending = [job.name for job in jobs if not job_queue.is_done(folder, job.name)]
         self._folder, self._log, self._total = folder, run_log, len(self.pending)
         # The last ten jobs only: the time of pretraining says nothing about finetuning.
@@ -204,7 +204,7 @@ class _Progress:
             advance(done, self._total)
 
 
-def _has_readable_config(folder: pathlib.Path) -> bool:
+def _has_readable_config(folder: storage.Path) -> bool:
     """Return False if config.json is damaged, which is an error of this run and not of all."""
     try:
         inputs.read_object(folder / "config.json", missing={})
@@ -213,7 +213,7 @@ def _has_readable_config(folder: pathlib.Path) -> bool:
     return True
 
 
-def _collect_result(folder: pathlib.Path, jobs: Sequence[Job]) -> tuple[dict, dict[str, str]]:
+def _collect_result(folder: storage.Path, jobs: Sequence[Job]) -> tuple[dict, dict[str, str]]:
     """Return the scores of all finished runs. Write them to result.json if no run is missing.
 
     Also return name -> error of the runs whose results cannot be used.
@@ -234,7 +234,7 @@ def _collect_result(folder: pathlib.Path, jobs: Sequence[Job]) -> tuple[dict, di
     return result, unusable
 
 
-def _scores(folder: pathlib.Path, name: str) -> dict:
+def _scores(folder: storage.Path, name: str) -> dict:
     """Return the results of a finished run that a repetition must reproduce.
 
     Raises:
@@ -254,7 +254,7 @@ def _scores(folder: pathlib.Path, name: str) -> dict:
     return scores
 
 
-def _outcome(folder: pathlib.Path, name: str) -> str:
+def _outcome(folder: storage.Path, name: str) -> str:
     """Return the scores of a finished run as text."""
     try:
         scores = _scores(folder, name).items()

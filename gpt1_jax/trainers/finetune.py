@@ -1,7 +1,6 @@
 """Finetune a pretrained body on one task (sections 3.2, 3.3 and 4.2 of the paper)."""
 
 import functools
-import pathlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 import jax
 from ml_collections import ConfigDict
 
+from gpt1_jax import storage
 from gpt1_jax.analysis.stats import metrics
 from gpt1_jax.engine import devices, fingerprint, optim, order
 from gpt1_jax.models.heads import Classifier
@@ -169,7 +169,7 @@ def _score_splits(
     batch_size: int,
     params: Mapping,
     splits: Iterable[str],
-    folder: pathlib.Path | None = None,
+    folder: storage.Path | None = None,
 ) -> Scores:
     """Return split -> metric -> value for the splits that have labels.
 

@@ -1,6 +1,5 @@
 """Load the splits of a task and pack them into the batches of finetuning."""
 
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -66,7 +65,7 @@ def load(config: ConfigDict, run: lifecycle.OpenRun) -> FinetuneData:
     return FinetuneData(task, pretrained, examples, packed, about, stream_metadata)
 
 
-def _first_start(workdir: pathlib.Path) -> FirstStart | None:
+def _first_start(workdir: storage.Path) -> FirstStart | None:
     """Return what data.json records about the initial params; None at the first start."""
     record = storage.read_json(workdir / "data.json", missing=None)
     if record is None:

@@ -11,12 +11,14 @@ import optax
 from clu import parameter_overview
 from ml_collections import ConfigDict
 
+from gpt1_jax import storage
 from gpt1_jax.engine import checkpoint, devices, loop, optim, peak_flops, preemption, step
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.engine.meter import Meter
 from gpt1_jax.engine.replay import replayed
 from gpt1_jax.engine.save_timer import SaveTimer
 from gpt1_jax.engine.step_trace import StepTrace
+from gpt1_jax.errors import UserError
 from gpt1_jax.runs import lifecycle
 from gpt1_jax.runs.lifecycle import OpenRun
 from gpt1_jax.trainers.optim_config import OptimConfig
@@ -128,6 +130,11 @@ def fit(
     Raises:
         Preempted: a signal arrived; the run has saved itself.
     """
+    if config.log.profile and isinstance(run.workdir, storage.BucketPath):
+        raise UserError(
+            "config.log.profile: traces are written to a disk only; leave it out, or give a "
+            "--workdir of this machine"
+        )
     meter = _meter(config, run, training, derive)
     start = _restore(config, run, params, training, meter, meta, keep_steps)
     hooks = _hooks(config, run, start, evaluation, keep_steps)
@@ -266,6 +273,8 @@ def _hooks(
 
     def save(number, state, score=None):
         timer.restart()
+        run.log.flush()
+        run.confirm()
         start.checkpoints.save(number, state, score, {"meter": start.meter.state()})
 
     return [

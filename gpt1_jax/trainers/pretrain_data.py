@@ -126,7 +126,7 @@ def _cache_folder(path: str) -> pathlib.Path:
     Raises:
         UserError: the folder cannot be made or written to.
     """
-    folder = inputs.path("config.data.cache", path)
+    folder = inputs.local_path("config.data.cache", path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from multiprocessing import resource_tracker
@@ -12,7 +13,7 @@ from multiprocessing.process import BaseProcess
 
 from ml_collections import ConfigDict
 
-from gpt1_jax import signals
+from gpt1_jax import signals, storage
 from gpt1_jax.engine import devices
 from gpt1_jax.runs import job_queue
 from gpt1_jax.trainers.ablation_runs import list_runs
@@ -66,7 +67,7 @@ class Workers:
         Raises:
             RuntimeError: more crashes occurred than there are workers.
         """
-        folder = pathlib.Path(self._path)
+        folder = storage.path(self._path)
         for number, process in list(self._processes.items()):
             code = process.exitcode
             if code is None:
@@ -80,7 +81,7 @@ class Workers:
                 self._restarts += 1
                 self.start(number)
             elif code:
-                log = f"{self._path}/workers/{number}.log"
+                log = _log(self._path, number)
                 raise RuntimeError(f"worker {number} ended with code {code}; see {log}")
         return bool(self._processes)
 
@@ -97,14 +98,23 @@ def _work(config: ConfigDict, path: str, number: int, cores: Sequence[int]) -> N
     parent = multiprocessing.parent_process()
     threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     os.sched_setaffinity(0, cores)  # before jax counts them
-    log = pathlib.Path(path) / "workers" / f"{number}.log"
-    log.parent.mkdir(exist_ok=True)
+    log = _log(path, number)
+    log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     devices.initialize("off")
     jobs = job_queue.shard_jobs(list_runs(config, path).jobs(), config.shard)
-    job_queue.run_jobs(jobs, pathlib.Path(path))
+    job_queue.run_jobs(jobs, storage.path(path))
+
+
+def _log(path: str, number: int) -> pathlib.Path:
+    """Return the file, always of this machine, for the output of worker `number`."""
+    folder = storage.path(path)
+    if isinstance(folder, storage.BucketPath):
+        name = "_".join(folder.parts[1:])
+        folder = pathlib.Path(tempfile.gettempdir()) / f"gpt1_jax_{os.getuid()}" / name
+    return folder / "workers" / f"{number}.log"
 
 
 def _exit_with_parent(parent: BaseProcess) -> None:

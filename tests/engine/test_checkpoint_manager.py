@@ -8,6 +8,7 @@ import sys
 import jax
 import pytest
 
+from gpt1_jax import storage
 from gpt1_jax.engine import checkpoint
 from gpt1_jax.engine.checkpoint_manager import Checkpoints
 from gpt1_jax.errors import UserError
@@ -141,6 +142,39 @@ def test_best_checkpoint_of_an_earlier_start_is_kept(saved, reopen, make_state):
         checkpoints.save(step, make_state(step), 0.6)
     checkpoints.wait()
     assert checkpoints.best()[0] == 1
+
+
+def test_checkpoints_in_a_bucket(bucket, make_state, reopen, assert_same):
+    """Newest and best are kept, damage is set aside and mended, and a cut-off save is ignored."""
+    scores, log_lines = {1: 0.9, 2: 0.5, 3: 0.6}, []
+    checkpoints = Checkpoints(bucket, RUN, keep=1)
+    assert checkpoints.restore(make_state(0)) is None
+    for step, score in scores.items():
+        checkpoints.save(step, make_state(step), score)
+    checkpoints.close()
+    assert checkpoint.steps(bucket) == [1, 3]
+    for item in (bucket / "checkpoints/3").objects():  # a save of step 4 that was cut off
+        path = storage.path(f"gs://{bucket.bucket}/{item.name}")
+        rest = path.relative_to(bucket / "checkpoints/3")
+        if rest.name != "commit_success.txt":
+            path.copy_to(bucket / "checkpoints/4" / rest)
+    checkpoints = reopen(bucket, log_lines)
+    step, state = checkpoints.restore(make_state(0))
+    assert step == 3 and checkpoints.best()[0] == 1 and not log_lines
+    assert_same(state, make_state(3))
+    for item in (bucket / "checkpoints/3/opt_state").objects():
+        if "/d/" in item.name:
+            storage.write_bytes(storage.path(f"gs://{bucket.bucket}/{item.name}"), b"damaged")
+    step, state = reopen(bucket, log_lines).restore(make_state(0))
+    assert step == 1 and "checkpoint of step 3 is damaged" in log_lines[0]
+    assert_same(state, make_state(1))
+    assert checkpoint.steps(bucket) == [1]
+    assert [name[:6] for name in storage.names(bucket)] == ["bad-3-", "checkp"]
+    checkpoints = reopen(bucket)  # which can save the steps again, and deletes the remains
+    for step in (3, 4):
+        checkpoints.save(step, make_state(step))
+    checkpoints.close()
+    assert reopen(bucket).restore(make_state(0))[0] == 4
 
 
 def test_kill_during_a_save_leaves_the_earlier_step(saved, make_state, reopen, assert_same):

@@ -114,8 +114,8 @@ MISTAKES = {
     "workdir is a file": pretrain(
         "--workdir", "is a file", arguments=("--workdir={here}/books/book_0.txt",)
     ),
-    "workdir in a bucket": pretrain(
-        "--workdir", "gs://bucket/run", "mount", arguments=("--workdir=gs://bucket/run",)
+    "workdir in another store": pretrain(
+        "--workdir", "s3://bucket/run", "gs:// can", arguments=("--workdir=s3://bucket/run",)
     ),
     "workdir not writable": pretrain(
         "--workdir", "cannot write", arguments=("--workdir=/proc/run",)

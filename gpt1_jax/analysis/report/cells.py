@@ -3,11 +3,10 @@
 Names of the file become parts of file names, of pages and of tables.
 """
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from gpt1_jax import inputs
+from gpt1_jax import inputs, storage
 from gpt1_jax.errors import UserError
 from gpt1_jax.registry import TASKS
 
@@ -25,7 +24,7 @@ RUNS = {"*.*": str}  # name of the pretraining -> seed -> folder
 HINT = "restore the file, or run the ablation in a new folder"
 
 
-def read_cells(workdir: pathlib.Path, missing: dict | None) -> Any:
+def read_cells(workdir: storage.Path, missing: dict | None) -> Any:
     """Return the content of cells.json, or `missing` without such a file.
 
     Its sections "pretrain" and "zero_shot" are name of the pretraining -> seed -> folder. Earlier

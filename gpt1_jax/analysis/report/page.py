@@ -17,7 +17,7 @@ from gpt1_jax.analysis.report.tables import Table
 from gpt1_jax.errors import UserError
 
 
-def write(workdir: pathlib.Path) -> pathlib.Path:
+def write(workdir: storage.Path) -> storage.Path:
     """Write the report of the runs below `workdir` into it, and return the path of the page.
 
     Each file is written atomically.
@@ -26,7 +26,7 @@ def write(workdir: pathlib.Path) -> pathlib.Path:
         UserError: the folder holds neither an ablation nor a pretraining run, its cells.json is
             damaged, or a file cannot be written.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = storage.path(str(workdir))
     parts = sections.build(results.read(workdir))
     page = workdir / "report.html"
     files = {page: _encode(_page(workdir.resolve().name, parts))}
@@ -61,12 +61,12 @@ def _page(name: str, parts: list[Section]) -> str:
     return environment.get_template("report.html.jinja").render(name=name, sections=parts)
 
 
-def _table_files(folder: pathlib.Path, table: Table) -> dict[pathlib.Path, bytes]:
+def _table_files(folder: storage.Path, table: Table) -> dict[storage.Path, bytes]:
     texts = {"md": table.markdown() + "\n", "csv": table.csv(), "tex": table.latex()}
     return {folder / f"{table.name}.{suffix}": _encode(text) for suffix, text in texts.items()}
 
 
-def _figure_files(folder: pathlib.Path, figure: Figure) -> dict[pathlib.Path, bytes]:
+def _figure_files(folder: storage.Path, figure: Figure) -> dict[storage.Path, bytes]:
     return {
         folder / f"{figure.name}.svg": _encode(figure.svg),
         folder / f"{figure.name}.png": figure.png,

@@ -1,11 +1,10 @@
 """Build the table of the recipe: data, sizes, rates, numbers of runs, and what made the runs."""
 
 import contextlib
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from gpt1_jax import inputs
+from gpt1_jax import inputs, storage
 from gpt1_jax.analysis.report import formatting, paper
 from gpt1_jax.analysis.report.results import Results
 from gpt1_jax.analysis.report.run_folders import FINISHED, FinetuningRun, Folder
@@ -84,7 +83,7 @@ def table(results: Results) -> Table | None:
     return Table("recipe", "Recipe", "", list(columns), rows, [NOTE])
 
 
-def _world_words(workdir: pathlib.Path) -> int:
+def _world_words(workdir: storage.Path) -> int:
     """Return the words of the microworld that the ablation has read; 0 for other data."""
     fields = {"world.words?": int, "corpus_path?": str, "tasks_path?": str}
     with contextlib.suppress(UserError):

@@ -7,7 +7,6 @@ hold `failed.json`.
 """
 
 import functools
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -62,7 +61,7 @@ class Results(NamedTuple):
         zero_shot: name of the pretraining -> seed -> folder of the zero-shot run.
     """
 
-    workdir: pathlib.Path
+    workdir: storage.Path
     experiments: tuple[Experiment, ...]
     runs: dict[str, FinetuningRun]
     pretrain: dict[str, dict[str, Folder]]
@@ -75,7 +74,7 @@ class Results(NamedTuple):
         return [run for section in sections for runs in section.values() for run in runs.values()]
 
 
-def read(workdir: pathlib.Path) -> Results:
+def read(workdir: storage.Path) -> Results:
     """Read the results in the folder of an ablation or of one pretraining run.
 
     Raises:
@@ -98,7 +97,7 @@ def read(workdir: pathlib.Path) -> Results:
     )
 
 
-def _read_pretraining(workdir: pathlib.Path) -> Results:
+def _read_pretraining(workdir: storage.Path) -> Results:
     config = inputs.read_object(workdir / "config.json", missing={})
     if config.get("trainer") != "pretrain":
         raise UserError(
@@ -123,7 +122,7 @@ def _experiment(name: str, entry: Mapping, open_run: Callable) -> Experiment:
 
 
 def _folders(
-    workdir: pathlib.Path, names: Mapping[str, Mapping[str, str]], fields: Mapping[str, type]
+    workdir: storage.Path, names: Mapping[str, Mapping[str, str]], fields: Mapping[str, type]
 ) -> dict[str, dict[str, Folder]]:
     def by_number(seed: str) -> tuple[int, str]:
         return len(seed), seed

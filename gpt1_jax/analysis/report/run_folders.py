@@ -47,12 +47,16 @@ class Folder:
         result: the content of result.json; {} without one.
     """
 
-    def __init__(self, workdir: pathlib.Path, name: str, fields: Mapping[str, type] = PRETRAINING):
+    def __init__(self, workdir: storage.Path, name: str, fields: Mapping[str, type] = PRETRAINING):
         elsewhere = inputs.path("cells.json", name)
         is_elsewhere = elsewhere.is_dir() and not (workdir / name).exists()
         self.name = name
         self.path = elsewhere if is_elsewhere else workdir / name
-        address = pathlib.PurePath(os.path.relpath(self.path, workdir)).as_posix()
+        if isinstance(self.path, storage.BucketPath):
+            is_below = workdir in (self.path, *self.path.parents)
+            address = self.path.relative_to(workdir).as_posix() if is_below else ".."
+        else:
+            address = pathlib.PurePath(os.path.relpath(self.path, workdir)).as_posix()
         self.link = "" if address.startswith("..") else urllib.parse.quote(os.fsencode(address))
         self.result = {}
         self.error = ""
@@ -128,7 +132,7 @@ class FinetuningRun(Folder):
     A run with predictions that cannot be read has the status FAILED.
     """
 
-    def __init__(self, workdir: pathlib.Path, name: str):
+    def __init__(self, workdir: storage.Path, name: str):
         super().__init__(workdir, name, FINETUNING)
         self.predictions: dict[str, Predictions] = {}
         try:
