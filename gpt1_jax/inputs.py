@@ -63,6 +63,7 @@ def _bucket_path(flag: str, text: str) -> storage.BucketPath:
     """Return `path` of an address, after a first request to the bucket."""
     try:
         found = storage.path(text)
+        assert isinstance(found, storage.BucketPath)
         found.probe()
     except UserError as error:
         raise UserError(f"{flag}: {error}") from None
@@ -82,7 +83,7 @@ def local_path(flag: str, text: str) -> pathlib.Path:
     """
     if storage.is_address(text):
         raise UserError(f"{flag}: {text} is not on this machine; name a folder of its disk")
-    return path(flag, text)
+    return pathlib.Path(path(flag, text))
 
 
 def data_path(flag: str, text: str) -> pathlib.Path:
@@ -93,7 +94,7 @@ def data_path(flag: str, text: str) -> pathlib.Path:
     Raises:
         UserError: as `path`; or the data cannot be copied.
     """
-    return _copied(flag, text) if storage.is_address(text) else path(flag, text)
+    return _copied(flag, text) if storage.is_address(text) else local_path(flag, text)
 
 
 @functools.cache

@@ -121,7 +121,7 @@ def find(name: str) -> pathlib.Path:
     known = summaries()
     if name in known:
         return FOLDER / f"{name}.py"
-    path = inputs.path("--config", name)
+    path = inputs.local_path("--config", name)
     if path.is_file() and path.suffix == ".py":
         return path
     if path.is_file():

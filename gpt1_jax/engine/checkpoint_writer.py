@@ -127,9 +127,9 @@ class Writer:
         """Delete what is left of the step that could not be written; return the user's error."""
         step, self._writing = self._writing, None
         # In a bucket, the folder has no mark of completeness, and the next start deletes it.
-        is_local = not isinstance(self._folder, storage.BucketPath)
-        for remains in () if not is_local else self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
-            shutil.rmtree(remains, ignore_errors=True)
+        if not isinstance(self._folder, storage.BucketPath):
+            for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
+                shutil.rmtree(remains, ignore_errors=True)
         return UserError(
             f"{self._folder}: cannot save step {step} ({os_error(error) or error_summary(error)}); "
             "the earlier checkpoints are intact, so mend the cause and repeat the command"

@@ -116,7 +116,7 @@ def title(start: Mapping[str, Any]) -> str:
     return ", ".join(named)
 
 
-def makers(path: pathlib.Path) -> list[str]:
+def makers(path: storage.Path) -> list[str]:
     """Return what made a run, and on which devices; several entries if its starts differ.
 
     Args:

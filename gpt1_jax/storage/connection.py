@@ -23,7 +23,7 @@ class BucketError(OSError):
     """Report that a bucket cannot be used: the network, the credentials, or another process."""
 
     def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}" if self.filename else self.strerror
+        return f"{self.filename}: {self.strerror}" if self.filename else str(self.strerror)
 
 
 @functools.cache
@@ -35,7 +35,7 @@ def client() -> Any:
         BucketError: there are no credentials.
     """
     google_errors()
-    import fsspec
+    import fsspec.config
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
 

@@ -37,6 +37,7 @@ def lock(
         OSError: the file cannot be opened.
     """
     if isinstance(path, BucketPath):
+        assert guards is None or isinstance(guards, BucketPath)
         return leases.lease(path, guards, wait, patient, on_wait)
     return _flock(path, wait, on_wait)
 

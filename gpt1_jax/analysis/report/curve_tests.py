@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from gpt1_jax.analysis.report import formatting, paper
 from gpt1_jax.analysis.report.scores import Column, Condition, Scores
-from gpt1_jax.analysis.report.tables import Row, Table
+from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
 
 NOTE = (
@@ -21,13 +21,14 @@ class Curve(NamedTuple):
     Attributes:
         column: the column.
         values: the conditions with a score, by value.
-        steps: the change from each value to the next, corrected as one family.
+        steps: value -> the change to it from the value before, corrected as one family. A change
+            is missing if no seed has a run at both.
         trend: the slope; None if no seed has a run at each value.
     """
 
     column: Column
     values: list[Condition]
-    steps: list[Estimate]
+    steps: dict[Condition, Estimate]
     trend: Estimate | None
 
 
@@ -50,13 +51,12 @@ def curves(scores: Scores) -> list[Curve]:
         if len(values) < 3:
             continue
         pairs = zip(values[1:], values, strict=False)
-        steps = correct_family(
-            {later: scores.difference(column, later, earlier) for later, earlier in pairs}
-        )
+        changes = {later: scores.difference(column, later, earlier) for later, earlier in pairs}
+        steps = correct_family({later: change for later, change in changes.items() if change})
         trend = scores.trend(column, values)
         if trend:
             trend = correct_family({0: trend})[0]
-        found.append(Curve(column, values, list(steps.values()), trend))
+        found.append(Curve(column, values, steps, trend))
     return found
 
 
@@ -75,12 +75,11 @@ def table(name: str, title: str, scores: Scores, tests: list[Curve]) -> Table:
     return Table(f"{name}_steps", title, formatting.setting(setting), headers, rows, [NOTE])
 
 
-def _step(curve: Curve, first: float, last: float):
-    """Return the cell of a step; an absent one if a value between has no score."""
-    values = [condition.value for condition in curve.values]
-    for earlier, later, step in zip(values, values[1:], curve.steps, strict=False):
-        if (earlier, later) == (first, last):
-            return formatting.difference_cell(step)
+def _step(curve: Curve, first: float | str | None, last: float | str | None) -> Cell:
+    """Return the cell of a step; an absent one if it was not measured."""
+    for earlier, later in zip(curve.values, curve.values[1:], strict=False):
+        if (earlier.value, later.value) == (first, last) and later in curve.steps:
+            return formatting.difference_cell(curve.steps[later])
     return formatting.ABSENT
 
 
@@ -91,14 +90,13 @@ def sentences(scores: Scores, tests: list[Curve]) -> list[str]:
         if curve.trend is None:
             continue
         first, last = (
-            formatting.value(condition.value, scores.setting)
+            formatting.value(condition.value or 0, scores.setting)
             for condition in (curve.values[0], curve.values[-1])
         )
         where = formatting.at(f"{first} to {last}", scores.setting)
         found.append(formatting.trend(curve.column.title, where, curve.trend))
-        rising = sum(step.significant and step.mean > 0 for step in curve.steps)
-        falling = sum(step.significant and step.mean < 0 for step in curve.steps)
-        found[-1] += (
-            f" Of its {len(curve.steps)} steps, {rising} rise and {falling} fall significantly."
-        )
+        steps = curve.steps.values()
+        rising = sum(step.significant and step.mean > 0 for step in steps)
+        falling = sum(step.significant and step.mean < 0 for step in steps)
+        found[-1] += f" Of its {len(steps)} steps, {rising} rise and {falling} fall significantly."
     return found

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gpt1_jax import inputs
+from gpt1_jax import inputs, storage
 from gpt1_jax.analysis.report.cells import read_cells
 from gpt1_jax.analysis.report.fields import PRETRAINING, ZERO_SHOT
 from gpt1_jax.analysis.report.run_folders import FAILED, FinetuningRun, Folder

@@ -170,10 +170,14 @@ class Scores:
         The conditions count as equally spaced. Return None if one of them has no score, or if no
         seed is common to them.
         """
-        samples = [self._sample(column, condition) for condition in conditions]
+        samples = [
+            sample for condition in conditions if (sample := self._sample(column, condition))
+        ]
         positions = np.arange(len(conditions)) - (len(conditions) - 1) / 2
         weights = positions / np.sum(positions**2)
-        return two_way.contrast(samples, weights.tolist()) if all(samples) else None
+        if len(samples) < len(conditions):
+            return None
+        return two_way.contrast(samples, weights.tolist())
 
     def shared_columns(self, conditions: Sequence[Condition]) -> list[Column]:
         """Return the columns in which all these conditions have a score."""
