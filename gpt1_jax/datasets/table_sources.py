@@ -83,8 +83,8 @@ class HubSource(TableSource):
     """Read a data set of the Hugging Face hub from a local copy, or from the hub's own cache."""
 
     def __init__(self, task: Task, path: str):
-        assert task.hub
         super().__init__(task, task.hub, "hub")
+        assert task.hub  # else the line above has raised a UserError
         local = inputs.data_path("config.data.path", path)
         if path and local.exists():
             self._folder = local
@@ -160,8 +160,8 @@ class TfdsSource(TableSource):
     """Read a data set of TFDS that is prepared as array_record, without TensorFlow."""
 
     def __init__(self, task: Task, path: str):
-        assert task.tfds
         super().__init__(task, task.tfds, "tfds")
+        assert task.tfds  # else the line above has raised a UserError
         self._builders = {
             config: tfds.builder(task.tfds.name, config, path) for config in task.tfds.configs
         }

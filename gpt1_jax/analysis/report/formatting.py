@@ -141,7 +141,7 @@ def at(values: str, setting_name: str) -> str:
     return f"{values} {label}" if setting_name in COUNTED else f"{label} {values}"
 
 
-def value(number: float | str, setting_name: str) -> str:
+def value(number: float | str | None, setting_name: str) -> str:
     """Return the label of a value of the setting in tables and on axes."""
     if setting_name == EXAMPLES and number == 0:
         return "all"
