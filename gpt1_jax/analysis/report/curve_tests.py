@@ -1,10 +1,12 @@
 """Test the curve of an experiment that varies a number: every step of it, and its trend."""
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gpt1_jax.analysis.report import formatting, paper
 from gpt1_jax.analysis.report.scores import Column, Condition, Scores
-from gpt1_jax.analysis.report.tables import Row, Table
+from gpt1_jax.analysis.report.tables import Cell, Row, Table
 from gpt1_jax.analysis.stats.intervals import Estimate, correct_family
 
 NOTE = (
@@ -20,14 +22,14 @@ class Curve(NamedTuple):
 
     Attributes:
         column: the column.
-        values: the conditions with a score, by value.
+        values: the values with a score.
         steps: the change from each value to the next, corrected as one family.
         trend: the slope; None if no seed has a run at each value.
     """
 
     column: Column
-    values: list[Condition]
-    steps: list[Estimate]
+    values: Sequence[float]
+    steps: Sequence[Estimate]
     trend: Estimate | None
 
 
@@ -43,20 +45,20 @@ def curves(scores: Scores) -> list[Curve]:
     found = []
     for column in scores.columns:
         values = [
-            Condition(variant, value)
-            for value in scores.values
-            if scores.runs(column, Condition(variant, value))
+            value for value in scores.values if scores.runs(column, Condition(variant, value))
         ]
         if len(values) < 3:
             continue
-        pairs = zip(values[1:], values, strict=False)
-        steps = correct_family(
-            {later: scores.difference(column, later, earlier) for later, earlier in pairs}
-        )
-        trend = scores.trend(column, values)
+        conditions = [Condition(variant, value) for value in values]
+        differences = {
+            later: step
+            for earlier, later in itertools.pairwise(conditions)
+            if (step := scores.difference(column, later, earlier))
+        }
+        trend = scores.trend(column, conditions)
         if trend:
             trend = correct_family({0: trend})[0]
-        found.append(Curve(column, values, list(steps.values()), trend))
+        found.append(Curve(column, values, list(correct_family(differences).values()), trend))
     return found
 
 
@@ -65,9 +67,10 @@ def table(name: str, title: str, scores: Scores, tests: list[Curve]) -> Table:
     setting = scores.setting
     labels = [formatting.value(value, setting) for value in scores.values]
     rows = []
-    for index, (first, last) in enumerate(zip(labels, labels[1:], strict=False)):
-        cells = [_step(curve, scores.values[index], scores.values[index + 1]) for curve in tests]
-        rows.append(Row(f"{first} → {last}", cells))
+    for pair, (first, last) in zip(
+        itertools.pairwise(scores.values), itertools.pairwise(labels), strict=True
+    ):
+        rows.append(Row(f"{first} → {last}", [_step(curve, *pair) for curve in tests]))
     trends = [formatting.difference_cell(curve.trend) for curve in tests]
     rows.append(Row("trend, per step", trends))
     headers = [f"{curve.column.title}\n{paper.METRICS[curve.column.metric]}" for curve in tests]
@@ -75,11 +78,10 @@ def table(name: str, title: str, scores: Scores, tests: list[Curve]) -> Table:
     return Table(f"{name}_steps", title, formatting.setting(setting), headers, rows, [NOTE])
 
 
-def _step(curve: Curve, first: float, last: float):
+def _step(curve: Curve, first: float, last: float) -> Cell:
     """Return the cell of a step; an absent one if a value between has no score."""
-    values = [condition.value for condition in curve.values]
-    for earlier, later, step in zip(values, values[1:], curve.steps, strict=False):
-        if (earlier, later) == (first, last):
+    for pair, step in zip(itertools.pairwise(curve.values), curve.steps, strict=True):
+        if pair == (first, last):
             return formatting.difference_cell(step)
     return formatting.ABSENT
 
@@ -90,15 +92,13 @@ def sentences(scores: Scores, tests: list[Curve]) -> list[str]:
     for curve in tests:
         if curve.trend is None:
             continue
-        first, last = (
-            formatting.value(condition.value, scores.setting)
-            for condition in (curve.values[0], curve.values[-1])
-        )
+        ends = curve.values[0], curve.values[-1]
+        first, last = (formatting.value(value, scores.setting) for value in ends)
         where = formatting.at(f"{first} to {last}", scores.setting)
-        found.append(formatting.trend(curve.column.title, where, curve.trend))
-        rising = sum(step.significant and step.mean > 0 for step in curve.steps)
-        falling = sum(step.significant and step.mean < 0 for step in curve.steps)
-        found[-1] += (
-            f" Of its {len(curve.steps)} steps, {rising} rise and {falling} fall significantly."
+        signs = [step.mean > 0 for step in curve.steps if step.significant]
+        found.append(
+            f"{formatting.trend(curve.column.title, where, curve.trend)} Of its "
+            f"{len(curve.steps)} steps, {sum(signs)} rise and {len(signs) - sum(signs)} fall "
+            "significantly."
         )
     return found

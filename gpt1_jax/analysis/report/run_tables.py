@@ -67,8 +67,9 @@ def _metric(runs: Mapping[str, Mapping]) -> str:
 def _ceiling_flaw(task: str, runs: Mapping[str, Mapping]) -> str:
     """Return what is wrong with the ceiling of the runs; "" for a ceiling of the user."""
     probe = TASKS[task].probe if task in tuple(TASKS) else None
-    is_default = probe and all(run["ceiling"] == probe.ceiling for run in runs.values())
-    return probe.ceiling_note if is_default else ""
+    if probe is None or any(run["ceiling"] != probe.ceiling for run in runs.values()):
+        return ""
+    return probe.ceiling_note
 
 
 def _probe_row(

@@ -170,10 +170,11 @@ class Scores:
         The conditions count as equally spaced. Return None if one of them has no score, or if no
         seed is common to them.
         """
-        samples = [self._sample(column, condition) for condition in conditions]
+        found = [self._sample(column, condition) for condition in conditions]
+        samples = [sample for sample in found if sample]
         positions = np.arange(len(conditions)) - (len(conditions) - 1) / 2
         weights = positions / np.sum(positions**2)
-        return two_way.contrast(samples, weights.tolist()) if all(samples) else None
+        return two_way.contrast(samples, weights.tolist()) if len(samples) == len(found) else None
 
     def shared_columns(self, conditions: Sequence[Condition]) -> list[Column]:
         """Return the columns in which all these conditions have a score."""
