@@ -170,5 +170,7 @@ _LATEX = str.maketrans(
         "±": r"$\pm$",
         "×": r"$\times$",
         "δ": r"$\delta$",
+        "→": r"$\rightarrow$",
+        "†": r"\dag{}",
     }
 )
