@@ -22,6 +22,7 @@ def test_the_files_of_all_tables_parse(workdir):
         separators = {len(re.findall(r"(?<!\\)&", row)) for row in rows if row.endswith(r"\\")}
         assert separators == {columns - 1}, path
         bare = re.sub(r"\\[{}]", "", text)
+        assert not set("→†δ−±×") & set(text), f"{path}: not in LaTeX's usual fonts"
         assert bare.count("{") == bare.count("}") and not re.search(r"(?<!\\)[%#_]", text), path
 
 
