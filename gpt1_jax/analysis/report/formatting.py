@@ -20,7 +20,7 @@ SETTINGS = {
     "init.step": "pretraining steps",
     "lm_coef": "weight of the auxiliary LM loss",
     "optim.lr": "learning rate",
-    "model.layers": "block that the classifier reads",
+    "model.layers": "probed block",
     "pretrain.model.layers": "blocks",
     "pretrain.model.heads": "heads",
     "pretrain.tokenizer.vocab_size": "token ids",
