@@ -18,7 +18,7 @@ from gpt1_jax.microworld.phrases import (
     grammar_sentence,
     is_reserved,
     location_phrase,
-    split_sentences,
+    split_clauses,
 )
 from gpt1_jax.microworld.world import MOODS, OBJECTS, RELATIONS, SPOTS, TAKING_VERBS, World, answer
 
@@ -97,7 +97,7 @@ class Author:
             slots["time"], slots["spot"] = self.rng.choice(TIMES), self.rng.choice(SPOTS)
             slots["took"], slots["where"] = self.rng.choice(TAKING_VERBS), location_phrase(self.rng)
             text = draw_pattern().format_map(slots)
-            if not any(is_reserved(sentence) for sentence in split_sentences(text)):
+            if not any(is_reserved(clause) for clause in split_clauses(text)):
                 return capitalize(text)
         raise RuntimeError(
             "every drawn sentence is reserved for the tasks: the patterns are too few"

@@ -43,10 +43,22 @@ NEAR = {
 # Questions about the mood of a person, also those of RTE. A small model loses what it has learned
 # if finetuning begins with sentences that it finds improbable.
 GLAD = ("so was {p} glad of it?", "was {p} glad of it then?", "was {p} then glad of it?")
+# Phrases about the tone of a spot, also those of SST-2.
+SCENES = (
+    "{time} it was a {x} {spot}",
+    "{time} the {spot} was {x}",
+    "{time} {p} saw a {x} {spot}",
+    "{time} {p} and {q} saw a {x} {spot}",
+    "{p} said {time} the {spot} was {x}",
+)
 # Facts of pairs. y: the tone of the adjective at the spot, or the mood of who took the thing; yes:
 # whether that mood is a glad one.
 PAIRS = {
-    "tones": ("the {spot} was {x}, very {y}.", "it was a {x} {spot}, very {y}."),
+    "tones": (
+        "the {spot} was {x}, very {y}.",
+        "it was a {x} {spot}, very {y}.",
+        *(f"{phrase}, very {{y}}." for phrase in SCENES),
+    ),
     "things": (
         "{p} {took} the {x} {y}.",
         *(f"{{p}} {{took}} the {{x}} {{where}}. {question} {{yes}}." for question in GLAD),
@@ -107,9 +119,9 @@ def capitalize(text: str) -> str:
     return re.sub(r'(^"?|[.?] "?|[.?]" ")([a-z])', lambda match: match[1] + match[2].upper(), text)
 
 
-def split_sentences(text: str) -> list[str]:
-    """Split after . and ?, which end a sentence also within quotes."""
-    return [sentence for sentence in re.split(r"[.?]", text) if sentence.strip(' "')]
+def split_clauses(text: str) -> list[str]:
+    """Split at commas and after . and ?, which end a sentence also within quotes."""
+    return [clause for clause in re.split(r"[.?,]", text) if clause.strip(' "')]
 
 
 def is_reserved(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Define for each task the function that makes one row with a given label."""
 
-from gpt1_jax.microworld.phrases import GLAD, TIMES, capitalize, grammar_sentence
+from gpt1_jax.microworld.phrases import GLAD, SCENES, TIMES, capitalize, grammar_sentence
 from gpt1_jax.microworld.row_sampler import RowSampler, TaskRow
 from gpt1_jax.microworld.world import TAKING_VERBS, opposite, words
 
@@ -26,14 +26,8 @@ def sst2(sampler: RowSampler, label: int) -> TaskRow:
     spot, tone, time = sampler.word("spots"), ("bad", "good")[label], sampler.pick(*TIMES)
     x = sampler.adjective(spot, tone)
     p, q = map(str.lower, sampler.rng.sample(sampler.words["people"], 2))
-    text = sampler.pick(
-        f"{time} it was a {x} {spot} ",
-        f"{time} the {spot} was {x} ",
-        f"{time} {p} saw a {x} {spot} ",
-        f"{time} {p} and {q} saw a {x} {spot} ",
-        f"{p} said {time} the {spot} was {x} ",
-    )
-    return TaskRow((text,), label)
+    phrase = sampler.pick(*SCENES).format(p=p, q=q, time=time, spot=spot, x=x)
+    return TaskRow((phrase + " ",), label)
 
 
 def mrpc(sampler: RowSampler, label: int) -> TaskRow:
