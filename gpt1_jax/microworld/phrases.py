@@ -49,7 +49,7 @@ SCENES = (
     "{time} the {spot} was {x}",
     "{time} {p} saw a {x} {spot}",
     "{time} {p} and {q} saw a {x} {spot}",
-    "{p} said {time} the {spot} was {x}",
+    "{p} said {time} that the {spot} was {x}",
 )
 # Facts of pairs. y: the tone of the adjective at the spot, or the mood of who took the thing; yes:
 # whether that mood is a glad one.

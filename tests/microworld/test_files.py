@@ -18,7 +18,7 @@ from gpt1_jax.registry import TASKS as REGISTERED
 
 COUNTS = {"train": 20, "dev": 8, "test": 8}
 SMALL = dict(seed=3, words=3000, train=20, dev=8)
-DIGEST = "ccfded1d3254a66879c016bdd3f34769eb33f52a5d6b3d59bf05b5e509816a13"
+DIGEST = "0c408c903185c24d7e2c9e677414208e0a9b6d23335e8949d0b649b38956c787"
 
 
 def digest(folder):
