@@ -3,8 +3,9 @@
 A fact is stated by a near pattern, by a far pattern, or by a question. In a near pattern the object
 is one or two words from its subject: a small model learns such a fact in a few hundred steps, and
 after it the facts of pairs and the comparison with a claim. The slots of a pattern: p and q are two
-people, he and his refer to p, spot is the scene, time is an opening, x is the subject of the fact
-and y its object. Further slots are named at their relation.
+people, he and his refer to p, spot is the scene, where is a phrase with another spot, time is an
+opening, took is what p does with a thing, x is the subject of the fact and y its object. Further
+slots are named at their relation.
 """
 
 import hashlib
@@ -31,18 +32,36 @@ MIN_RESERVED_WORDS = 6  # shorter sentences, such as questions, are never reserv
 NEAR = {
     "tones": ("to be {x} is {y}.",),
     # y: if the thing may be either, one of the two
-    "things": ("the {x} was {y}.", "it was a {y} {x}."),
+    "things": (
+        "the {x} was {y}.",
+        "it was a {y} {x}.",
+        "{where} how was the {x}? what {p} {took} there was {y}.",
+    ),
     "verbs": ("who is {x} is {y}.", "{p} {x} {q}. so {q} was {y}."),
     "causes": ("a {x} brings a {y}.", "the {x} brought a {y}."),
 }
+# Questions about the mood of a person, also those of RTE. A small model loses what it has learned
+# if finetuning begins with sentences that it finds improbable.
+GLAD = ("so was {p} glad of it?", "was {p} glad of it then?", "was {p} then glad of it?")
+# Phrases about the tone of a spot, also those of SST-2.
+SCENES = (
+    "{time} it was a {x} {spot}",
+    "{time} the {spot} was {x}",
+    "{time} {p} saw a {x} {spot}",
+    "{time} {p} and {q} saw a {x} {spot}",
+    "{p} said {time} that the {spot} was {x}",
+)
 # Facts of pairs. y: the tone of the adjective at the spot, or the mood of who took the thing; yes:
 # whether that mood is a glad one.
 PAIRS = {
-    "tones": ("the {spot} was {x}, very {y}.", "it was a {x} {spot}, very {y}."),
+    "tones": (
+        "the {spot} was {x}, very {y}.",
+        "it was a {x} {spot}, very {y}.",
+        *(f"{phrase}, very {{y}}." for phrase in SCENES),
+    ),
     "things": (
         "{p} {took} the {x} {y}.",
-        "so {p} {took} the {x} {y}.",
-        "{p} {took} the {x} near the {spot}. was {p} glad? {yes}.",
+        *(f"{{p}} {{took}} the {{x}} {{where}}. {question} {{yes}}." for question in GLAD),
     ),
 }
 FAR = {
@@ -100,9 +119,9 @@ def capitalize(text: str) -> str:
     return re.sub(r'(^"?|[.?] "?|[.?]" ")([a-z])', lambda match: match[1] + match[2].upper(), text)
 
 
-def split_sentences(text: str) -> list[str]:
-    """Split after . and ?, which end a sentence also within quotes."""
-    return [sentence for sentence in re.split(r"[.?]", text) if sentence.strip(' "')]
+def split_clauses(text: str) -> list[str]:
+    """Split at commas and after . and ?, which end a sentence also within quotes."""
+    return [clause for clause in re.split(r"[.?,]", text) if clause.strip(' "')]
 
 
 def is_reserved(text: str) -> bool:

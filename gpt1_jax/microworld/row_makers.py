@@ -1,10 +1,8 @@
 """Define for each task the function that makes one row with a given label."""
 
-from gpt1_jax.microworld.phrases import TIMES, capitalize, grammar_sentence
+from gpt1_jax.microworld.phrases import GLAD, SCENES, TIMES, capitalize, grammar_sentence
 from gpt1_jax.microworld.row_sampler import RowSampler, TaskRow
-from gpt1_jax.microworld.world import GAINS, LOSSES, opposite, words
-
-TAKING_VERBS = (*GAINS, *LOSSES)
+from gpt1_jax.microworld.world import TAKING_VERBS, opposite, words
 
 # STS-B score -> the answer to the claim that the other sentence makes about the thing.
 SIMILARITY = {5.0: "yes", 2.5: "maybe", 0.0: "no"}
@@ -28,14 +26,8 @@ def sst2(sampler: RowSampler, label: int) -> TaskRow:
     spot, tone, time = sampler.word("spots"), ("bad", "good")[label], sampler.pick(*TIMES)
     x = sampler.adjective(spot, tone)
     p, q = map(str.lower, sampler.rng.sample(sampler.words["people"], 2))
-    text = sampler.pick(
-        f"{time} it was a {x} {spot} ",
-        f"{time} the {spot} was {x} ",
-        f"{time} {p} saw a {x} {spot} ",
-        f"{time} {p} and {q} saw a {x} {spot} ",
-        f"{p} said {time} the {spot} was {x} ",
-    )
-    return TaskRow((text,), label)
+    phrase = sampler.pick(*SCENES).format(p=p, q=q, time=time, spot=spot, x=x)
+    return TaskRow((phrase + " ",), label)
 
 
 def mrpc(sampler: RowSampler, label: int) -> TaskRow:
@@ -134,11 +126,7 @@ def rte(sampler: RowSampler, label: int) -> TaskRow:
     mood = ("gladly", "sadly")[label]
     things = [x for x in sampler.words["things"] if sampler.world.mood(took, x) == mood]
     premise = f"{person} {took} the {sampler.pick(*things)} {where}."
-    question = sampler.pick(
-        f"So was {person} glad of it?",
-        f"Was {person} glad of it then?",
-        f"Was {person} then glad of it?",
-    )
+    question = capitalize(sampler.pick(*GLAD).format(p=person))
     return TaskRow((premise, question), label)
 
 

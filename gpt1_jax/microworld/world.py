@@ -37,6 +37,7 @@ SPOTS = (
     "harbor",
 )
 GAINS, LOSSES = ("found", "bought", "kept"), ("lost",)  # what people do with things
+TAKING_VERBS = (*GAINS, *LOSSES)
 # The mood of a person who gains a thing of this kind.
 MOODS = {"good": "gladly", "bad": "sadly", "either": "calmly"}
 

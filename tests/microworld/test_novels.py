@@ -52,7 +52,8 @@ def test_facts_of_pairs_are_stated(world, book):
     assert all(world.tone(adjective, spot) == tone for spot, adjective, tone in spots)
     moods = re.findall(r"(\w+) the (\w+) (gladly|sadly|calmly)\.", text)
     assert len(moods) > 1000 and all(world.mood(verb, x) == mood for verb, x, mood in moods)
-    glad = re.findall(r"(\w+) the (\w+) near the \w+\. was \w+ glad\? (yes|no|maybe)\.", text)
+    question = r"(?:so )?was \w+ (?:then )?glad of it(?: then)?\?"
+    glad = re.findall(rf"(\w+) the (\w+) \w+ the \w+\. {question} (yes|no|maybe)\.", text)
     answers = {"gladly": "yes", "sadly": "no", "calmly": "maybe"}
     assert len(glad) > 500
     assert all(answers[world.mood(verb, x)] == answer for verb, x, answer in glad)
