@@ -192,9 +192,9 @@ def test_recipes_of_the_readme_give_what_they_promise(reader):
         return json.loads(path.read_text())
 
     assert result("exp_books")["validation_perplexity"] < 5
-    assert result("exp_rte")["metrics"]["validation"]["accuracy"] > 0.8
-    chance = result("exp_finetune_rte_no_pretraining_world_*")["metrics"]["validation"]["accuracy"]
-    assert 0.4 < chance < 0.6
+    assert result("exp_rte")["metrics"]["validation"]["accuracy"] > 0.9
+    other = result("exp_finetune_rte_no_pretraining_world_*")["metrics"]["validation"]["accuracy"]
+    assert 0.5 < other < 0.8  # it knows half of the words
     assert sum(result(name)["seconds"] for name in ("exp_books", "exp_rte")) < 300
 
 
