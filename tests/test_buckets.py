@@ -78,6 +78,7 @@ def test_killed_run_resumes_bit_exactly(gpt1, pretraining, bucket, tmp_path):
     assert again.code == 0 and f"finished before: {bucket}/result.json" in again.out
 
 
+@pytest.mark.slow
 def test_finetuning_prediction_and_report_from_bucket_to_bucket(
     gpt1, pretrained, finetuning, glue, bucket, tmp_path
 ):

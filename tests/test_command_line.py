@@ -76,7 +76,7 @@ def test_help_of_a_config_lists_picks_and_comments(gpt1):
     ):
         assert text in out
     out = " ".join(gpt1.run("--config=ablations", "-h").out.split())
-    assert "finetune.epochs=2 passes over the training rows" in out  # of finetune.py
+    assert "finetune.epochs=4 passes over the training rows" in out  # of finetune.py
     assert "world.dev=500 The size of the microworld" in out  # of the section
 
 

@@ -198,6 +198,7 @@ def test_recipes_of_the_readme_give_what_they_promise(reader):
     assert sum(result(name)["seconds"] for name in ("exp_books", "exp_rte")) < 300
 
 
+@pytest.mark.slow
 def test_commands_of_the_results_run_on_real_data(reader, real_data):
     block = (
         next(block for block in blocks("sh") if "NOVELS" in block)
