@@ -50,7 +50,8 @@ def test_quick_grid_has_table_5_and_the_transfer_curve():
         "rte_full_0",
         "rte_full_layers_1_0",
     )
-    assert len(cells) == 3 * (len(tasks) * 4 + 2 * 3)
+    curves = SCALES["quick"]["curve_tasks"]
+    assert len(cells) == 3 * (len(tasks) * 4 + len(curves) * 3)
     assert (
         cells["rte_lstm_0"].model.name == "lstm"
         and cells["rte_lstm_0"].init.path == "runs/pretrain_lstm_0"
