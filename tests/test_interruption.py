@@ -53,6 +53,7 @@ def test_killed_pretraining_resumes_bit_exactly(gpt1, pretraining, uninterrupted
     assert logged == sorted(set(logged)) and logged[-1] == 500
 
 
+@pytest.mark.slow
 def test_killed_finetuning_resumes_bit_exactly(gpt1, finetuning, tmp_path):
     settings, step = finetuning() | {"epochs": 9, "checkpoint.every": 2}, 11
     uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"

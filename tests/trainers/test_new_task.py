@@ -79,6 +79,7 @@ def test_new_task_is_probed_alone_up_to_its_ceiling(gpt1, toy, pretrained, tmp_p
     assert probed["chance"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_new_task_has_a_cost_estimate_without_its_data(gpt1, settings, tmp_path):
     def flops(path):
         values = settings | {"tasks_path": path, "estimate_cost": True}
