@@ -13,7 +13,7 @@ note() {
 # keep [CREATE_FLAG... --] FLAG...: create the machine, copy, run and, after a preemption, do so again, until
 # WORKDIR/result.json exists. It keeps no state of its own: the same command goes on where another was stopped.
 keep() {
-  local create=() crashes=0 failures=0 state answer
+  local create=() crashes=0 failures=0 state last_state='' answer
   if [[ " $* " == *" -- "* ]]; then
     while [[ $1 != -- ]]; do
       create+=("$1")
@@ -80,7 +80,7 @@ keep() {
         crashes=0
         ;;
       unknown) back_off ;;
-      waiting) [[ ${last_state:-} == waiting ]] || note "waiting for the machine" ;;
+      waiting) [[ $last_state == waiting ]] || note "waiting for the machine" ;;
     esac
     last_state=$state
     sleep "$pause"

@@ -1,6 +1,5 @@
 """Turn the experiments of an ablation into the configurations of its finetuning runs."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ from gpt1_jax.errors import UserError, nearest
 from gpt1_jax.registry import TASKS
 from gpt1_jax.trainers import config_checks
 from gpt1_jax.trainers.cells import CellFactory, Coordinates, pretraining_of
-from gpt1_jax.trainers.pretrainings import SECTION, Pretraining, Pretrainings
+from gpt1_jax.trainers.pretrainings import SECTION, Pretraining, Pretrainings, identity
 
 
 class Point(NamedTuple):
@@ -81,7 +80,7 @@ def build_grid(config: ConfigDict, pretrainings: Pretrainings, tasks_path: str) 
     candidates = []
     for name, point in _interleave(coordinates):
         cell, pretraining = factory.cell(config.experiments[name], point)
-        candidates.append(_Candidate(name, point, cell, pretraining, _identity(cell)))
+        candidates.append(_Candidate(name, point, cell, pretraining, identity(cell)))
     names = _cell_names(config, candidates, factory)
     grid = Grid({name: [] for name in coordinates}, {}, {})
     identities = {}
@@ -178,18 +177,13 @@ def _cell_names(
             if variant in config.variants:
                 point = Coordinates(variant, task, None, seed)
                 cell, _ = factory.cell(table, point)
-                names.setdefault(_identity(cell), _cell_name("", table, point))
+                names.setdefault(identity(cell), _cell_name("", table, point))
     by_value = sorted(candidates, key=lambda candidate: candidate.coordinates.value is not None)
     for candidate in by_value:
         axes = config.experiments[candidate.experiment]
         name = _cell_name(candidate.experiment, axes, candidate.coordinates)
         names.setdefault(candidate.identity, name)
     return names
-
-
-def _identity(cell: ConfigDict) -> str:
-    """Return a text that is equal for equal configurations."""
-    return json.dumps(cell.to_dict(), sort_keys=True)
 
 
 def _cell_name(experiment: str, axes: ConfigDict, point: Coordinates) -> str:

@@ -140,7 +140,7 @@ class Pretrainings:
             )
         recipe = origin.recipe.copy_and_resolve_references()
         _change(recipe, {setting: value}, flag)
-        if _identity(recipe) == _identity(origin.recipe):
+        if identity(recipe) == identity(origin.recipe):
             return origin
         name = f"{origin.name}_{setting.rpartition('.')[2]}_{value}"
         return self._known.get(name) or self._add(inputs.check_name(name, flag), recipe, ())
@@ -174,6 +174,6 @@ def _change(recipe: ConfigDict, changes: Mapping[str, Any], flag: str) -> None:
         ) from None
 
 
-def _identity(config: ConfigDict) -> str:
+def identity(config: ConfigDict) -> str:
     """Return a text that is equal for equal configurations."""
     return json.dumps(config.to_dict(), sort_keys=True)

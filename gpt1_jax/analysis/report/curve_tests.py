@@ -1,5 +1,6 @@
 """Test the curve of an experiment that varies a number: every step of it, and its trend."""
 
+import itertools
 from typing import NamedTuple
 
 from gpt1_jax.analysis.report import formatting, paper
@@ -50,9 +51,12 @@ def curves(scores: Scores) -> list[Curve]:
         ]
         if len(values) < 3:
             continue
-        pairs = zip(values[1:], values, strict=False)
-        changes = {later: scores.difference(column, later, earlier) for later, earlier in pairs}
-        steps = correct_family({later: change for later, change in changes.items() if change})
+        changes = {
+            later: change
+            for earlier, later in itertools.pairwise(values)
+            if (change := scores.difference(column, later, earlier))
+        }
+        steps = correct_family(changes)
         trend = scores.trend(column, values)
         if trend:
             trend = correct_family({0: trend})[0]
@@ -64,10 +68,11 @@ def table(name: str, title: str, scores: Scores, tests: list[Curve]) -> Table:
     """Return a table with a row for each step and a column for each task."""
     setting = scores.setting
     labels = [formatting.value(value, setting) for value in scores.values]
-    rows = []
-    for index, (first, last) in enumerate(zip(labels, labels[1:], strict=False)):
-        cells = [_step(curve, scores.values[index], scores.values[index + 1]) for curve in tests]
-        rows.append(Row(f"{first} → {last}", cells))
+    steps = zip(itertools.pairwise(labels), itertools.pairwise(scores.values), strict=True)
+    rows = [
+        Row(f"{first} → {last}", [_step(curve, *values) for curve in tests])
+        for (first, last), values in steps
+    ]
     trends = [formatting.difference_cell(curve.trend) for curve in tests]
     rows.append(Row("trend, per step", trends))
     headers = [f"{curve.column.title}\n{paper.METRICS[curve.column.metric]}" for curve in tests]
@@ -77,7 +82,7 @@ def table(name: str, title: str, scores: Scores, tests: list[Curve]) -> Table:
 
 def _step(curve: Curve, first: float | str | None, last: float | str | None) -> Cell:
     """Return the cell of a step; an absent one if it was not measured."""
-    for earlier, later in zip(curve.values, curve.values[1:], strict=False):
+    for earlier, later in itertools.pairwise(curve.values):
         if (earlier.value, later.value) == (first, last) and later in curve.steps:
             return formatting.difference_cell(curve.steps[later])
     return formatting.ABSENT
