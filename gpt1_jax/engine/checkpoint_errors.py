@@ -20,10 +20,12 @@ DAMAGE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 # TensorStore gives the number of the system's error in its message only.
 OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 
-# Orbax logs every error with several tracebacks before it raises the error, and leaves the errors
-# of the arrays that it reads at the same time to asyncio, which logs them later.
+# Orbax logs every error with several tracebacks before it raises the error. It raises the error of
+# one array; asyncio logs, later, those of the arrays that were read or written at the same time.
 absl_logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
-logging.getLogger("asyncio").addFilter(lambda record: "tensorstore" not in record.getMessage())
+logging.getLogger("asyncio").addFilter(
+    lambda record: not {"tensorstore", "orbax"} & set(re.split(r"\W", record.getMessage()))
+)
 
 
 class DamagedError(Exception):

@@ -1,13 +1,16 @@
 """Test that an error of the system is told from damage: it is retried, and renames nothing."""
 
+import asyncio
 import builtins
 import errno
+import gc
 import io
 import os
 import pathlib
 import shutil
 
 import pytest
+from orbax.checkpoint import type_handlers
 
 from gpt1_jax.engine import checkpoint, checkpoint_errors
 from gpt1_jax.errors import UserError
@@ -153,3 +156,22 @@ def wrap(error: BaseException, *outer: BaseException) -> BaseException:
 def test_reason_of_the_system_is_found_below_other_errors(error, reason):
     found = checkpoint_errors.os_error(error)
     assert found is None if reason is None else reason in found
+
+
+async def failing() -> None:
+    raise ValueError("an error of the caller")
+
+
+@pytest.mark.parametrize(
+    ("start", "is_logged"),
+    [(lambda: type_handlers.NumpyHandler().deserialize(None), False), (failing, True)],
+    ids=["orbax", "other"],
+)
+def test_further_errors_of_orbax_are_not_logged(start, is_logged, caplog):
+    async def leave_failed_task() -> None:
+        task = asyncio.ensure_future(start())
+        await asyncio.wait([task])  # raises nothing, so nobody has seen the error
+
+    asyncio.run(leave_failed_task())
+    gc.collect()
+    assert ("Task exception was never retrieved" in caplog.text) is is_logged
