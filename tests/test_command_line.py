@@ -1,5 +1,6 @@
 """Test the answers of the command line that need no heavy import."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -45,6 +46,13 @@ def test_answer_needs_no_heavy_import(name):
     result = call(sys.executable, "-c", WATCHED, *arguments)
     assert result.returncode == code, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
+def test_training_never_imports_pytorch():
+    trainers = "gpt1_jax.trainers.pretrain, gpt1_jax.trainers.finetune, gpt1_jax.trainers.ablate"
+    script = f"import sys, {trainers}; print('torch' in sys.modules)"
+    assert call(sys.executable, "-c", script).stdout == "False\n"
 
 
 def test_help_names_the_flags_commands_and_configs():
