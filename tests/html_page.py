@@ -13,15 +13,17 @@ class HTMLPage(html.parser.HTMLParser):
         references: the addresses that the page refers to.
         tags: how often each tag occurs.
         text: the text of the page.
+        lines: the headings, paragraphs and list items, without tables and figures.
     """
 
     VOID = {"meta", "br", "use", "path", "link"}
+    LINES = {"h1", "h2", "h3", "h4", "p", "li", "summary"}
     REFERENCES = {"href", "src", "xlink:href", "srcset", "action", "data"}
 
     def __init__(self, text: str):
         super().__init__()
         self.tables, self.ids, self.references = {}, [], []
-        self.tags, self.text = collections.Counter(), ""
+        self.tags, self.text, self.lines = collections.Counter(), "", []
         self._open, self._rows = [], []
         self.feed(text)
 
@@ -38,6 +40,8 @@ class HTMLPage(html.parser.HTMLParser):
             self._rows.append([])
         elif tag in ("td", "th"):
             self._rows[-1].append("")
+        elif tag in self.LINES:
+            self.lines.append("")
         if tag not in self.VOID:
             self._open.append(tag)
 
@@ -52,6 +56,8 @@ class HTMLPage(html.parser.HTMLParser):
         if "style" in self._open:
             return
         self.text += data
+        if self.LINES & set(self._open):
+            self.lines[-1] += data
         if "caption" in self._open:
             self._caption += data.strip()
         elif {"td", "th"} & set(self._open) and "small" not in self._open:

@@ -56,6 +56,14 @@ def mean_scores(workdir: pathlib.Path, variant: str) -> dict[str, float]:
     return means
 
 
+def test_sentences_are_those_of_the_file(page):
+    """After a change of a sentence, read the difference and write the lines to the file."""
+    lines = [" ".join(line.split()) for line in page.lines]
+    links = {"", "md csv tex", "svg png"}
+    expected = pathlib.Path(__file__).with_name("report_sentences.txt").read_text().splitlines()
+    assert [line for line in lines if line not in links] == expected
+
+
 def test_table_5_shows_the_numbers_of_the_files_in_the_papers_order(workdir, page):
     header, *rows = page.tables["Table 5: what each part is worth"]
     assert header[:6] == ["method", "Avg.", "CoLA", "STSB", "MNLI", "RTE"]
@@ -77,11 +85,6 @@ def test_a_run_on_other_data_has_its_own_column(workdir, page):
     column = {row[0]: row[other] for row in rows}
     assert column.pop(LONG["lstm"]) == shown(score(workdir, "rte_lstm_1", "rte"))
     assert set(column.values()) == {"–"}
-    assert (
-        "Runs that have read other data than the first run of their task have separate columns"
-        in page.text
-    )
-    assert f"It leaves out {header[other]}." in page.text
 
 
 def test_differences_are_between_our_runs_only(workdir, page):
@@ -98,14 +101,6 @@ def test_differences_are_between_our_runs_only(workdir, page):
             assert 0 <= float(row[f"{title} p"]) <= 1
             assert float(row[f"{title} detectable"]) > 0
     assert float(rows[0]["Avg. low"]) > 20, "the full model has far more correct answers"
-    assert "Without pre-training, the average over 4 tasks falls by" in page.text
-    assert "no difference between ours and the paper's is computed" in page.text
-
-
-def test_a_change_that_is_not_significant_is_not_claimed(page):
-    (sentence,) = re.findall(r"[^.]*at 100 labeled examples[^(]*\(", page.text)
-    assert "the change of RTE is not significant" in sentence
-    assert "With one seed, the standard deviation between seeds is unknown." in page.text
 
 
 def test_tables_2_to_4_use_the_test_split_where_its_labels_are_public(workdir, page):
@@ -180,23 +175,13 @@ def test_runs_of_different_versions_are_pointed_out(tmp_path):
 
 
 def test_runs_with_problems_are_listed(page):
-    assert "Status of 50 finetuning runs: 47 finished, 1 failed, 1 unfinished, 1 missing." in (
-        page.text
-    )
-    assert "mnli_lstm_1: the loss is not finite at update 3" in page.text
-    assert "Constant prediction: 1cola_no_pretraining_1" in page.text
     runs = {row[0]: row[1:] for row in page.tables["Finetuning runs"][1:]}
     assert runs["cola_no_pretraining_1"][0] == "finished, constant prediction"
     problems = collections.Counter(
         status.partition(", ")[2] for status, *_ in runs.values() if ", " in status
     )
     assert 0 < problems["loss at chance"] < 20, "without pretraining the predictions are guesses"
-    counts = re.search(
-        r"Finished runs that learned nothing: (\d+) \((.*?)\)\. Every score includes these runs",
-        page.text,
-    )
-    assert int(counts[1]) == problems.total()
-    assert set(counts[2].split(", ")) == {f"{name} {count}" for name, count in problems.items()}
+    assert problems["constant prediction"] == 1
     statuses = [runs[name][0] for name in ("mnli_lstm_1", "stsb_lstm_0", "never_begun")]
     assert statuses == ["failed", "unfinished", "missing"]
 
@@ -228,7 +213,6 @@ def test_data_sizes_may_differ_in_their_training_rows(page):
     assert header == ["labeled examples, variant", "RTE"]
     sizes, variants = ("100", "1,000", "all"), ("full", "w/o aux LM")
     assert [row[0] for row in rows] == [f"{size}, {name}" for size in sizes for name in variants]
-    assert "From 100 to all labeled examples" in page.text
     header, *differences = page.tables["Number of labeled examples: full minus variant"]
     assert header[0] == "full minus"
     assert [row[0] for row in differences] == [f"{size}, w/o aux LM" for size in sizes]
@@ -249,7 +233,6 @@ def test_transfer_and_probes_are_reported(page):
     differences = [last - first for first, last in zip(means, means[1:], strict=False)]
     slope = np.polyfit(range(4), means, 1)[0]
     assert changes == pytest.approx([*differences, slope], abs=0.11)
-    assert "RTE rises from none to 2 layers transferred (" in page.text
     assert "Our training accuracy against layers transferred" in page.text
     table = page.tables["Raw scores of the probes by pretraining steps"]
     raw = {row[0]: row[1:] for row in table}
@@ -261,17 +244,7 @@ def test_transfer_and_probes_are_reported(page):
     }
     for row, values in scores.items():
         assert raw[row] == ["validation, 60", "50.0", "93.2", *values]
-    assert raw["RACE acc., LSTM"][2] == "53.3†" and "RACE: an ensemble of nine" in page.text
-    assert "with 2 pretraining runs: sentiment analysis 0.70 [0.60,\u00a00.80]" in page.text
-    assert "with 1 pretraining run: sentiment analysis 0.40." in page.text
-
-
-def test_pretraining_runs_behind_a_claim_are_counted(workdir, page):
-    """Table 5 of the LSTM has a run with one of its two pretraining runs only."""
-    assert "with 2 seeds from 1 pretraining run." in page.text
-    assert "No interval includes the spread between pretraining runs" in page.text
-    transfer = (workdir / "tables/transfer.md").read_text()
-    assert "Every score rests on 2 pretraining runs only. Hardly any interval" in transfer
+    assert raw["RACE acc., LSTM"][2] == "53.3†", "not of a single model"
 
 
 def scores_of_pretrainings(folder: pathlib.Path, seeds: int, pretrainings: int) -> Scores:
