@@ -22,7 +22,7 @@ def test_star_interval_and_p_are_one_verdict(workdir):
     for path in (workdir / "tables").glob("*_differences.md"):
         for cell in (cell for row in markdown_rows(path)[1:] for cell in row[1:] if cell != "–"):
             star, low, high, relation, p = re.match(
-                r"[+−]?[\d.]+(\*?) \[(.*), (.*)\] p ([=<]) ([\d.]+), δ ([\d.]+|over \d+)", cell
+                r"[+−]?[\d.]+(\*?) \[(.*), (.*)\], p ([=<]) ([\d.]+), δ ([\d.]+|over \d+)", cell
             ).groups()[:5]
             low, high = (float(bound.replace("−", "-")) for bound in (low, high))
             stars.append(bool(star))

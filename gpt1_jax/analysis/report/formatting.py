@@ -54,7 +54,7 @@ def difference_cell(entry: Estimate | None) -> Cell:
     if entry is None:
         return ABSENT
     text = signed(100 * entry.mean) + ("*" if entry.significant else "")
-    test = f"{probability(entry.p_corrected)}, δ {_detectable(entry)}"
+    test = f"{probability(entry.p_corrected)}\nδ {_detectable(entry)}"
     more = {"p": entry.p_corrected, "detectable": 100 * entry.detectable}
     return _estimate_cell(entry, text, test, more)
 
@@ -63,7 +63,7 @@ def _estimate_cell(estimate: Estimate, text: str, below: str, more: dict[str, fl
     """Return a cell with `text`, the interval, and `below` with the number of failed runs."""
     low, high = 100 * estimate.low, 100 * estimate.high
     if estimate.failed:
-        below += f", {estimate.failed}/{estimate.runs} failed"
+        below += f"\n{estimate.failed}/{estimate.runs} failed"
     numbers = {"low": low, "high": high, **more, "failed": estimate.failed}
     return Cell(
         text,

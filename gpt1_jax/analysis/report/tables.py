@@ -12,7 +12,7 @@ class Cell(NamedTuple):
 
     Attributes:
         text: the text that is shown.
-        small: text below it in a smaller type, such as an interval.
+        small: lines below it in a smaller type, such as an interval.
         number: the value, in the units that are shown; None for text.
         more: further numbers by name (low, high, p); a CSV file gives each its own column.
         style: "" or a CSS class of the page: "significant", "absent" or "flag".
@@ -25,6 +25,11 @@ class Cell(NamedTuple):
     more: Mapping[str, float] = {}
     style: str = ""
     link: str = ""
+
+    @property
+    def small_line(self) -> str:
+        """Return the small text as one line."""
+        return self.small.replace("\n", ", ")
 
 
 class Row(NamedTuple):
@@ -66,7 +71,7 @@ class Table(NamedTuple):
         """Return a Markdown table, aligned so that it reads well as plain text, and its notes."""
         lines = [[_escape_markdown(text) for text in (self.corner, *self.columns)]]
         for row in self.rows:
-            texts = [" ".join(filter(None, (cell.text, cell.small))) for cell in row.cells]
+            texts = [" ".join(filter(None, (cell.text, cell.small_line))) for cell in row.cells]
             mark = "*" if row.style == "paper" else ""
             lines.append([f"{mark}{_escape_markdown(text)}{mark}" for text in (row.name, *texts)])
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -152,7 +157,7 @@ def _format_number(value: float | None) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     text = _escape_latex(cell.text)
-    return rf"{text} {{\scriptsize {_escape_latex(cell.small)}}}" if cell.small else text
+    return rf"{text} {{\scriptsize {_escape_latex(cell.small_line)}}}" if cell.small else text
 
 
 def _escape_latex(text: str) -> str:
