@@ -20,7 +20,7 @@ from gpt1_jax import storage
 from gpt1_jax.engine import checkpoint
 
 # This run takes some seconds, mostly for evaluation and checkpoints, so it can be interrupted.
-LONG = {"steps": 500, "checkpoint.every": 50, "checkpoint.keep": 3, "eval.every": 20}
+LONG = {"steps": 300, "checkpoint.every": 50, "checkpoint.keep": 3, "eval.every": 20}
 
 
 def interrupt(process: subprocess.Popen, run: Path, step: int, number: signal.Signals) -> int:
@@ -50,7 +50,7 @@ def test_killed_pretraining_resumes_bit_exactly(gpt1, pretraining, uninterrupted
     assert result["params_sha256"] == uninterrupted
     assert "resumes from step" in (tmp_path / "log.txt").read_text()
     logged = [row["step"] for row in read_metrics(tmp_path) if "loss" in row]
-    assert logged == sorted(set(logged)) and logged[-1] == 500
+    assert logged == sorted(set(logged)) and logged[-1] == 300
 
 
 @pytest.mark.slow
@@ -82,7 +82,7 @@ def test_stopped_run_saves_its_last_step(number, gpt1, pretraining, uninterrupte
     process = gpt1.start(*gpt1.command("pretrain.py:tiny", tmp_path, settings))
     assert interrupt(process, tmp_path, 60, number) == 128 + number
     (saved,) = (int(path.name) for path in (tmp_path / "checkpoints").iterdir())
-    assert 60 <= saved < 500
+    assert 60 <= saved < 300
     assert saved - read_metrics(tmp_path)[-1]["step"] < 5  # log.every: no logged step is lost
     result = gpt1.result("pretrain.py:tiny", tmp_path, settings)
     assert result["params_sha256"] == uninterrupted
@@ -139,12 +139,12 @@ def test_records_of_a_resumed_run_are_those_of_an_uninterrupted_one(
     number, gpt1, pretraining, tmp_path
 ):
     # No two intervals divide each other, so each kind of row is cut somewhere.
-    settings = {"steps": 200, "log.every": 11, "eval.every": 7, "checkpoint.every": 10}
+    settings = {"steps": 120, "log.every": 11, "eval.every": 7, "checkpoint.every": 10}
     settings = pretraining() | settings
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     gpt1.result("pretrain.py:tiny", whole, settings)
     process = gpt1.start(*gpt1.command("pretrain.py:tiny", cut, settings))
-    assert interrupt(process, cut, 60, number) != 0
+    assert interrupt(process, cut, 40, number) != 0
     gpt1.result("pretrain.py:tiny", cut, settings)
     assert without_speed(cut) == without_speed(whole)
     assert (cut / "samples.jsonl").read_bytes() == (whole / "samples.jsonl").read_bytes()

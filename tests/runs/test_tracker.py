@@ -51,6 +51,7 @@ def wandb(monkeypatch, tmp_path):
 def test_wandb_gets_the_metrics_offline(wandb, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     write_metrics(tmp_path, "wandb", 1, 2)
+    wandb.teardown()  # waits for the process that writes the file
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert json.loads((tmp_path / "tracker.json").read_text())["id"] in file.name
     content = file.read_bytes()
