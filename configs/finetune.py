@@ -48,6 +48,9 @@ def get_config(arg: str | None = None) -> ConfigDict:
     # Run the context of a choice once for all answers, with one dropout mask. The published system
     # runs it for each answer.
     config.share_prefix = True
+    # Let short examples of a batch share rows, without attention between them, so that fewer tokens
+    # are padding. Choices with a shared prefix have rows of their own.
+    config.pack_rows = False
     config.backend = "pmap"  # or shard_map
     # Only compile the training step, for a machine that is not there (v5e:2x4, h100, h100:8, ...):
     # print what it needs, and stop.

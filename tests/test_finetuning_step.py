@@ -93,7 +93,7 @@ def make_batch(config, task, examples, labels, seed: int):
         config.share_prefix and task.format == "choice",
         stream_weight,
     )
-    return finetune_data.training_batch(0, data, 4, seed, config.optim.accumulate)
+    return finetune_data.training_batch(0, data, 4, seed, config.optim.accumulate, config.pack_rows)
 
 
 def train(config, task, examples, labels):

@@ -1,7 +1,7 @@
 """Pack examples, token streams of different lengths, into padded arrays.
 
 Letters: N examples of the data set, B examples of a batch, C streams per example, R rows that hold
-them, L length, K classes.
+them, L length, K classes, P parts of a batch.
 """
 
 import dataclasses
@@ -166,6 +166,66 @@ def _pack_shared_prefix(
             weights[row][start + 1 : end] = token_weights[number]
             extract[example, number] = end - 1
     return {"tokens": tokens, "segment_ids": segment_ids, "weights": weights, "extract": extract}
+
+
+def pack_rows(batch: dict[str, np.ndarray], parts: int) -> dict[str, np.ndarray]:
+    """Return the batch with several streams in a row, so that fewer of its tokens are padding.
+
+    tokens, weights, segment_ids [P R L]: the rows of each part. A segment is a whole stream; a
+    token weighs its stream's weight / (predicted tokens of its stream).
+    extract [B C]: the last token of each stream, among the R * L tokens of its part.
+    stream_weight [P R]: the sums of the weights of the streams in a row.
+    label [B ...]: as before.
+
+    The streams of a part are put into rows from the longest to the shortest, each into the first
+    row with room for it. R is a multiple of an eighth of a part's streams, so that few programs are
+    compiled.
+
+    Args:
+        batch: the arrays that `PackedExamples` returns, with a row for every stream.
+        parts: equal parts into which the devices and the accumulation cut the batch.
+    """
+    length = batch["tokens"].shape[-1]
+    tokens = batch["tokens"].reshape(parts, -1, length)
+    lengths = (batch["weights"] > 0).sum(axis=-1).reshape(parts, -1)
+    stream_weight = batch.get("stream_weight", np.ones(lengths.size, np.float32))
+    stream_weight = stream_weight.reshape(lengths.shape)
+    slots = [_slots(part, length) for part in lengths]
+    multiple = math.ceil(lengths.shape[1] / 8)
+    used = 1 + max(row for part in slots for row, _ in part)
+    rows = multiple * math.ceil(used / multiple)
+    shape = (parts, rows, length)
+    arrays = {
+        "tokens": np.zeros(shape, np.int32),
+        "weights": np.zeros(shape, np.float32),
+        "segment_ids": np.full(shape, -1, np.int32),
+        "extract": np.zeros(lengths.shape, np.int32),
+        "stream_weight": np.zeros(shape[:2], np.float32),
+    }
+    for part, stream in np.ndindex(*lengths.shape):
+        row, start = slots[part][stream]
+        end = start + lengths[part, stream]
+        weight = stream_weight[part, stream]
+        arrays["tokens"][part, row, start:end] = tokens[part, stream, : end - start]
+        arrays["weights"][part, row, start + 1 : end] = weight / max(end - start - 1, 1)
+        arrays["segment_ids"][part, row, start:end] = stream + 1
+        arrays["extract"][part, stream] = row * length + end - 1
+        arrays["stream_weight"][part, row] += weight
+    arrays["extract"] = arrays["extract"].reshape(batch["extract"].shape)
+    return {**arrays, "label": batch["label"]}
+
+
+def _slots(lengths: Int[np.ndarray, "S"], room: int) -> list[tuple[int, int]]:
+    """Return the row and the first column of each stream in rows of `room` tokens."""
+    slots, filled = [(0, 0)] * len(lengths), []
+    for stream in np.argsort(-lengths, kind="stable"):
+        length = int(lengths[stream])
+        row = next((row for row, end in enumerate(filled) if end + length <= room), len(filled))
+        if row == len(filled):
+            filled.append(0)
+        slots[stream] = row, filled[row]
+        filled[row] += length
+    return slots
 
 
 def stream_weights(

@@ -3,8 +3,8 @@
 Both share the scope of the body. Its params (tokens, positions, h0, ...) are therefore at the top
 of the tree, where transfer finds them by name.
 
-Letters: B batch, C streams per example, R rows per example, L length, D width, K classes, E rows of
-the embedding (the vocabulary, then any positions).
+Letters: B batch, C streams per example, R rows per example, L length, D width, K classes, P parts
+of the batch, E rows of the embedding (the vocabulary, then any positions).
 """
 
 import flax.linen as nn
@@ -59,19 +59,20 @@ class Classifier(nn.Module):
 
     def __call__(
         self,
-        tokens: Int[Array, "B R L"],
+        tokens: Int[Array, "P R L"],
         extract: Int[Array, "B C"],
         train: bool,
-        segment_ids: Int[Array, "B R L"] | None = None,
-    ) -> tuple[Float[Array, "B S K"], Float[Array, "B R L D"], Float[Array, "E D"]]:
+        segment_ids: Int[Array, "P R L"] | None = None,
+    ) -> tuple[Float[Array, "B S K"], Float[Array, "P R L D"], Float[Array, "E D"]]:
         """Return class scores, hidden states and the embedding, after dropout if `train`.
 
         The last two axes [S K] of the scores, flattened, are the classes of the task in every
         format. They are [1, K] for one stream or summed streams and [C, 1] for a choice among C.
 
         Args:
-            tokens: rows of every example: one for each of its C streams, or one packed row (R = 1).
-            extract: index of each stream's extract token among the R * L tokens of the example.
+            tokens: rows of every part. A part is one example, with a row for each of its C streams
+                or one packed row (R = 1); or several examples that share rows.
+            extract: index of each stream's extract token among the R * L tokens of its part.
             train: apply dropout.
             segment_ids: segment ids of packed rows, as the body takes them.
         """
@@ -81,7 +82,9 @@ class Classifier(nn.Module):
             segment_ids = segment_ids.reshape(-1, length)
         hidden = self.body(tokens.reshape(-1, length), embedding, train, segment_ids)
         states = hidden.reshape(len(tokens), -1, hidden.shape[-1])
-        states = jnp.take_along_axis(states, extract[:, :, None], axis=1).astype(jnp.float32)
+        indices = extract.reshape(len(tokens), -1, 1)
+        states = jnp.take_along_axis(states, indices, axis=1).astype(jnp.float32)
+        states = states.reshape(*extract.shape, -1)
         if train:
             batch, streams, width = states.shape
             shape = (batch, 1 if self.shared_clf_dropout else streams, width)

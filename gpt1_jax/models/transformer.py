@@ -93,8 +93,8 @@ class Transformer(nn.Module):
             tokens: token ids of whole texts.
             embedding: the result of `embedding(train)`.
             train: apply dropout.
-            segment_ids: segments of rows that hold several streams with a common prefix: 0 on the
-                prefix, then 1, 2, ... on the rest of each stream, and -1 on padding. A segment
+            segment_ids: segments of rows that hold several streams: 0 on a common prefix, if there
+                is one, then 1, 2, ... on the rest of each stream, and -1 on padding. A segment
                 attends to the prefix and to itself, so its hidden states equal those of a row with
                 the prefix and this segment alone.
         """

@@ -168,7 +168,7 @@ def _apply(model: Classifier, params: Mapping, batch: Mapping, **options) -> Any
         {"params": params},
         batch["tokens"],
         batch["extract"],
-        segment_ids=batch.get("segment_ids"),  # only with a shared prefix
+        segment_ids=batch.get("segment_ids"),  # only where streams share rows
         **options,
     )
 

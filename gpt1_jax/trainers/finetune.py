@@ -139,6 +139,7 @@ def _fit(
             batch_size=config.batch_size,
             seed=config.seed,
             accumulate=config.optim.accumulate,
+            pack_rows=config.pack_rows,
         ),
         flops=flops,
         evaluation=Evaluation(model.steps_per_epoch, score_epoch),

@@ -193,18 +193,29 @@ def pack_streams(
 
 
 def training_batch(
-    step: int, train: packing.PackedExamples, batch_size: int, seed: int, accumulate: int
+    step: int,
+    train: packing.PackedExamples,
+    batch_size: int,
+    seed: int,
+    accumulate: int,
+    pack_rows: bool,
 ) -> dict[str, Any]:
-    """Return the global batch of `step`."""
+    """Return the global batch of `step`; the other arguments are settings of the config."""
     indices = order.indices(step, size=len(train), batch_size=batch_size, seed=seed)
-    return batch_of(indices, train, jax.device_count() * accumulate)
+    return batch_of(indices, train, jax.device_count() * accumulate, pack_rows)
 
 
 def batch_of(
-    indices: Sequence[int] | np.ndarray, train: packing.PackedExamples, parts: int
+    indices: Sequence[int] | np.ndarray, train: packing.PackedExamples, parts: int, pack_rows: bool
 ) -> dict[str, Any]:
-    """Return the global batch of some examples, which is cut into `parts`."""
+    """Return the global batch of some examples, which is cut into `parts`.
+
+    With `pack_rows`, short examples of a part share rows. Rows with a shared prefix stay as they
+    are.
+    """
     batch = train[indices]
+    if pack_rows and "segment_ids" not in batch:
+        batch = packing.pack_rows(batch, parts)
     if "stream_weight" in batch:
         batch = packing.normalize_stream_weight(batch)
     return packing.with_max_targets(batch, parts)

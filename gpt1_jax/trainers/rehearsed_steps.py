@@ -123,10 +123,10 @@ def finetuning(config: ConfigDict) -> RehearsedStep:
     settings = optim_config(config, optim.warmup_linear, batches.steps, warmup)
 
     def shapes(parts):
-        batch = finetune_data.batch_of(batches.indices, batches.train, parts)
+        batch = finetune_data.batch_of(batches.indices, batches.train, parts, config.pack_rows)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), batch)
 
-    examples, streams, length = shapes(1)["tokens"].shape
+    parts, rows, length = shapes(1)["tokens"].shape
     logits = 2 * classifier.body.width * source.vocab_size if config.lm_coef else 0
     operations = flops.TRAINING_PASSES * (classifier.body.flops(length) + logits)
     return RehearsedStep(
@@ -135,9 +135,10 @@ def finetuning(config: ConfigDict) -> RehearsedStep:
         params,
         shapes,
         config.batch_size,
-        float(operations) * examples * streams * length,
+        float(operations) * parts * rows * length,
         batches.steps,
-        f"{examples} examples x {streams} x {length} tokens, vocabulary {source.vocab_size:,} "
+        f"{config.batch_size} examples in {parts * rows} rows of {length} tokens, vocabulary "
+        f"{source.vocab_size:,} "
         f"({batches.origin})",
         _frozen(config, source, params) if config.init.frozen else {},
     )

@@ -145,3 +145,25 @@ def test_padding_a_batch_repeats_the_first_row():
     )
     assert batch["tokens"].tolist() == [[1, 2], [3, 4], [1, 2], [1, 2]]
     assert batch["label"].tolist() == [5, 6, 5, 5]
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_packed_rows_hold_every_stream_once(parts):
+    indices = [4, 0, 2, 1]
+    packed = packing.pack_rows(packing.PackedExamples(STREAMS, LABELS)[indices], parts)
+    rows, length = packed["tokens"].shape[1:]
+    assert packed["tokens"].shape == (parts, rows, 32) and rows < 2 * len(indices) // parts
+    extract = packed["extract"].reshape(parts, -1)
+    streams = [stream for index in indices for stream in STREAMS[index]]
+    for number, ids in enumerate(streams):
+        part, place = divmod(number, len(streams) // parts)
+        row, end = divmod(int(extract[part, place]), length)
+        span = part, row, slice(end + 1 - len(ids), end + 1)
+        assert packed["tokens"][span].tolist() == ids
+        assert set(packed["segment_ids"][span]) == {place + 1}
+        assert packed["weights"][span].tolist() == [0.0] + [np.float32(1 / (len(ids) - 1))] * (
+            len(ids) - 1
+        )
+    assert (packed["segment_ids"] >= 0).sum() == sum(map(len, streams))
+    assert packed["stream_weight"].sum() == len(streams)
+    np.testing.assert_array_equal(packed["label"], LABELS[indices])

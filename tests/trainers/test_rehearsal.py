@@ -186,7 +186,7 @@ def test_largest_batch_is_that_of_the_run(task, finetuning):
     train = finetune_data.pack(config, entry, examples, run.tokenizer, 32)["train"]
     assert step.steps == len(train) // config.batch_size * config.epochs
     batches = [
-        finetune_data.training_batch(number, train, config.batch_size, config.seed, 1)
+        finetune_data.training_batch(number, train, config.batch_size, config.seed, 1, False)
         for number in range(step.steps)
     ]
     largest = max(batches, key=lambda batch: (batch["tokens"].shape[-1], batch["weights"].sum()))
@@ -208,7 +208,8 @@ def test_typical_batch_has_the_shape_of_its_format(task, share_prefix):
     assert (examples, rows) == (32, 1 if shared else streams)
     assert batch["extract"].shape == (32, streams) and ("segment_ids" in batch) == shared
     assert length in packing.LENGTHS
-    assert f"32 examples x {rows} x {length} tokens, vocabulary 40,478" in step.description
+    described = f"32 examples in {32 * rows} rows of {length} tokens, vocabulary 40,478"
+    assert described in step.description
     assert len(step.params["positions"]) <= 512
 
 
