@@ -65,7 +65,5 @@ fi
 echo "installing gpt1_jax${extra:+ with $extra} into .venv (minutes the first time)"
 # Also repairs an environment whose creation was interrupted.
 .venv/bin/python -m ensurepip >/dev/null
-# Python compiles what it imports. To compile all modules takes longer than the rest.
-forward .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-  -c requirements-lock.txt -e ".${extra:+[$extra]}"
+forward .venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements-lock.txt -e ".${extra:+[$extra]}"
 echo "$extra" >>"$stamp"

@@ -4,7 +4,9 @@ Only process 0 of a job writes, and waits for no other process.
 """
 
 import functools
+import pathlib
 import shutil
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -128,12 +130,21 @@ class Writer:
         step, self._writing = self._writing, None
         # In a bucket, the folder has no mark of completeness, and the next start deletes it.
         if not isinstance(self._folder, storage.BucketPath):
-            for remains in self._folder.glob(f"{step}.orbax-checkpoint-tmp*"):
-                shutil.rmtree(remains, ignore_errors=True)
+            _delete_while_written(self._folder, f"{step}.orbax-checkpoint-tmp*")
         return UserError(
             f"{self._folder}: cannot save step {step} ({os_error(error) or error_summary(error)}); "
             "the earlier checkpoints are intact, so mend the cause and repeat the command"
         )
+
+
+def _delete_while_written(folder: pathlib.Path, pattern: str) -> None:
+    """Delete the folders with these names; TensorStore may still write files and folders there."""
+    for _ in range(20):
+        for remains in folder.glob(pattern):
+            shutil.rmtree(remains, ignore_errors=True)
+        time.sleep(0.05)
+        if not any(folder.glob(pattern)):
+            return
 
 
 class _KeepBest(policy.PreservationPolicy):

@@ -35,7 +35,6 @@ def test_environment_installs_each_extra_once_for_each_lock_file(sandbox):
         "install",
         "--quiet",
         "--disable-pip-version-check",
-        "--no-compile",
         "-c",
         "requirements-lock.txt",
         "-e",
