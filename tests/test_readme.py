@@ -200,15 +200,11 @@ def test_recipes_of_the_readme_give_what_they_promise(reader):
 
 @pytest.mark.slow
 def test_commands_of_the_results_run_on_real_data(reader, real_data):
-    block = (
-        next(block for block in blocks("sh") if "NOVELS" in block)
-        .replace("\\\n", "")
-        .replace("NOVELS", f"{real_data}/novels/1[0-2]*.txt")
-    )
-    pretraining, finetuning = (
-        block.replace("GLUE_DIR", f"{real_data}/glue_data").strip().splitlines()
-    )
-    finetuning = finetuning.replace("examples=8000", "examples=64")
+    block = next(block for block in blocks("sh", "docs/results.md") if "GLUE_DIR" in block)
+    block = block.replace("\\\n", "").replace("NOVELS", f"{real_data}/novels/1[0-2]*.txt")
+    block = block.replace("GLUE_DIR", f"{real_data}/glue_data")
+    pretraining, finetuning = block.strip().splitlines()
+    finetuning += " --config.data.examples=64"
     reader.type(activation(), smaller(pretraining), smaller(finetuning))
 
 
