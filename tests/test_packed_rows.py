@@ -11,7 +11,7 @@ from gpt1_jax.engine import packing
 from gpt1_jax.models.factory import init_params
 from gpt1_jax.models.heads import Classifier
 from gpt1_jax.registry import MODELS
-from gpt1_jax.trainers import classification
+from gpt1_jax.trainers import classification, finetune_data
 
 SIZES = {
     "transformer": dict(layers=2, width=16, heads=2, ffn=32, attn_dropout=0.0),
@@ -29,20 +29,11 @@ def make_examples(count: int, streams: int, weighted: bool) -> packing.PackedExa
     return packing.PackedExamples(examples, labels, stream_weight=weights)
 
 
-def batches_of(data: packing.PackedExamples, count: int, parts: int) -> list[dict]:
-    """Return the batch of the first examples, with rows of their own and with shared rows."""
-    separate = data[range(count)]
-    packed = packing.normalize_stream_weight(packing.pack_rows(separate, parts))
-    if "stream_weight" in separate:
-        separate = packing.normalize_stream_weight(separate)
-    return [packing.with_max_targets(batch, parts) for batch in (separate, packed)]
-
-
 @pytest.mark.parametrize("body", SIZES)
 @pytest.mark.parametrize(("streams", "weighted"), [(1, False), (2, False), (2, True)])
 def test_losses_and_gradients_equal_those_of_separate_rows(body, streams, weighted):
     data = make_examples(8, streams, weighted)
-    batches = batches_of(data, 8, parts=1)
+    batches = [finetune_data.batch_of(range(8), data, 1, pack) for pack in (False, True)]
     assert batches[1]["tokens"].size < 0.8 * batches[0]["tokens"].size
     # The embedding has one dropout mask a step and the classifier one an example, so both stay on.
     sizes = {"context": data.longest, "resid_dropout": 0.0, **SIZES[body]}

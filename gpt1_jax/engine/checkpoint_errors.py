@@ -24,7 +24,7 @@ OS_ERROR_CODE = re.compile(r"os_error_code='(\d+)'")
 # one array; asyncio logs, later, those of the arrays that were read or written at the same time.
 absl_logging.get_absl_logger().addFilter(lambda record: "/orbax/" not in record.pathname)
 logging.getLogger("asyncio").addFilter(
-    lambda record: not {"tensorstore", "orbax"} & set(re.split(r"\W", record.getMessage()))
+    lambda record: not any(name in record.getMessage() for name in ("tensorstore", "/orbax/"))
 )
 
 

@@ -13,17 +13,16 @@ from gpt1_jax.errors import printable
 from gpt1_jax.runs import tracker
 
 # tensorboardX imports PyTorch where it is installed, which would take most of the start of a run.
-_modules: dict[str, Any] = sys.modules
-_torch = _modules.get("torch")
-_modules["torch"] = None  # as if it were not installed
+_torch = sys.modules.get("torch")
+sys.modules["torch"] = None  # pyright: ignore[reportArgumentType]  # as if not installed
 try:
     from tensorboardX import SummaryWriter
     from tensorboardX.record_writer import register_writer_factory
     from tensorboardX.summary import hparams
 finally:
-    del _modules["torch"]
+    del sys.modules["torch"]
     if _torch:
-        _modules["torch"] = _torch
+        sys.modules["torch"] = _torch
 
 METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
 

@@ -138,8 +138,7 @@ def finetuning(config: ConfigDict) -> RehearsedStep:
         float(operations) * parts * rows * length,
         batches.steps,
         f"{config.batch_size} examples in {parts * rows} rows of {length} tokens, vocabulary "
-        f"{source.vocab_size:,} "
-        f"({batches.origin})",
+        f"{source.vocab_size:,} ({batches.origin})",
         _frozen(config, source, params) if config.init.frozen else {},
     )
 
